@@ -1,0 +1,430 @@
+//! The one error that reaches people, and its mapping to SQLSTATE and gRPC.
+//!
+//! Only text made for users may be put into [`Error`]: never the message of a library that ran over protected rows.
+
+use std::fmt;
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+use kanon_planner::refusal::{Refusal, RefusalKind};
+
+/// What went wrong, as clients tell it apart. Every error that leaves a node has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sqlstate {
+    /// 0A000
+    FeatureNotSupported,
+    /// 08001: a site could not be reached
+    SiteUnreachable,
+    /// 08P01
+    ProtocolViolation,
+    /// 22003
+    NumericOutOfRange,
+    /// 22007
+    InvalidDatetime,
+    /// 22012
+    DivisionByZero,
+    /// 22023
+    InvalidParameterValue,
+    /// 22P02
+    InvalidTextRepresentation,
+    /// 22P03
+    InvalidBinaryRepresentation,
+    /// 22000: other data exceptions of open queries
+    DataException,
+    /// 25001
+    ActiveTransaction,
+    /// 25006
+    ReadOnlyTransaction,
+    /// 25P01
+    NoActiveTransaction,
+    /// 25P02
+    InFailedTransaction,
+    /// 26000
+    InvalidStatementName,
+    /// 28000
+    InvalidAuthorization,
+    /// 28P01
+    InvalidPassword,
+    /// 34000
+    InvalidCursorName,
+    /// 38000: anything that fails below the boundary
+    BelowBoundary,
+    /// 3B001
+    InvalidSavepoint,
+    /// 3D000
+    UndefinedDatabase,
+    /// 3F000
+    UndefinedSchema,
+    /// 42501
+    InsufficientPrivilege,
+    /// 42601
+    SyntaxError,
+    /// 42602
+    InvalidName,
+    /// 42703
+    UndefinedColumn,
+    /// 42702
+    AmbiguousColumn,
+    /// 42704
+    UndefinedObject,
+    /// 42710
+    DuplicateObject,
+    /// 42803
+    GroupingError,
+    /// 42804
+    DatatypeMismatch,
+    /// 42883
+    UndefinedFunction,
+    /// 42P01
+    UndefinedTable,
+    /// 42P02
+    UndefinedParameter,
+    /// 42P03
+    DuplicateCursor,
+    /// 42P05
+    DuplicatePreparedStatement,
+    /// 42P07
+    DuplicateTable,
+    /// 53200
+    OutOfMemory,
+    /// 53300
+    TooManyConnections,
+    /// 53400
+    BudgetExceeded,
+    /// 54001
+    StatementTooComplex,
+    /// 54011
+    TooManyColumns,
+    /// 55000
+    ObjectNotInPrerequisiteState,
+    /// 57014
+    QueryCanceled,
+    /// 57P01
+    AdminShutdown,
+    /// 58000: a file, a disk, another system
+    SystemError,
+    /// 58030
+    IoError,
+    /// XX000: our own fault
+    Internal,
+}
+
+impl Sqlstate {
+    /// The five characters.
+    pub fn code(self) -> &'static str {
+        use Sqlstate::*;
+        match self {
+            FeatureNotSupported => "0A000",
+            SiteUnreachable => "08001",
+            ProtocolViolation => "08P01",
+            NumericOutOfRange => "22003",
+            InvalidDatetime => "22007",
+            DivisionByZero => "22012",
+            InvalidParameterValue => "22023",
+            InvalidTextRepresentation => "22P02",
+            InvalidBinaryRepresentation => "22P03",
+            DataException => "22000",
+            ActiveTransaction => "25001",
+            ReadOnlyTransaction => "25006",
+            NoActiveTransaction => "25P01",
+            InFailedTransaction => "25P02",
+            InvalidStatementName => "26000",
+            InvalidAuthorization => "28000",
+            InvalidPassword => "28P01",
+            InvalidCursorName => "34000",
+            BelowBoundary => "38000",
+            InvalidSavepoint => "3B001",
+            UndefinedDatabase => "3D000",
+            UndefinedSchema => "3F000",
+            InsufficientPrivilege => "42501",
+            SyntaxError => "42601",
+            InvalidName => "42602",
+            UndefinedColumn => "42703",
+            AmbiguousColumn => "42702",
+            UndefinedObject => "42704",
+            DuplicateObject => "42710",
+            GroupingError => "42803",
+            DatatypeMismatch => "42804",
+            UndefinedFunction => "42883",
+            UndefinedTable => "42P01",
+            UndefinedParameter => "42P02",
+            DuplicateCursor => "42P03",
+            DuplicatePreparedStatement => "42P05",
+            DuplicateTable => "42P07",
+            OutOfMemory => "53200",
+            TooManyConnections => "53300",
+            BudgetExceeded => "53400",
+            StatementTooComplex => "54001",
+            TooManyColumns => "54011",
+            ObjectNotInPrerequisiteState => "55000",
+            QueryCanceled => "57014",
+            AdminShutdown => "57P01",
+            SystemError => "58000",
+            IoError => "58030",
+            Internal => "XX000",
+        }
+    }
+
+    /// The state of five characters that another node sent; unknown ones are [`Sqlstate::Internal`].
+    pub fn from_code(code: &str) -> Sqlstate {
+        ALL.iter().copied().find(|s| s.code() == code).unwrap_or(Sqlstate::Internal)
+    }
+
+    /// The gRPC status code for it.
+    pub fn grpc(self) -> tonic::Code {
+        use Sqlstate::*;
+        use tonic::Code;
+        match self {
+            FeatureNotSupported => Code::Unimplemented,
+            SiteUnreachable => Code::Unavailable,
+            ProtocolViolation | NumericOutOfRange | InvalidDatetime | DivisionByZero | InvalidParameterValue
+            | InvalidTextRepresentation | InvalidBinaryRepresentation | DataException | SyntaxError | InvalidName
+            | AmbiguousColumn | GroupingError | DatatypeMismatch | StatementTooComplex | TooManyColumns => {
+                Code::InvalidArgument
+            }
+            UndefinedDatabase | UndefinedSchema | UndefinedColumn | UndefinedObject | UndefinedFunction
+            | UndefinedTable | UndefinedParameter | InvalidStatementName | InvalidCursorName | InvalidSavepoint => {
+                Code::NotFound
+            }
+            DuplicateObject | DuplicateCursor | DuplicatePreparedStatement | DuplicateTable => Code::AlreadyExists,
+            InvalidAuthorization | InvalidPassword => Code::Unauthenticated,
+            InsufficientPrivilege | ReadOnlyTransaction => Code::PermissionDenied,
+            ActiveTransaction | NoActiveTransaction | InFailedTransaction | ObjectNotInPrerequisiteState => {
+                Code::FailedPrecondition
+            }
+            OutOfMemory | TooManyConnections | BudgetExceeded => Code::ResourceExhausted,
+            QueryCanceled => Code::Cancelled,
+            AdminShutdown => Code::Unavailable,
+            BelowBoundary | SystemError | IoError | Internal => Code::Internal,
+        }
+    }
+}
+
+const ALL: &[Sqlstate] = {
+    use Sqlstate::*;
+    &[
+        FeatureNotSupported, SiteUnreachable, ProtocolViolation, NumericOutOfRange, InvalidDatetime, DivisionByZero,
+        InvalidParameterValue, InvalidTextRepresentation, InvalidBinaryRepresentation, DataException,
+        ActiveTransaction, ReadOnlyTransaction, NoActiveTransaction, InFailedTransaction, InvalidStatementName,
+        InvalidAuthorization, InvalidPassword, InvalidCursorName, BelowBoundary, InvalidSavepoint, UndefinedDatabase,
+        UndefinedSchema, InsufficientPrivilege, SyntaxError, InvalidName, UndefinedColumn, AmbiguousColumn,
+        UndefinedObject, DuplicateObject, GroupingError, DatatypeMismatch, UndefinedFunction, UndefinedTable,
+        UndefinedParameter, DuplicateCursor, DuplicatePreparedStatement, DuplicateTable, OutOfMemory,
+        TooManyConnections, BudgetExceeded, StatementTooComplex, TooManyColumns, ObjectNotInPrerequisiteState,
+        QueryCanceled, AdminShutdown, SystemError, IoError, Internal,
+    ]
+};
+
+/// An error as a person sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// What kind.
+    pub state: Sqlstate,
+    /// What happened, to what: lower case, no full stop.
+    pub message: String,
+    /// More, as sentences.
+    pub detail: Option<String>,
+    /// What to do, as sentences.
+    pub hint: Option<String>,
+    /// Where in the statement: characters from 1.
+    pub position: Option<usize>,
+}
+
+/// The result of nearly everything here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of a state with a message.
+    pub fn new(state: Sqlstate, message: impl Into<String>) -> Self {
+        Error { state, message: message.into(), detail: None, hint: None, position: None }
+    }
+    /// 0A000.
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Error::new(Sqlstate::FeatureNotSupported, message)
+    }
+    /// XX000; `inner` is logged, not shown.
+    pub fn internal(inner: impl fmt::Display) -> Self {
+        tracing::error!(error = %inner, "internal error");
+        Error::new(Sqlstate::Internal, "internal error; the node's log has more")
+    }
+    /// 38000: the one text for whatever fails below the boundary.
+    pub fn below_boundary() -> Self {
+        Error::new(Sqlstate::BelowBoundary, "the query could not be computed on protected data")
+    }
+    /// 57014.
+    pub fn cancelled() -> Self {
+        Error::new(Sqlstate::QueryCanceled, "canceling statement due to user request")
+    }
+    /// Adds a hint.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+    /// Adds detail.
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+    /// Adds a position, in characters from 1.
+    pub fn at(mut self, position: usize) -> Self {
+        self.position = Some(position);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, " (hint: {hint})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let state = match refusal.kind {
+            RefusalKind::Forbidden => Sqlstate::InsufficientPrivilege,
+            RefusalKind::Unsupported => Sqlstate::FeatureNotSupported,
+        };
+        Error { state, message: refusal.message, detail: None, hint: refusal.hint, position: None }
+    }
+}
+
+/// For open queries and for planning only; what runs over protected rows maps to [`Error::below_boundary`] instead.
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        open_query_error(error)
+    }
+}
+
+fn open_query_error(error: DataFusionError) -> Error {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<Error>() {
+            Ok(ours) => *ours,
+            Err(other) => Error::new(Sqlstate::SystemError, first_line(&other.to_string())),
+        },
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => open_query_error(*inner),
+        DataFusionError::Shared(inner) => match find_ours(inner.as_ref()) {
+            Some(ours) => ours,
+            None => classify(inner.as_ref()),
+        },
+        other => classify(&other),
+    }
+}
+
+fn find_ours(error: &DataFusionError) -> Option<Error> {
+    match error {
+        DataFusionError::External(inner) => inner.downcast_ref::<Error>().cloned(),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => find_ours(inner),
+        DataFusionError::Shared(inner) => find_ours(inner),
+        _ => None,
+    }
+}
+
+fn classify(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::ArrowError(inner, _) => arrow_error(inner),
+        DataFusionError::SchemaError(inner, _) => schema_error(inner),
+        DataFusionError::SQL(inner, _) => Error::new(Sqlstate::SyntaxError, format!("syntax error: {}", first_line(&inner.to_string()))),
+        DataFusionError::NotImplemented(text) => Error::unsupported(first_line(text)),
+        DataFusionError::ResourcesExhausted(_) => Error::new(Sqlstate::OutOfMemory, "out of memory")
+            .detail("The query needs more memory than the node allows.")
+            .hint("Ask for fewer groups or rows."),
+        DataFusionError::Plan(text) => plan_error(text),
+        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {
+            tracing::warn!(%error, "a source failed");
+            Error::new(Sqlstate::IoError, "a file of the table could not be read")
+        }
+        DataFusionError::ParquetError(_) => {
+            tracing::warn!(%error, "a source failed");
+            Error::new(Sqlstate::IoError, "a Parquet file of the table could not be read")
+        }
+        DataFusionError::Execution(text) => execution_error(text),
+        DataFusionError::Configuration(text) => Error::new(Sqlstate::InvalidParameterValue, first_line(text)),
+        DataFusionError::Collection(all) => match all.first() {
+            Some(first) => classify(first),
+            None => Error::internal(error),
+        },
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => classify(inner),
+        DataFusionError::Shared(inner) => classify(inner),
+        other => find_ours(other).unwrap_or_else(|| Error::internal(other)),
+    }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().trim_end_matches('.').to_owned()
+}
+
+fn arrow_error(error: &ArrowError) -> Error {
+    match error {
+        ArrowError::DivideByZero => Error::new(Sqlstate::DivisionByZero, "division by zero"),
+        ArrowError::CastError(text) => Error::new(Sqlstate::InvalidTextRepresentation, first_line(text)),
+        ArrowError::ParseError(text) => Error::new(Sqlstate::InvalidTextRepresentation, first_line(text)),
+        ArrowError::ArithmeticOverflow(_) => Error::new(Sqlstate::NumericOutOfRange, "value out of range"),
+        ArrowError::ComputeError(text) if text.contains("verflow") => {
+            Error::new(Sqlstate::NumericOutOfRange, "value out of range")
+        }
+        ArrowError::NotYetImplemented(text) => Error::unsupported(first_line(text)),
+        ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
+            Some(inner) => classify(inner),
+            None => Error::new(Sqlstate::DataException, first_line(&inner.to_string())),
+        },
+        other => Error::new(Sqlstate::DataException, first_line(&other.to_string())),
+    }
+}
+
+fn schema_error(error: &SchemaError) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, .. } => {
+            Error::new(Sqlstate::UndefinedColumn, format!("column \"{}\" does not exist", field.flat_name()))
+        }
+        SchemaError::AmbiguousReference { field } => {
+            Error::new(Sqlstate::AmbiguousColumn, format!("column reference \"{}\" is ambiguous", field.name))
+        }
+        other => Error::new(Sqlstate::SyntaxError, first_line(&other.to_string())),
+    }
+}
+
+fn plan_error(text: &str) -> Error {
+    let line = first_line(text);
+    if let Some(rest) = line.strip_prefix("table '").and_then(|r| r.strip_suffix("' not found")) {
+        let name = rest.strip_prefix("kanon.").unwrap_or(rest);
+        let name = name.strip_prefix("public.").unwrap_or(name);
+        return Error::new(Sqlstate::UndefinedTable, format!("relation \"{name}\" does not exist"));
+    }
+    let lower = line.to_lowercase();
+    let state = if lower.starts_with("invalid function") || lower.contains("no function matches") || lower.contains("there is no") {
+        Sqlstate::UndefinedFunction
+    } else if lower.contains("must be in group by") || lower.contains("must appear in the group by") || lower.contains("cannot be resolved from available columns") {
+        Sqlstate::GroupingError
+    } else if lower.contains("coerce") || lower.contains("cast") || lower.contains("data type") || lower.contains("must be boolean") || lower.contains("signature") {
+        Sqlstate::DatatypeMismatch
+    } else {
+        Sqlstate::SyntaxError
+    };
+    Error::new(state, line)
+}
+
+fn execution_error(text: &str) -> Error {
+    let line = first_line(text);
+    let lower = line.to_lowercase();
+    if lower.contains("divide by zero") {
+        Error::new(Sqlstate::DivisionByZero, "division by zero")
+    } else if lower.contains("overflow") || lower.contains("out of range") {
+        Error::new(Sqlstate::NumericOutOfRange, "value out of range")
+    } else {
+        Error::new(Sqlstate::DataException, line)
+    }
+}
+
+/// For streams, whose error type is DataFusion's.
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        DataFusionError::External(Box::new(error))
+    }
+}

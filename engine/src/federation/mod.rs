@@ -1,0 +1,15 @@
+//! Peers: who they are, what they offer, and how release units and open tables are asked of them.
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::store::Store;
+
+/// The node's identity and its peers.
+pub struct Federation {}
+
+impl Federation {
+    /// Loads the node's key, or makes it, and the pinned peers of the configuration.
+    pub async fn new(_config: &Config, _store: &Store) -> Result<Federation> {
+        Ok(Federation {})
+    }
+}

@@ -1,0 +1,97 @@
+//! Who asks.
+
+use std::collections::BTreeSet;
+
+use kanon_planner::facts::SiteId;
+
+/// The built-in roles a role can be granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BuiltinRole {
+    /// Asks questions.
+    Analyst,
+    /// Registers data, sets policies, grants SELECT.
+    Steward,
+    /// Reads the audit log.
+    Auditor,
+    /// Runs the node.
+    Operator,
+    /// Manages roles; has all of the others.
+    Admin,
+}
+
+impl BuiltinRole {
+    /// All of them.
+    pub const ALL: [BuiltinRole; 5] =
+        [BuiltinRole::Analyst, BuiltinRole::Steward, BuiltinRole::Auditor, BuiltinRole::Operator, BuiltinRole::Admin];
+    /// Its name in SQL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BuiltinRole::Analyst => "analyst",
+            BuiltinRole::Steward => "steward",
+            BuiltinRole::Auditor => "auditor",
+            BuiltinRole::Operator => "operator",
+            BuiltinRole::Admin => "admin",
+        }
+    }
+    /// The role of a name.
+    pub fn parse(name: &str) -> Option<BuiltinRole> {
+        BuiltinRole::ALL.into_iter().find(|r| r.as_str() == name)
+    }
+}
+
+/// How a principal proved who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AuthMethod {
+    /// A password over SCRAM-SHA-256.
+    ScramSha256,
+    /// A password over TLS or loopback (Flight Basic).
+    Password,
+    /// A bearer token of this node.
+    Token,
+    /// A ticket of a peer.
+    PeerTicket,
+    /// The command line on the node's own machine.
+    Local,
+}
+
+impl AuthMethod {
+    /// As `kanon.whoami()` shows it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AuthMethod::ScramSha256 => "scram-sha-256",
+            AuthMethod::Password => "password",
+            AuthMethod::Token => "token",
+            AuthMethod::PeerTicket => "ticket",
+            AuthMethod::Local => "local",
+        }
+    }
+}
+
+/// An authenticated caller: a role of this node, or a role of a peer through that peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The role's name at its home node.
+    pub name: String,
+    /// Built-in roles it holds here (an admin's set holds all).
+    pub roles: BTreeSet<BuiltinRole>,
+    /// The node that knows its password.
+    pub home_node: SiteId,
+    /// How it came.
+    pub auth_method: AuthMethod,
+    /// Set if a peer asks on its behalf: the peer. Such a session may use the parts of averages that only peers may merge.
+    pub via_peer: Option<SiteId>,
+}
+
+impl Principal {
+    /// Whether it holds a built-in role.
+    pub fn is(&self, role: BuiltinRole) -> bool {
+        self.roles.contains(&role) || self.roles.contains(&BuiltinRole::Admin)
+    }
+    /// `alice`, or `alice@cleveland` when it comes through a peer.
+    pub fn display(&self) -> String {
+        match &self.via_peer {
+            Some(_) => format!("{}@{}", self.name, self.home_node),
+            None => self.name.clone(),
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The `kanon` program.
+fn main() {}

@@ -1,0 +1,11 @@
+//! Decides what of a query may cross a site's boundary, from plans and policies alone: no I/O, no clock, no randomness.
+//!
+//! ```text
+//! analysed plan ─► boundary::decide ─┬─ Decision::Open     rows may leave
+//!                                    ├─ Decision::Release  an outer plan over release units
+//!                                    └─ Refusal            a reason and a hint
+//! ```
+
+pub mod facts;
+pub mod refusal;
+pub mod release_unit;
