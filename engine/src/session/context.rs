@@ -1,0 +1,292 @@
+//! The DataFusion state a statement is planned and run in: what the principal may see, and nothing else.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::memory::MemorySourceConfig;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, Session as DataFusionSession, TableProvider};
+use datafusion::datasource::{MemTable, source_as_provider};
+use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::execution::context::QueryPlanner;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::functions_table::generate_series::GenerateSeriesTable;
+use datafusion::logical_expr::{LogicalPlan, TableScan, UserDefinedLogicalNode};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner, PhysicalPlanningContext};
+use datafusion::prelude::SessionConfig;
+use kanon_planner::facts::{Facts, Placement, TableFacts};
+use kanon_planner::release_unit::ReleaseNode;
+
+use crate::catalog::Table;
+use crate::catalog::guarded::GuardedTable;
+use crate::error::{Error, Result};
+
+/// The one database of a node.
+pub const DATABASE: &str = "kanon";
+
+/// The settings of DataFusion that every statement runs under.
+pub fn session_config(partitions: usize) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(DATABASE, "public")
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(false)
+        .with_target_partitions(partitions.max(1));
+    let options = config.options_mut();
+    options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.execution.parquet.schema_force_view_types = false;
+    options.execution.collect_statistics = false;
+    config
+}
+
+/// The node's base state: functions, rules and run-time, without any table.
+pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
+    let mut builder = SessionStateBuilder::new_with_default_features()
+        .with_config(session_config(partitions))
+        .with_runtime_env(runtime)
+        .with_catalog_list(Arc::new(VisibleCatalogs::default()));
+    if let Some(functions) = builder.aggregate_functions() {
+        functions.extend(kanon_planner::parts::part_aggregates());
+    }
+    builder.build()
+}
+
+/// Knows the tables of a plan by their providers. Whatever it does not know is closed.
+pub struct PlanFacts;
+
+impl Facts for PlanFacts {
+    fn of(&self, scan: &TableScan) -> TableFacts {
+        let name = scan.table_name.to_string();
+        let provider = match source_as_provider(&scan.source) {
+            Ok(provider) => provider,
+            Err(_) => return closed(name),
+        };
+        if let Some(guarded) = provider.downcast_ref::<GuardedTable>() {
+            return guarded.table().facts.clone();
+        }
+        if provider.downcast_ref::<SystemTable>().is_some()
+            || provider.downcast_ref::<MemTable>().is_some()
+            || provider.downcast_ref::<GenerateSeriesTable>().is_some()
+        {
+            return TableFacts { name, protection: None, closed: None, roles: BTreeMap::new(), placement: Placement::Local };
+        }
+        closed(name)
+    }
+}
+
+fn closed(name: String) -> TableFacts {
+    TableFacts {
+        name,
+        protection: None,
+        closed: Some("is not known to the node's catalog".into()),
+        roles: BTreeMap::new(),
+        placement: Placement::Local,
+    }
+}
+
+/// A relation of the node itself (schemas `kanon`, `pg_catalog`, `information_schema`): open, made for one principal.
+#[derive(Debug)]
+pub struct SystemTable(pub Arc<dyn TableProvider>);
+
+#[async_trait]
+impl TableProvider for SystemTable {
+    fn schema(&self) -> SchemaRef {
+        self.0.schema()
+    }
+    fn table_type(&self) -> datafusion::datasource::TableType {
+        self.0.table_type()
+    }
+    async fn scan(
+        &self,
+        state: &dyn DataFusionSession,
+        projection: Option<&Vec<usize>>,
+        filters: &[datafusion::logical_expr::Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        self.0.scan(state, projection, filters, limit).await
+    }
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&datafusion::logical_expr::Expr],
+    ) -> DfResult<Vec<datafusion::logical_expr::TableProviderFilterPushDown>> {
+        self.0.supports_filters_pushdown(filters)
+    }
+}
+
+/// The tables of one schema.
+#[derive(Debug, Default)]
+pub struct VisibleSchema {
+    tables: HashMap<String, Arc<dyn TableProvider>>,
+    /// Where a name is looked for that is not here: what follows in the search path.
+    next: Option<Arc<VisibleSchema>>,
+}
+
+impl VisibleSchema {
+    fn find(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
+        match self.tables.get(name) {
+            Some(table) => Some(Arc::clone(table)),
+            None => self.next.as_ref().and_then(|next| next.find(name)),
+        }
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for VisibleSchema {
+    fn table_names(&self) -> Vec<String> {
+        self.tables.keys().cloned().collect()
+    }
+    async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        Ok(self.find(name))
+    }
+    fn table_exist(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+}
+
+/// The one catalog and its schemas.
+#[derive(Debug, Default)]
+pub struct VisibleCatalogs {
+    catalog: Arc<VisibleCatalog>,
+}
+
+#[derive(Debug, Default)]
+struct VisibleCatalog {
+    schemas: BTreeMap<String, Arc<dyn SchemaProvider>>,
+}
+
+impl CatalogProvider for VisibleCatalog {
+    fn schema_names(&self) -> Vec<String> {
+        self.schemas.keys().cloned().collect()
+    }
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        self.schemas.get(name).cloned()
+    }
+}
+
+impl CatalogProviderList for VisibleCatalogs {
+    fn register_catalog(&self, _name: String, _catalog: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+    fn catalog_names(&self) -> Vec<String> {
+        vec![DATABASE.to_owned()]
+    }
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        (name == DATABASE).then(|| Arc::clone(&self.catalog) as Arc<dyn CatalogProvider>)
+    }
+}
+
+/// The catalog of one principal: the tables it may see and the system schemas made for it.
+pub fn visible_catalogs(
+    tables: &[Arc<Table>],
+    system: impl IntoIterator<Item = (String, Arc<dyn SchemaProvider>)>,
+) -> VisibleCatalogs {
+    let mut by_schema: BTreeMap<String, HashMap<String, Arc<dyn TableProvider>>> = BTreeMap::new();
+    for table in tables {
+        by_schema
+            .entry(table.schema_name.clone())
+            .or_default()
+            .insert(table.name.clone(), Arc::new(GuardedTable::new(Arc::clone(table))));
+    }
+    let federation = Arc::new(VisibleSchema { tables: by_schema.remove("federation").unwrap_or_default(), next: None });
+    let public = VisibleSchema {
+        tables: by_schema.remove("public").unwrap_or_default(),
+        next: Some(Arc::clone(&federation)),
+    };
+    let mut schemas: BTreeMap<String, Arc<dyn SchemaProvider>> = BTreeMap::new();
+    schemas.insert("public".into(), Arc::new(public));
+    schemas.insert("federation".into(), federation);
+    for (name, tables) in by_schema {
+        schemas.insert(name, Arc::new(VisibleSchema { tables, next: None }));
+    }
+    // Last, so that no peer's id can stand in front of a system schema.
+    schemas.extend(system);
+    VisibleCatalogs { catalog: Arc::new(VisibleCatalog { schemas }) }
+}
+
+/// A schema of relations of the node itself.
+pub fn system_schema(tables: impl IntoIterator<Item = (String, Arc<dyn TableProvider>)>) -> Arc<dyn SchemaProvider> {
+    let tables = tables
+        .into_iter()
+        .map(|(name, table)| (name, Arc::new(SystemTable(table)) as Arc<dyn TableProvider>))
+        .collect();
+    Arc::new(VisibleSchema { tables, next: None })
+}
+
+/// Released batches by release unit, read by the outer plan from memory.
+#[derive(Debug, Default, Clone)]
+pub struct ReleasedBatches(HashMap<usize, RecordBatch>);
+
+impl ReleasedBatches {
+    /// Adds the answer of a unit; its columns are brought to the types and names of the unit's schema.
+    pub fn insert(&mut self, unit: &kanon_planner::release_unit::ReleaseUnit, batch: &RecordBatch) -> Result<()> {
+        let schema: SchemaRef = Arc::new(unit.schema.as_arrow().clone());
+        if batch.num_columns() != schema.fields().len() {
+            return Err(Error::internal("a release does not have the columns of its unit"));
+        }
+        let mut columns = Vec::with_capacity(batch.num_columns());
+        for (column, field) in batch.columns().iter().zip(schema.fields()) {
+            columns.push(cast(column, field.data_type()).map_err(Error::internal)?);
+        }
+        // Measures may be withheld, so every column may be NULL whatever the plan said of the aggregate.
+        let fields: Vec<_> = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
+        let schema = Arc::new(datafusion::arrow::datatypes::Schema::new(fields));
+        let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let batch = RecordBatch::try_new_with_options(schema, columns, &options).map_err(Error::internal)?;
+        self.0.insert(unit.id, batch);
+        Ok(())
+    }
+}
+
+/// Plans [`ReleaseNode`] leaves as memory scans of what was released.
+pub struct ReleaseQueryPlanner(pub ReleasedBatches);
+
+impl fmt::Debug for ReleaseQueryPlanner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReleaseQueryPlanner({} units)", self.0.0.len())
+    }
+}
+
+#[async_trait]
+impl QueryPlanner for ReleaseQueryPlanner {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        session: &dyn DataFusionSession,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let planner =
+            DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(ReleaseLeafPlanner(self.0.clone()))]);
+        planner.create_physical_plan(plan, session).await
+    }
+}
+
+struct ReleaseLeafPlanner(ReleasedBatches);
+
+#[async_trait]
+impl ExtensionPlanner for ReleaseLeafPlanner {
+    async fn plan_extension(
+        &self,
+        _planner: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _logical_inputs: &[&LogicalPlan],
+        _physical_inputs: &[Arc<dyn ExecutionPlan>],
+        _session: &dyn DataFusionSession,
+        _planning_ctx: &PhysicalPlanningContext,
+    ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
+        let Some(leaf) = node.downcast_ref::<ReleaseNode>() else {
+            return Ok(None);
+        };
+        match self.0.0.get(&leaf.unit.id) {
+            Some(batch) => {
+                let exec = MemorySourceConfig::try_new_exec(&[vec![batch.clone()]], batch.schema(), None)?;
+                Ok(Some(exec))
+            }
+            None => Err(DataFusionError::from(Error::internal("a release unit was not released before its outer plan"))),
+        }
+    }
+}

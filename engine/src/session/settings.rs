@@ -1,0 +1,374 @@
+//! A session's settings: each declared once, with its type, default and purpose; SET, RESET, SHOW and `pg_settings` come from here.
+
+use std::collections::HashMap;
+
+use crate::error::{Error, Result, Sqlstate};
+
+/// What values a setting takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettingKind {
+    /// Any text.
+    Text,
+    /// on/off, true/false, yes/no, 1/0.
+    Bool,
+    /// A whole number in a range.
+    Int(i64, i64),
+    /// A time: a number of milliseconds, or a number with `us`, `ms`, `s`, `min`, `h`, `d`; kept in milliseconds, 0 means none.
+    Duration,
+    /// One of some words.
+    Enum(&'static [&'static str]),
+    /// Told by the node; SET is refused (55P02 in PostgreSQL).
+    Fixed,
+}
+
+/// The declaration of a setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Its name as SHOW ALL prints it; looked up without regard to case.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: SettingKind,
+    /// Its value at the start of a session.
+    pub default: &'static str,
+    /// Whether clients are told of changes (ParameterStatus).
+    pub reported: bool,
+    /// What it is for.
+    pub about: &'static str,
+}
+
+/// The version of PostgreSQL that a node behaves like.
+pub const SERVER_VERSION: &str = "15.8";
+/// The same as a number.
+pub const SERVER_VERSION_NUM: &str = "150008";
+
+const fn setting(name: &'static str, kind: SettingKind, default: &'static str, reported: bool, about: &'static str) -> Setting {
+    Setting { name, kind, default, reported, about }
+}
+
+use SettingKind::{Bool, Duration, Enum, Fixed, Int, Text};
+
+const ISOLATION: SettingKind =
+    Enum(&["read uncommitted", "read committed", "repeatable read", "serializable"]);
+
+/// All settings, by name.
+pub const SETTINGS: &[Setting] = &[
+    setting("application_name", Text, "", true, "Sets the application name to be reported in statistics and logs."),
+    setting("bytea_output", Enum(&["hex", "escape"]), "hex", false, "Sets the output format for bytea."),
+    setting("check_function_bodies", Bool, "on", false, "Accepted for clients that set it; has no effect."),
+    setting("client_encoding", Enum(&["UTF8"]), "UTF8", true, "The client's character set encoding; always UTF8."),
+    setting("client_min_messages", Enum(&["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"]), "notice", false, "Sets the message levels that are sent to the client."),
+    setting("cursor_tuple_fraction", Text, "0.1", false, "Accepted for clients that set it; has no effect."),
+    setting("DateStyle", Enum(&["ISO, MDY"]), "ISO, MDY", true, "The display format for date and time values; always ISO."),
+    setting("default_transaction_isolation", ISOLATION, "read committed", false, "The isolation level of new transactions."),
+    setting("default_transaction_deferrable", Bool, "off", false, "Accepted for clients that set it; has no effect."),
+    setting("default_transaction_read_only", Enum(&["on"]), "on", true, "Always on: a node is read through SQL, not written."),
+    setting("enable_seqscan", Bool, "on", false, "Accepted for clients that set it; has no effect."),
+    setting("extra_float_digits", Int(-15, 3), "1", false, "Accepted; floats are always printed in their shortest exact form."),
+    setting("idle_in_transaction_session_timeout", Duration, "0", false, "The longest time a session may idle in a transaction."),
+    setting("idle_session_timeout", Duration, "0", false, "The longest time a session may idle outside a transaction."),
+    setting("in_hot_standby", Fixed, "off", true, "Always off."),
+    setting("integer_datetimes", Fixed, "on", true, "Always on."),
+    setting("IntervalStyle", Enum(&["postgres"]), "postgres", true, "The display format for intervals; always postgres."),
+    setting("is_superuser", Fixed, "off", true, "Always off."),
+    setting("jit", Bool, "off", false, "Accepted for clients that set it; has no effect."),
+    setting("kanon.epsilon", Text, "", false, "Spend this on each statement over private tables; empty: what the policy says."),
+    setting("kanon.min_sites", Int(1, 10_000), "1", false, "With kanon.on_site_failure = partial: fewer sites than this is an error."),
+    setting("kanon.on_site_failure", Enum(&["error", "partial"]), "error", false, "Whether a statement fails when a site does not answer, or is answered by those that do."),
+    setting("kanon.show_accuracy", Enum(&["off"]), "off", false, "Adds intervals for the noise; there is none before private access exists."),
+    setting("kanon.site_timeout", Duration, "30s", false, "The longest time one site may take."),
+    setting("kanon.sites", Text, "all", false, "The sites to ask: all, or names separated by commas."),
+    setting("lc_collate", Fixed, "C", false, "The collation order."),
+    setting("lc_ctype", Fixed, "C.UTF-8", false, "The character classification."),
+    setting("lc_messages", Text, "C", false, "The language of messages; always English."),
+    setting("lc_monetary", Text, "C", false, "Accepted for clients that set it; has no effect."),
+    setting("lc_numeric", Text, "C", false, "Accepted for clients that set it; has no effect."),
+    setting("lc_time", Text, "C", false, "Accepted for clients that set it; has no effect."),
+    setting("lock_timeout", Duration, "0", false, "Accepted for clients that set it; there are no locks."),
+    setting("max_identifier_length", Fixed, "63", false, "The longest identifier, in bytes."),
+    setting("max_index_keys", Fixed, "32", false, "As in PostgreSQL."),
+    setting("row_security", Bool, "on", false, "Accepted for clients that set it; policies always apply."),
+    setting("search_path", Text, "public, federation", false, "Schemas that are searched for names without one; always public, then federation."),
+    setting("server_encoding", Fixed, "UTF8", true, "The database's character set encoding."),
+    setting("server_version", Fixed, SERVER_VERSION, true, "The version of PostgreSQL that the node behaves like."),
+    setting("server_version_num", Fixed, SERVER_VERSION_NUM, false, "The same as a number."),
+    setting("session_authorization", Fixed, "", true, "The session's role."),
+    setting("standard_conforming_strings", Enum(&["on"]), "on", true, "Always on."),
+    setting("statement_timeout", Duration, "0", false, "The longest time a statement may run; 0 means as long as the node allows."),
+    setting("synchronize_seqscans", Bool, "on", false, "Accepted for clients that set it; has no effect."),
+    setting("TimeZone", Text, "UTC", true, "The time zone for display and interpretation of time stamps."),
+    setting("transaction_deferrable", Bool, "off", false, "Accepted for clients that set it; has no effect."),
+    setting("transaction_isolation", ISOLATION, "read committed", false, "The isolation level of the present transaction."),
+    setting("transaction_read_only", Enum(&["on"]), "on", false, "Always on."),
+    setting("work_mem", Text, "4MB", false, "Accepted for clients that set it; the node's own limit applies."),
+    setting("xmloption", Text, "content", false, "Accepted for clients that set it; has no effect."),
+];
+
+/// The declaration of a name, whatever its case.
+pub fn find(name: &str) -> Option<&'static Setting> {
+    let name = if name.eq_ignore_ascii_case("time zone") { "TimeZone" } else { name };
+    SETTINGS.iter().find(|s| s.name.eq_ignore_ascii_case(name))
+}
+
+/// One session's values.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    values: HashMap<&'static str, String>,
+    /// Values that a transaction began with, to go back to when it fails; and names set with LOCAL.
+    at_begin: Option<HashMap<&'static str, String>>,
+    local: HashMap<&'static str, Option<String>>,
+    /// Names of extensions' own settings (`a.b`), which PostgreSQL lets anyone set.
+    start: HashMap<&'static str, String>,
+}
+
+impl Settings {
+    /// Settings whose defaults differ for this session (start-up parameters, the role's name).
+    pub fn with_start(mut self, name: &'static str, value: String) -> Self {
+        self.start.insert(name, value);
+        self
+    }
+
+    /// A start-up parameter: like SET, but RESET goes back to it.
+    pub fn set_at_start(&mut self, name: &str, value: &str) -> Result<()> {
+        let setting = declared(name)?;
+        let value = check(setting, value)?;
+        self.start.insert(setting.name, value);
+        Ok(())
+    }
+
+    /// The present value, as SHOW prints it.
+    pub fn get(&self, name: &str) -> Option<String> {
+        let setting = find(name)?;
+        Some(self.value(setting).to_owned())
+    }
+
+    fn value(&self, setting: &Setting) -> &str {
+        self.values.get(setting.name).or_else(|| self.start.get(setting.name)).map_or(setting.default, String::as_str)
+    }
+
+    /// All of them: name, value, what it is for.
+    pub fn all(&self) -> Vec<(&'static str, String, &'static str)> {
+        SETTINGS.iter().map(|s| (s.name, self.value(s).to_owned(), s.about)).collect()
+    }
+
+    /// SET name = value. Answers what clients are to be told.
+    ///
+    /// # Errors
+    /// 42704 for an unknown name, 22023 for a value it does not take.
+    pub fn set(&mut self, name: &str, value: &str, local: bool) -> Result<Option<(String, String)>> {
+        let setting = declared(name)?;
+        if setting.kind == Fixed {
+            return Err(Error::new(Sqlstate::InvalidParameterValue, format!("parameter \"{}\" cannot be changed", setting.name)));
+        }
+        let value = check(setting, value)?;
+        if local {
+            let before = self.values.get(setting.name).cloned();
+            self.local.entry(setting.name).or_insert(before);
+        } else {
+            self.local.remove(setting.name);
+        }
+        self.values.insert(setting.name, value.clone());
+        Ok(setting.reported.then(|| (setting.name.to_owned(), value)))
+    }
+
+    /// RESET name. Answers what clients are to be told.
+    pub fn reset(&mut self, name: &str) -> Result<Option<(String, String)>> {
+        let setting = declared(name)?;
+        let changed = self.values.remove(setting.name).is_some();
+        Ok((setting.reported && changed).then(|| (setting.name.to_owned(), self.value(setting).to_owned())))
+    }
+
+    /// RESET ALL. Answers what clients are to be told.
+    pub fn reset_all(&mut self) -> Vec<(String, String)> {
+        let before = self.clone();
+        self.values.clear();
+        self.changes_since(&before)
+    }
+
+    /// BEGIN: remembers the present values.
+    pub fn begin(&mut self) {
+        self.at_begin = Some(self.values.clone());
+        self.local.clear();
+    }
+
+    /// COMMIT keeps what SET set; ROLLBACK undoes it; both undo SET LOCAL. Answers what clients are to be told.
+    pub fn end(&mut self, commit: bool) -> Vec<(String, String)> {
+        let before = self.clone();
+        if let Some(at_begin) = self.at_begin.take()
+            && !commit
+        {
+            self.values = at_begin;
+        } else {
+            for (name, value) in std::mem::take(&mut self.local) {
+                match value {
+                    Some(value) => self.values.insert(name, value),
+                    None => self.values.remove(name),
+                };
+            }
+        }
+        self.local.clear();
+        self.changes_since(&before)
+    }
+
+    fn changes_since(&self, before: &Settings) -> Vec<(String, String)> {
+        SETTINGS
+            .iter()
+            .filter(|s| s.reported && self.value(s) != before.value(s))
+            .map(|s| (s.name.to_owned(), self.value(s).to_owned()))
+            .collect()
+    }
+
+    /// A time in milliseconds; 0 if there is none.
+    pub fn duration_ms(&self, name: &str) -> u64 {
+        self.get(name).and_then(|v| parse_duration_ms(&v)).unwrap_or(0)
+    }
+}
+
+fn declared(name: &str) -> Result<&'static Setting> {
+    find(name).ok_or_else(|| {
+        let error = Error::new(Sqlstate::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""));
+        if name.starts_with("kanon.") {
+            let known: Vec<&str> = SETTINGS.iter().map(|s| s.name).filter(|n| n.starts_with("kanon.")).collect();
+            error.hint(format!("Kanon's own settings are {}.", known.join(", ")))
+        } else {
+            error
+        }
+    })
+}
+
+fn invalid(setting: &Setting, value: &str) -> Error {
+    Error::new(Sqlstate::InvalidParameterValue, format!("invalid value for parameter \"{}\": \"{value}\"", setting.name))
+}
+
+fn check(setting: &Setting, value: &str) -> Result<String> {
+    let value = value.trim();
+    match setting.kind {
+        Text => {
+            if setting.name == "TimeZone" {
+                return time_zone(value).ok_or_else(|| invalid(setting, value));
+            }
+            if setting.name == "kanon.epsilon" && !value.is_empty() && !value.parse::<f64>().is_ok_and(|e| e.is_finite() && e > 0.0) {
+                return Err(invalid(setting, value).hint("It is a number above 0."));
+            }
+            if setting.name == "search_path" {
+                return Ok(value.to_owned());
+            }
+            Ok(value.chars().take(1_000).collect())
+        }
+        Bool => match value.to_ascii_lowercase().as_str() {
+            "on" | "true" | "yes" | "1" | "t" | "y" => Ok("on".into()),
+            "off" | "false" | "no" | "0" | "f" | "n" => Ok("off".into()),
+            _ => Err(Error::new(Sqlstate::InvalidParameterValue, format!("parameter \"{}\" requires a Boolean value", setting.name))),
+        },
+        Int(low, high) => match value.parse::<i64>() {
+            Ok(n) if (low..=high).contains(&n) => Ok(n.to_string()),
+            Ok(n) => Err(Error::new(
+                Sqlstate::InvalidParameterValue,
+                format!("{n} is outside the valid range for parameter \"{}\" ({low} .. {high})", setting.name),
+            )),
+            Err(_) => Err(invalid(setting, value)),
+        },
+        Duration => match parse_duration_ms(value) {
+            Some(0) => Ok("0".into()),
+            Some(_) if value.bytes().all(|b| b.is_ascii_digit()) => Ok(format!("{value}ms")),
+            Some(_) => Ok(value.replace(' ', "")),
+            None => Err(invalid(setting, value)
+                .hint("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".")),
+        },
+        Enum(words) => {
+            let plain = |s: &str| s.to_ascii_lowercase().replace(['-', '_', ' '], "");
+            // `ISO` alone and `iso, ymd` mean ISO; `UTF-8`, `unicode` mean UTF8; on/off have their spellings.
+            let wanted = match plain(value).as_str() {
+                "unicode" => "utf8".to_owned(),
+                "iso" | "iso,ymd" | "iso,dmy" | "iso,us" | "iso,mdy" => "iso,mdy".to_owned(),
+                "true" | "yes" | "1" => "on".to_owned(),
+                "false" | "no" | "0" => "off".to_owned(),
+                other => other.to_owned(),
+            };
+            match words.iter().find(|w| plain(w) == wanted) {
+                Some(word) => Ok((*word).to_owned()),
+                None if setting.name.ends_with("read_only") => Err(Error::new(
+                    Sqlstate::ReadOnlyTransaction,
+                    "cannot set transaction read-write mode: a node is read through SQL, not written",
+                )),
+                None => Err(invalid(setting, value).hint(format!("Available values: {}.", words.join(", ")))),
+            }
+        }
+        Fixed => Ok(value.to_owned()),
+    }
+}
+
+/// A zone name as Arrow and PostgreSQL know it; offsets in PostgreSQL's way (`-3` means UTC-3, `<+01>-01` its POSIX form).
+fn time_zone(value: &str) -> Option<String> {
+    if value.eq_ignore_ascii_case("default") || value.eq_ignore_ascii_case("utc") || value.eq_ignore_ascii_case("gmt") || value.eq_ignore_ascii_case("z") {
+        return Some("UTC".into());
+    }
+    if let Ok(hours) = value.parse::<i32>() {
+        return (-15..=15).contains(&hours).then(|| format!("{}{:02}:00", if hours < 0 { '-' } else { '+' }, hours.abs()));
+    }
+    value.parse::<datafusion::arrow::array::timezone::Tz>().ok().map(|_| value.to_owned())
+}
+
+/// Milliseconds of `250`, `250ms`, `30s`, `5 min`, `1h`, `2d`.
+pub fn parse_duration_ms(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: f64 = number.parse().ok()?;
+    let factor = match unit.trim() {
+        "us" => 0.001,
+        "" | "ms" => 1.0,
+        "s" => 1_000.0,
+        "min" => 60_000.0,
+        "h" => 3_600_000.0,
+        "d" => 86_400_000.0,
+        _ => return None,
+    };
+    let ms = (number * factor).round();
+    (ms.is_finite() && (0.0..=2_147_483_647.0 * 1_000.0).contains(&ms)).then_some(ms as u64)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_whatever_their_case_and_unknown_ones_are_42704() {
+        let mut s = Settings::default();
+        assert_eq!(s.get("timezone").as_deref(), Some("UTC"));
+        assert_eq!(s.set("datestyle", "iso", false).unwrap(), Some(("DateStyle".into(), "ISO, MDY".into())));
+        let e = s.set("kanon.on_site_failur", "partial", false).unwrap_err();
+        assert_eq!(e.state, Sqlstate::UndefinedObject);
+        assert!(e.hint.unwrap().contains("kanon.on_site_failure"));
+    }
+
+    #[test]
+    fn values_are_checked() {
+        let mut s = Settings::default();
+        assert_eq!(s.set("kanon.min_sites", "0", false).unwrap_err().state, Sqlstate::InvalidParameterValue);
+        assert_eq!(s.set("kanon.on_site_failure", "maybe", false).unwrap_err().state, Sqlstate::InvalidParameterValue);
+        assert_eq!(s.set("transaction_read_only", "off", false).unwrap_err().state, Sqlstate::ReadOnlyTransaction);
+        assert_eq!(s.set("server_version", "16", false).unwrap_err().state, Sqlstate::InvalidParameterValue);
+        s.set("TimeZone", "Europe/Zurich", false).unwrap();
+        assert!(s.set("TimeZone", "Nowhere/Land", false).is_err());
+        s.set("statement_timeout", "250", false).unwrap();
+        assert_eq!(s.get("statement_timeout").unwrap(), "250ms");
+        assert_eq!(s.duration_ms("kanon.site_timeout"), 30_000);
+    }
+
+    #[test]
+    fn rollback_undoes_set_and_commit_undoes_only_local() {
+        let mut s = Settings::default();
+        s.begin();
+        s.set("application_name", "a", false).unwrap();
+        s.end(false);
+        assert_eq!(s.get("application_name").unwrap(), "");
+        s.begin();
+        s.set("application_name", "b", false).unwrap();
+        s.set("TimeZone", "Europe/Zurich", true).unwrap();
+        let told = s.end(true);
+        assert_eq!(s.get("application_name").unwrap(), "b");
+        assert_eq!(s.get("TimeZone").unwrap(), "UTC");
+        assert_eq!(told, vec![("TimeZone".to_owned(), "UTC".to_owned())]);
+    }
+}
