@@ -64,6 +64,9 @@ pub struct ReleaseUnit {
     pub measures: Vec<Measure>,
     /// The Aggregate's own schema, as the outer plan sees it: keys, `__grouping_id` if there are grouping sets, measures.
     pub schema: DFSchemaRef,
+    /// The Aggregate as its author wrote it: analysed, before its expressions were made total and its input was made to carry the unit.
+    /// Subplans are written from it.
+    pub source: LogicalPlan,
     /// Where it is computed. `Sites`: written as one subplan a site and merged.
     pub placement: Placement,
     /// Names of the tables below, for messages and reports.

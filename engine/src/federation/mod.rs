@@ -1,5 +1,7 @@
 //! Peers: who they are, what they offer, and how release units and open tables are asked of them.
 
+pub mod client;
+
 use crate::config::Config;
 use crate::error::Result;
 use crate::store::Store;
