@@ -1,1 +1,3 @@
 //! `pg_catalog` and `information_schema` as drivers and tools look for them.
+
+pub mod types;
