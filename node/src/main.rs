@@ -1,2 +1,173 @@
-//! The `kanon` program.
-fn main() {}
+//! The `kanon` program: one node of a federation, a demo of four, and the small tools around them.
+//!
+//! ```text
+//! main ─► demo   writes four configurations, starts four `kanon serve`, waits until all answer
+//!      ├► serve  engine::Node + pg-frontend + flight-server in one process
+//!      ├► init   a configuration, keys and a first admin
+//!      ├► sql    a small client
+//!      └► doctor what works here, and what to do about what does not
+//! ```
+
+mod client;
+mod demo;
+mod doctor;
+mod init;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  kanon demo                                  four nodes on real data, and a psql line to paste
+  kanon demo --check                          the same, asks its questions, stops
+  kanon init --dir clinic --node-id clinic    a node of your own: configuration, keys, an admin
+  kanon serve --config clinic/kanon.toml      runs it
+  kanon sql --config clinic/kanon.toml --user admin -c 'SELECT * FROM kanon.nodes'
+  kanon doctor --config clinic/kanon.toml     what works here, and what to do about what does not";
+
+/// A SQL-first federated query engine for data that may not leave its institution.
+#[derive(Parser)]
+#[command(name = "kanon", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Starts a federation of four nodes on this machine, on real data
+    Demo(DemoArgs),
+    /// Runs a node
+    Serve(ServeArgs),
+    /// Writes a configuration and keys and creates a first admin: ready to serve
+    Init(InitArgs),
+    /// A small built-in client; psql is better
+    Sql(SqlArgs),
+    /// Says what works here, what does not, and what to do about it
+    Doctor(DoctorArgs),
+}
+
+/// Arguments of `kanon demo`.
+#[derive(Args, Clone)]
+pub(crate) struct DemoArgs {
+    /// Where the nodes keep their data
+    #[arg(long, default_value = "kanon-demo")]
+    pub dir: PathBuf,
+    /// Postgres ports are this and the three after it; Flight SQL ten above
+    #[arg(long, default_value_t = 15432)]
+    pub base_port: u16,
+    /// Synthetic patients at every node
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+    pub patients: u32,
+    /// Asks the demo's questions at every node, prints the answers and stops
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Arguments of `kanon serve`.
+#[derive(Args, Clone)]
+pub(crate) struct ServeArgs {
+    /// The node's configuration
+    #[arg(long, default_value = "kanon.toml")]
+    pub config: PathBuf,
+    /// Sets up the demo's tables and roles first, with so many synthetic patients
+    #[arg(long, hide = true)]
+    pub demo_patients: Option<u32>,
+}
+
+/// Arguments of `kanon init`.
+#[derive(Args)]
+pub(crate) struct InitArgs {
+    /// Where the configuration, keys and store go
+    #[arg(long, default_value = ".")]
+    pub dir: PathBuf,
+    /// The node's id: its schema's name at its peers
+    #[arg(long)]
+    pub node_id: String,
+    /// The first admin's name
+    #[arg(long, default_value = "admin")]
+    pub admin: String,
+    /// A file with the first admin's password; without it one is made and shown once
+    #[arg(long)]
+    pub password_file: Option<PathBuf>,
+    /// The Postgres port, on loopback
+    #[arg(long, default_value_t = 5433)]
+    pub pg_port: u16,
+    /// The Flight SQL port, on loopback
+    #[arg(long, default_value_t = 5443)]
+    pub flight_port: u16,
+}
+
+/// Arguments of `kanon sql`.
+#[derive(Args)]
+pub(crate) struct SqlArgs {
+    /// The node's configuration, for its address
+    #[arg(long, default_value = "kanon.toml")]
+    pub config: PathBuf,
+    /// host:port instead of a configuration
+    #[arg(long)]
+    pub connect: Option<String>,
+    /// Who asks
+    #[arg(long, default_value = "admin")]
+    pub user: String,
+    /// The query; without it, standard input
+    #[arg(short = 'c', long = "command")]
+    pub query: Option<String>,
+    /// The answer as JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `kanon doctor`.
+#[derive(Args)]
+pub(crate) struct DoctorArgs {
+    /// The node's configuration
+    #[arg(long, default_value = "kanon.toml")]
+    pub config: PathBuf,
+    /// The findings as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Plans and expressions are walked by recursion, and a statement may hold thousands of operators: threads get room for them.
+const WORKER_STACK_BYTES: usize = 64 << 20;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(WORKER_STACK_BYTES).build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("kanon: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    // On a worker thread, so that it too has the large stack.
+    let done = runtime.block_on(async { tokio::spawn(run(cli.command)).await });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match done {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            eprintln!("kanon: {error:#}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("kanon: stopped unexpectedly: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Serve(args) => serve::run(args).await,
+        Command::Init(args) => init::run(args).await,
+        Command::Sql(args) => client::run(args).await,
+        Command::Doctor(args) => doctor::run(args).await,
+    }
+}

@@ -1,0 +1,233 @@
+//! A query's life: bound to what the principal may see, decided by the planner, released, and only then streamed.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::ParamValues;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{execute_stream, memory::MemoryStream};
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast;
+use kanon_planner::boundary::{self, Options};
+use kanon_planner::facts::Placement;
+use kanon_planner::release_unit::{Decision, ReleaseUnit};
+
+use super::context::{PlanFacts, ReleaseQueryPlanner, ReleasedBatches, system_schema, visible_catalogs};
+use super::report::PrivacyReport;
+use super::stream::{Stop, renamed, stoppable};
+use super::{Rows, Session};
+use crate::error::{Error, Result, Sqlstate};
+use crate::federation::run as federated;
+use crate::pg_catalog;
+use crate::release;
+use crate::statement::on_large_stack;
+use crate::system;
+
+/// A query planned for one principal at one moment.
+pub(super) struct Planned {
+    /// Analysed: types are coerced, nothing is optimised.
+    pub plan: LogicalPlan,
+    /// What it was planned in.
+    pub state: SessionState,
+    /// Names of its columns as PostgreSQL would give them.
+    pub names: Vec<String>,
+}
+
+impl Planned {
+    /// The columns that clients see.
+    pub fn schema(&self) -> SchemaRef {
+        renamed(self.plan.schema().as_arrow(), &self.names)
+    }
+}
+
+impl Session {
+    /// What DataFusion may find: the tables of this principal, and the system's, made for it.
+    fn state(&self) -> Result<SessionState> {
+        let viewer = self.viewer();
+        let mut schemas = pg_catalog::schemas(&viewer)?;
+        schemas.push(("kanon".to_owned(), system_schema(system::tables(&self.system_context()))));
+        let catalogs = visible_catalogs(&viewer.visible, schemas);
+        let mut state = SessionStateBuilder::new_from_existing(self.node.base_state.clone())
+            .with_catalog_list(Arc::new(catalogs))
+            .with_session_id(self.id.to_string())
+            .build();
+        state.config_mut().options_mut().execution.time_zone = Some(self.setting("TimeZone").unwrap_or_else(|| "UTC".into()));
+        pg_catalog::register_functions(&mut state, &viewer)?;
+        system::register_functions(&mut state, &self.system_context())?;
+        state.mark_start_execution();
+        Ok(state)
+    }
+
+    /// Plans and analyses a query. With `parameters`, placeholders are replaced by them first.
+    pub(super) async fn plan(&self, query: &ast::Query, parameters: Parameters) -> Result<(Planned, Vec<DataType>)> {
+        let state = self.state()?;
+        let viewer = self.viewer();
+        let mut query = query.clone();
+        on_large_stack(move || async move {
+            system::rewrite(&mut query);
+            let names = pg_catalog::rewrite(&mut query, &viewer)?;
+            let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
+            let plan = state.statement_to_plan(statement).await?;
+            let (plan, types) = parameters.bind(plan)?;
+            let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+            Ok((Planned { plan, state, names }, types))
+        })
+        .await
+    }
+
+    fn decide(&self, plan: LogicalPlan) -> Result<Decision> {
+        let options = Options { peer: self.principal.via_peer.is_some() };
+        Ok(boundary::decide(plan, &PlanFacts, &options)?)
+    }
+
+    /// Runs a planned query.
+    pub(super) async fn run_query(self: &Arc<Self>, planned: Planned, stop: &Stop) -> Result<(Rows, Option<Arc<PrivacyReport>>)> {
+        let schema = planned.schema();
+        let Planned { plan, state, .. } = planned;
+        let (state, plan, report) = match self.decide(plan)? {
+            Decision::Open(plan) => (state, plan, None),
+            Decision::Release { outer, units } => {
+                let (state, report) = self.release(state, &units, stop).await?;
+                (state, outer, report)
+            }
+        };
+        let physical = {
+            let state = state.clone();
+            on_large_stack(move || async move { Ok(state.create_physical_plan(&plan).await?) }).await?
+        };
+        let inner = execute_stream(physical, state.task_ctx())?;
+        let session = Arc::downgrade(self);
+        let stream = stoppable(inner, Arc::clone(&schema), stop, move || {
+            if let Some(session) = session.upgrade() {
+                session.fail_transaction();
+            }
+        });
+        Ok((Rows { schema, stream }, report.map(Arc::new)))
+    }
+
+    /// Releases every unit of a statement. All are finished before the outer plan starts.
+    async fn release(
+        self: &Arc<Self>,
+        mut state: SessionState,
+        units: &[Arc<ReleaseUnit>],
+        stop: &Stop,
+    ) -> Result<(SessionState, Option<PrivacyReport>)> {
+        let mut batches = ReleasedBatches::default();
+        let mut report = PrivacyReport::default();
+        for unit in units {
+            let released = match &unit.placement {
+                Placement::Local => {
+                    let released = stop.guard(release::release(&state, unit)).await?;
+                    report.add_local(self.node.site(), unit);
+                    released
+                }
+                Placement::Sites { .. } => {
+                    let asked = federated::release(self, unit, stop);
+                    let (released, statuses) = stop.guard(asked).await?;
+                    report.add_sites(statuses, unit);
+                    released
+                }
+            };
+            batches.insert(unit, released.batch())?;
+            state = SessionStateBuilder::new_from_existing(state)
+                .with_query_planner(Arc::new(ReleaseQueryPlanner(batches.clone())))
+                .build();
+        }
+        Ok((state, Some(report)))
+    }
+
+    /// EXPLAIN: the logical plan with the boundary in it; with PRIVACY, what each site would be asked, or why it would be refused.
+    pub(super) async fn explain(&self, query: &ast::Query, parameters: Parameters, privacy: bool) -> Result<Rows> {
+        let (planned, _) = self.plan(query, parameters).await?;
+        let text = match self.decide(planned.plan) {
+            Ok(decision) if privacy => {
+                let mut text = kanon_planner::explain::privacy(&decision);
+                text.push_str(&federated::explain(self, &decision)?);
+                text
+            }
+            Ok(decision) => kanon_planner::explain::explain(&decision),
+            // What EXPLAIN (PRIVACY) is for: the reason is the answer.
+            Err(error) if privacy && matches!(error.state, Sqlstate::InsufficientPrivilege | Sqlstate::FeatureNotSupported) => {
+                let hint = error.hint.map(|h| format!("\nHint: {h}")).unwrap_or_default();
+                format!("Refused ({}): {}{hint}", error.state.code(), error.message)
+            }
+            Err(error) => return Err(error),
+        };
+        text_rows("QUERY PLAN", text.lines().map(str::to_owned).collect())
+    }
+}
+
+/// How the placeholders of a statement are treated.
+pub(super) enum Parameters {
+    /// Being prepared: their types are the client's, or inferred, and their values NULL.
+    Types(Vec<Option<DataType>>),
+    /// Being run.
+    Values(Vec<ScalarValue>),
+}
+
+impl Parameters {
+    /// None at all.
+    pub fn none() -> Parameters {
+        Parameters::Values(Vec::new())
+    }
+
+    fn bind(self, plan: LogicalPlan) -> Result<(LogicalPlan, Vec<DataType>)> {
+        let found = plan.get_parameter_types()?;
+        let mut count = 0;
+        for name in found.keys() {
+            let number = name.trim_start_matches('$').parse::<usize>().ok().filter(|n| (1..=65_535).contains(n));
+            let Some(number) = number else {
+                return Err(Error::new(Sqlstate::UndefinedParameter, format!("there is no parameter {name}")));
+            };
+            count = count.max(number);
+        }
+        let values = match self {
+            Parameters::Values(values) => {
+                if count > values.len() {
+                    return Err(Error::new(Sqlstate::UndefinedParameter, format!("there is no parameter ${count}")));
+                }
+                values
+            }
+            Parameters::Types(types) => {
+                count = count.max(types.len());
+                let mut values = Vec::with_capacity(count);
+                for i in 0..count {
+                    let given = types.get(i).cloned().flatten();
+                    let inferred = found.get(&format!("${}", i + 1)).cloned().flatten();
+                    let data_type = given.or(inferred).unwrap_or(DataType::Utf8);
+                    values.push(ScalarValue::try_from(&data_type)?);
+                }
+                values
+            }
+        };
+        let types = values.iter().map(ScalarValue::data_type).collect();
+        if count == 0 {
+            return Ok((plan, types));
+        }
+        Ok((plan.replace_params_with_values(&ParamValues::from(values))?, types))
+    }
+}
+
+/// An answer of one text column.
+pub(super) fn text_rows(name: &str, lines: Vec<String>) -> Result<Rows> {
+    text_table(&[name], vec![lines.into_iter().map(Some).collect()])
+}
+
+/// An answer of text columns, given column by column.
+pub(super) fn text_table(names: &[&str], columns: Vec<Vec<Option<String>>>) -> Result<Rows> {
+    let fields: Vec<Field> = names.iter().map(|n| Field::new(*n, DataType::Utf8, true)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let arrays: Vec<ArrayRef> = columns.into_iter().map(|c| Arc::new(StringArray::from(c)) as ArrayRef).collect();
+    let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).map_err(Error::internal)?;
+    memory_rows(schema, vec![batch])
+}
+
+/// An answer that is in memory already.
+pub(super) fn memory_rows(schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<Rows> {
+    let stream = MemoryStream::try_new(batches, Arc::clone(&schema), None)?;
+    Ok(Rows { stream: Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream)), schema })
+}

@@ -1,0 +1,143 @@
+//! Streams of an answer: they end when the statement is cancelled or its time is up, and carry the names that clients see.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
+use futures::Stream;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::error::{Error, Sqlstate};
+
+/// Why a running statement ends before its time.
+pub fn timeout_error() -> Error {
+    Error::new(Sqlstate::QueryCanceled, "canceling statement due to statement timeout")
+}
+
+/// A statement's cancellation and deadline.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    /// Cancelled by the client or by the node's shutdown.
+    pub token: CancellationToken,
+    /// When its time is up.
+    pub deadline: Option<tokio::time::Instant>,
+}
+
+impl Stop {
+    /// A statement that begins now and may take `timeout_ms` (0: as long as it likes).
+    pub fn begin(token: CancellationToken, timeout_ms: u64) -> Stop {
+        let deadline = (timeout_ms > 0).then(|| tokio::time::Instant::now() + Duration::from_millis(timeout_ms));
+        Stop { token, deadline }
+    }
+
+    /// Runs a future until it is done, cancelled or out of time.
+    pub async fn guard<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let out_of_time = async {
+            match self.deadline {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.token.cancelled() => Err(Error::cancelled()),
+            () = out_of_time => Err(timeout_error()),
+            result = work => result,
+        }
+    }
+}
+
+struct Stoppable {
+    schema: SchemaRef,
+    inner: Option<SendableRecordBatchStream>,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    out_of_time: Option<Pin<Box<tokio::time::Sleep>>>,
+    on_error: Box<dyn Fn() + Send>,
+}
+
+impl Stream for Stoppable {
+    type Item = DfResult<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let stopped = if this.inner.is_none() {
+            return Poll::Ready(None);
+        } else if this.cancelled.as_mut().poll(cx).is_ready() {
+            Some(Error::cancelled())
+        } else if this.out_of_time.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
+            Some(timeout_error())
+        } else {
+            None
+        };
+        if let Some(error) = stopped {
+            this.inner = None;
+            (this.on_error)();
+            return Poll::Ready(Some(Err(error.into())));
+        }
+        let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
+        match inner.as_mut().poll_next(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok(batch))) => Poll::Ready(Some(with_schema(&batch, &this.schema))),
+            Poll::Ready(Some(Err(error))) => {
+                this.inner = None;
+                (this.on_error)();
+                Poll::Ready(Some(Err(Error::from(error).into())))
+            }
+            Poll::Ready(None) => {
+                this.inner = None;
+                Poll::Ready(None)
+            }
+        }
+    }
+}
+
+impl RecordBatchStream for Stoppable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+/// A stream that ends with the statement, in the columns of `schema` (types equal, names as the client sees them). `on_error` runs once if it fails.
+pub fn stoppable(
+    inner: SendableRecordBatchStream,
+    schema: SchemaRef,
+    stop: &Stop,
+    on_error: impl Fn() + Send + 'static,
+) -> SendableRecordBatchStream {
+    Box::pin(Stoppable {
+        schema,
+        inner: Some(inner),
+        cancelled: Box::pin(stop.token.clone().cancelled_owned()),
+        out_of_time: stop.deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
+        on_error: Box::new(on_error),
+    })
+}
+
+/// The batch with the names of another schema.
+pub fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> DfResult<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &options)
+        .map_err(|e| DataFusionError::from(Error::internal(e)))
+}
+
+/// A schema with other names; everything may be NULL, as in every answer to a client.
+pub fn renamed(schema: &Schema, names: &[String]) -> SchemaRef {
+    let fields: Vec<_> = schema
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(i, field)| {
+            let field = field.as_ref().clone().with_nullable(true);
+            match names.get(i) {
+                Some(name) => field.with_name(name.clone()),
+                None => field,
+            }
+        })
+        .collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
