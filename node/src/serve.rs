@@ -1,0 +1,110 @@
+//! `kanon serve`: one node, its two frontends, and an orderly end.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use kanon_engine::config::Config;
+use kanon_engine::node::Node;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::ServeArgs;
+use crate::demo;
+
+/// `kanon serve`.
+pub(crate) async fn run(args: ServeArgs) -> Result<()> {
+    let config = Config::load(&args.config)?;
+    let filter = EnvFilter::try_new(&config.log_level).context("log_level")?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+
+    let demo = config.demo && is_demo_folder(&config.dir);
+    let pg = listen(config.pg_listen, "pg_listen").await?;
+    let flight = listen(config.flight_listen, "flight_listen").await?;
+    let drain = config.shutdown_timeout;
+    let node = Node::start(config).await?;
+    if let Some(patients) = args.demo_patients {
+        if !demo {
+            bail!("the demo's tables can only be set up in a demo folder");
+        }
+        demo::setup::run(&node, patients).await.context("setting up the demo")?;
+    }
+    if !demo || !loopback_only(&node.config) {
+        refuse_demo_passwords(&node)?;
+    }
+    node.federation_begin();
+
+    let shutdown = CancellationToken::new();
+    let tls = node.pg_tls()?;
+    let mut servers = tokio::task::JoinSet::new();
+    servers.spawn(kanon_pg::serve(Arc::clone(&node), pg, tls, shutdown.clone()));
+    servers.spawn(kanon_flight::serve(Arc::clone(&node), flight, shutdown.clone()));
+    tracing::info!(node = %node.config.node_id, pg = %node.config.pg_listen, flight = %node.config.flight_listen, "node is up");
+
+    tokio::select! {
+        ended = servers.join_next() => {
+            let why = match ended {
+                Some(Ok(Ok(()))) | None => anyhow!("a listener ended"),
+                Some(Ok(Err(error))) => anyhow!(error),
+                Some(Err(error)) => anyhow!(error),
+            };
+            return Err(why);
+        }
+        () = asked_to_stop() => {}
+    }
+    tracing::info!("draining");
+    shutdown.cancel();
+    let drained = tokio::time::timeout(drain, async { while servers.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        tracing::warn!("statements were still running when the time to drain was up");
+    }
+    node.stop().await;
+    Ok(())
+}
+
+/// Binds a listener, with an error that says what to do.
+async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow!("{address} is in use by another program: stop it, or choose another {key} in the configuration")
+        }
+        _ => anyhow!("cannot listen on {address} ({key}): {error}"),
+    })
+}
+
+async fn asked_to_stop() {
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(signal) => signal,
+        Err(error) => {
+            tracing::error!(%error, "cannot listen for SIGTERM");
+            return std::future::pending().await;
+        }
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+fn loopback_only(config: &Config) -> bool {
+    config.pg_listen.ip().is_loopback() && config.flight_listen.ip().is_loopback()
+}
+
+/// A node's folder inside a folder that `kanon demo` made.
+pub(crate) fn is_demo_folder(dir: &Path) -> bool {
+    dir.parent().is_some_and(|parent| parent.join(demo::MARKER).is_file())
+}
+
+/// The demo's passwords are known to the whole world.
+fn refuse_demo_passwords(node: &Arc<Node>) -> Result<()> {
+    for (role, password, _) in demo::ROLES {
+        let known = node.store.verifier(role).is_some_and(|v| kanon_engine::auth::verify_password(&v, password));
+        if known {
+            bail!("role \"{role}\" has the demo's password, which everybody knows: give it another one (ALTER ROLE {role} PASSWORD '…') or drop it; the demo itself runs only on loopback, in its own folder");
+        }
+    }
+    Ok(())
+}
