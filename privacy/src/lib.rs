@@ -1,5 +1,17 @@
 //! What a site promises about the people in its tables, as pure functions and types: no I/O, no clock, no randomness.
 //!
 //! - [`policy`]: the rules a steward sets for a table and its columns.
+//! - [`cohort`], [`evidence`]: the units behind a number, and the parts of them that must hold nobody or at least k (rule 1).
+//! - [`complement`]: what is withheld must not follow from what is released (rule 2).
+//! - [`dominance`], [`rules`]: the two largest units of a sum (rule 3), degrees of freedom (rule 4).
+//!
+//! ```text
+//! exact statistics of every group ─► rule 1, 3, 4: which cells could stand alone ─► complement::protect ─► which are released
+//! ```
 
+pub mod cohort;
+pub mod complement;
+pub mod dominance;
+pub mod evidence;
 pub mod policy;
+pub mod rules;

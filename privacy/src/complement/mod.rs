@@ -1,0 +1,545 @@
+//! Rule 2: what is withheld must not follow from what is released.
+//!
+//! ```text
+//! Grid (which cell holds which atoms) ─┐
+//! evidence of every atom ──────────────┼─► protect ─► which cells of one column may be released
+//! what rule 1 lets out ────────────────┘
+//! ```
+//!
+//! A *cell* is a group of one grouping set; an *atom* is a group of all key columns together, so that every cell is a set of atoms. A
+//! *column* is the existence of the groups, or one measure. Whoever reads an answer knows, for every released cell, the sum over its
+//! atoms, and is taken to know the sum over all atoms wherever the rules would release that, asked or not. From these he can work out any
+//! linear combination. To a fixed point, cells are taken back until
+//! - no withheld cell is such a combination;
+//! - no set of atoms that is one, as far as the reduced system shows them, holds evidence that rule 1 would not release;
+//! - under every released cell, and under everything, the withheld cells of every grouping set together would pass rule 1.
+//!
+//! What goes next is always a released cell that the combination needs: of the same grouping set if there is one, then the finest, then the
+//! one with the fewest rows, then the first by key. Beyond a bound on the work only one grouping set is kept: it has a single
+//! equation. The outcome depends on the table and the question alone.
+
+mod linear;
+mod work;
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use self::linear::{Echelon, Sparse, less, plus};
+use self::work::{Spent, Work};
+use crate::evidence::Evidence;
+use crate::policy::MinCohort;
+
+/// Steps of the search before only one grouping set is kept; about a second.
+const MAX_WORK: u64 = 200_000_000;
+
+/// A cell of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    /// Its grouping set, an index into the grid's sets.
+    pub set: usize,
+    /// Rows behind it.
+    pub rows: u64,
+    /// Its place when the answer is sorted by key: ties by rows are decided by it.
+    pub rank: usize,
+}
+
+/// A grouping set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupingSet {
+    /// Which key columns it groups by, a bit each.
+    pub columns: u64,
+    /// For every atom the cell of this set that holds it.
+    pub cell_of: Vec<u32>,
+}
+
+/// The cells of an answer and what they are made of.
+#[derive(Debug, Clone)]
+pub struct Grid {
+    sets: Vec<GroupingSet>,
+    cells: Vec<Cell>,
+    atoms: usize,
+    atoms_of: Vec<Vec<u32>>,
+}
+
+/// A grid that does not fit together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("cells and atoms do not fit together")]
+pub struct BadGrid;
+
+impl Grid {
+    /// A grid of `atoms` atoms. Every set says of every atom which cell holds it.
+    ///
+    /// # Errors
+    /// If a set names a cell of another set, or leaves atoms or cells out.
+    pub fn new(sets: Vec<GroupingSet>, cells: Vec<Cell>, atoms: usize) -> Result<Grid, BadGrid> {
+        let mut atoms_of = vec![Vec::new(); cells.len()];
+        for (index, set) in sets.iter().enumerate() {
+            if set.cell_of.len() != atoms {
+                return Err(BadGrid);
+            }
+            for (atom, cell) in (0u32..).zip(&set.cell_of) {
+                if cells.get(*cell as usize).is_none_or(|c| c.set != index) {
+                    return Err(BadGrid);
+                }
+                atoms_of.get_mut(*cell as usize).ok_or(BadGrid)?.push(atom);
+            }
+        }
+        if atoms_of.iter().any(Vec::is_empty) {
+            return Err(BadGrid);
+        }
+        Ok(Grid { sets, cells, atoms, atoms_of })
+    }
+
+    /// The grid of one grouping set: every cell is its own atom. `rows` by cell, in order of key.
+    pub fn flat(rows: impl IntoIterator<Item = u64>) -> Grid {
+        let cells: Vec<Cell> = rows.into_iter().enumerate().map(|(rank, rows)| Cell { set: 0, rows, rank }).collect();
+        let atoms = cells.len();
+        let cell_of = (0u32..).take(atoms).collect();
+        let atoms_of = (0u32..).take(atoms).map(|a| vec![a]).collect();
+        Grid { sets: vec![GroupingSet { columns: u64::MAX, cell_of }], cells, atoms, atoms_of }
+    }
+
+    /// How many cells.
+    pub fn cells(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// How many atoms.
+    pub fn atoms(&self) -> usize {
+        self.atoms
+    }
+
+    /// The atoms of a cell.
+    pub fn atoms_of(&self, cell: usize) -> &[u32] {
+        self.atoms_of.get(cell).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a cell is the sum of everything: it says no more than the total, which is known anyway.
+    fn is_total(&self, cell: usize) -> bool {
+        self.atoms_of(cell).len() == self.atoms
+    }
+
+    fn set_of(&self, cell: usize) -> Option<&GroupingSet> {
+        self.cells.get(cell).and_then(|c| self.sets.get(c.set))
+    }
+}
+
+/// Takes back released cells of one column until nothing withheld follows from the rest.
+///
+/// `released` says what rule 1 lets out, by cell, and is changed in place. `evidence` says, by atom, what must hold of rows whose sum becomes
+/// known; it holds for every released cell.
+pub fn protect(grid: &Grid, evidence: &[Evidence], released: &mut [bool], k: MinCohort) {
+    protect_within(grid, evidence, released, k, MAX_WORK);
+}
+
+fn protect_within(grid: &Grid, evidence: &[Evidence], released: &mut [bool], k: MinCohort, steps: u64) {
+    if released.len() != grid.cells() || evidence.len() != grid.atoms() {
+        released.fill(false);
+        return;
+    }
+    let mut column = Column { grid, evidence, released, k, total_known: false, work: Work::new(steps) };
+    if column.settle().is_err() {
+        column.keep_one_set();
+        column.work = Work::new(steps);
+        if column.settle().is_err() {
+            column.released.fill(false);
+        }
+    }
+}
+
+/// One column on its way to a fixed point.
+struct Column<'a> {
+    grid: &'a Grid,
+    evidence: &'a [Evidence],
+    released: &'a mut [bool],
+    k: MinCohort,
+    total_known: bool,
+    work: Work,
+}
+
+/// An equation that everybody may write down.
+#[derive(Clone, Copy)]
+enum Line {
+    /// The sum over all atoms, asked or not.
+    Everything,
+    /// A released cell of several atoms.
+    Cell(usize),
+}
+
+/// Something that follows and must not: the combination of lines that gives it, and the atoms it is the sum of.
+struct Leak {
+    certificate: Vec<(Line, u64)>,
+    target: Vec<u32>,
+    /// The grouping set to take from first.
+    set: Option<usize>,
+}
+
+/// Hidden atoms in classes: atoms under exactly the same lines cannot be told apart by any of them.
+struct Classes {
+    members: Vec<Vec<u32>>,
+    class_of: Vec<Option<u32>>,
+}
+
+impl Column<'_> {
+    fn settle(&mut self) -> Result<(), Spent> {
+        let all: Vec<u32> = (0u32..).take(self.grid.atoms()).collect();
+        let asked = (0..self.grid.cells()).find(|c| self.grid.is_total(*c));
+        self.total_known = match asked {
+            Some(cell) if self.is_released(cell) => true,
+            _ => self.would_be_released(&all)?,
+        };
+        if self.grid.sets.len() == 1 {
+            return self.settle_flat();
+        }
+        while self.released.contains(&true) && (self.released.contains(&false) || self.hides_atoms()) {
+            if !self.take_back()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One grouping set has one equation, the total: the withheld cells together must pass rule 1, and be more than one.
+    fn settle_flat(&mut self) -> Result<(), Spent> {
+        if !self.total_known || !self.released.contains(&false) {
+            return Ok(());
+        }
+        let mut hidden = Evidence::new();
+        let mut count = 0usize;
+        let mut next: Vec<(u64, usize, usize)> = Vec::new();
+        for (index, cell) in self.grid.cells.iter().enumerate() {
+            if self.is_released(index) {
+                next.push((cell.rows, cell.rank, index));
+            } else {
+                count += 1;
+                self.absorb(&mut hidden, index)?;
+            }
+        }
+        next.sort_unstable();
+        for (_, _, index) in next {
+            if count > 1 && hidden.holds() {
+                break;
+            }
+            count += 1;
+            self.absorb(&mut hidden, index)?;
+            if let Some(released) = self.released.get_mut(index) {
+                *released = false;
+            }
+        }
+        Ok(())
+    }
+
+    fn absorb(&mut self, sum: &mut Evidence, cell: usize) -> Result<(), Spent> {
+        for atom in self.grid.atoms_of(cell) {
+            if let Some(evidence) = self.evidence.get(*atom as usize) {
+                self.work.spend(1 + evidence.len())?;
+                sum.absorb(evidence, self.k);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there are atoms that no cell shows, as with GROUPING SETS ((a), (b)): their sums matter even if nothing is withheld yet.
+    fn hides_atoms(&self) -> bool {
+        self.released.iter().any(|r| *r) && !self.grid.sets.iter().any(|s| s.cell_of.iter().enumerate().all(|(a, c)| self.is_single(*c as usize, a)))
+    }
+
+    fn is_single(&self, cell: usize, atom: usize) -> bool {
+        matches!(self.grid.atoms_of(cell), [only] if *only as usize == atom)
+    }
+
+    fn is_released(&self, cell: usize) -> bool {
+        self.released.get(cell).copied().unwrap_or(false)
+    }
+
+    fn would_be_released(&mut self, atoms: &[u32]) -> Result<bool, Spent> {
+        let mut sum = Evidence::new();
+        for atom in atoms {
+            if let Some(evidence) = self.evidence.get(*atom as usize) {
+                self.work.spend(1 + evidence.len())?;
+                sum.absorb(evidence, self.k);
+            }
+        }
+        Ok(sum.holds())
+    }
+
+    /// One round: finds what follows and takes back something it needs. False if nothing does.
+    fn take_back(&mut self) -> Result<bool, Spent> {
+        let hidden = self.hidden_atoms()?;
+        let lines = self.lines()?;
+        let classes = self.classes(&hidden, &lines)?;
+        let mut equations = Vec::new();
+        for (index, line) in (0u32..).zip(&lines) {
+            let mut over: Vec<u32> = Vec::new();
+            for atom in self.atoms_of_line(*line) {
+                over.extend(classes.class_of.get(atom as usize).copied().flatten());
+            }
+            self.work.spend(over.len() + 1)?;
+            over.sort_unstable();
+            over.dedup();
+            equations.push((index, over.into_iter().map(|c| (c, 1)).collect::<Sparse>()));
+        }
+        let echelon = Echelon::of(equations, &mut self.work)?;
+
+        let mut taken = false;
+        for row in echelon.rows() {
+            if let Some(leak) = self.leak_of_row(&row.vector, &row.certificate, &lines, &classes)? {
+                self.stop(&leak, &hidden)?;
+                taken = true;
+            }
+        }
+        for cell in 0..self.grid.cells() {
+            if let Some(leak) = self.leak_of_cell(cell, &lines, &classes, &hidden, &echelon)? {
+                self.stop(&leak, &hidden)?;
+                taken = true;
+            }
+        }
+        if taken {
+            return Ok(true);
+        }
+        self.take_back_under_a_line(&lines, &hidden)
+    }
+
+    /// By atom: whether no released cell is that atom alone.
+    fn hidden_atoms(&mut self) -> Result<Vec<bool>, Spent> {
+        self.work.spend(self.grid.atoms())?;
+        let mut hidden = vec![true; self.grid.atoms()];
+        for (cell, atoms) in self.grid.atoms_of.iter().enumerate() {
+            if let [atom] = atoms.as_slice()
+                && self.is_released(cell)
+                && let Some(h) = hidden.get_mut(*atom as usize)
+            {
+                *h = false;
+            }
+        }
+        Ok(hidden)
+    }
+
+    fn lines(&mut self) -> Result<Vec<Line>, Spent> {
+        self.work.spend(self.grid.cells())?;
+        let everything = self.total_known.then_some(Line::Everything);
+        let cells = (0..self.grid.cells())
+            .filter(|c| self.is_released(*c) && self.grid.atoms_of(*c).len() > 1 && !(self.total_known && self.grid.is_total(*c)))
+            .map(Line::Cell);
+        Ok(everything.into_iter().chain(cells).collect())
+    }
+
+    fn atoms_of_line(&self, line: Line) -> Vec<u32> {
+        match line {
+            Line::Everything => (0u32..).take(self.grid.atoms()).collect(),
+            Line::Cell(cell) => self.grid.atoms_of(cell).to_vec(),
+        }
+    }
+
+    fn classes(&mut self, hidden: &[bool], lines: &[Line]) -> Result<Classes, Spent> {
+        let mut under: Vec<Vec<u32>> = vec![Vec::new(); self.grid.atoms()];
+        for (index, line) in (0u32..).zip(lines) {
+            let atoms = self.atoms_of_line(*line);
+            self.work.spend(atoms.len())?;
+            for atom in atoms {
+                if hidden.get(atom as usize).copied().unwrap_or(false)
+                    && let Some(u) = under.get_mut(atom as usize)
+                {
+                    u.push(index);
+                }
+            }
+        }
+        let mut ids: HashMap<Vec<u32>, u32> = HashMap::new();
+        let mut classes = Classes { members: Vec::new(), class_of: vec![None; self.grid.atoms()] };
+        for (atom, under) in (0u32..).zip(under) {
+            if under.is_empty() {
+                continue;
+            }
+            let next = u32::try_from(classes.members.len()).map_err(|_| Spent)?;
+            let class = *ids.entry(under).or_insert(next);
+            if class == next {
+                classes.members.push(Vec::new());
+            }
+            if let (Some(members), Some(of)) = (classes.members.get_mut(class as usize), classes.class_of.get_mut(atom as usize)) {
+                members.push(atom);
+                *of = Some(class);
+            }
+        }
+        Ok(classes)
+    }
+
+    /// A row of the reduced system that is a sum of atoms: it must not be one withheld cell, and must pass rule 1.
+    fn leak_of_row(&mut self, vector: &Sparse, certificate: &Sparse, lines: &[Line], classes: &Classes) -> Result<Option<Leak>, Spent> {
+        if vector.iter().any(|(_, coefficient)| *coefficient != 1) {
+            return Ok(None);
+        }
+        let mut target: Vec<u32> = Vec::new();
+        for (class, _) in vector {
+            target.extend(classes.members.get(*class as usize).into_iter().flatten());
+        }
+        if target.len() == self.grid.atoms() {
+            return Ok(None);
+        }
+        target.sort_unstable();
+        let alone = match target.as_slice() {
+            [atom] => self.grid.sets.iter().any(|s| s.cell_of.get(*atom as usize).is_some_and(|c| self.is_single(*c as usize, *atom as usize))),
+            _ => false,
+        };
+        if !alone && self.would_be_released(&target)? {
+            return Ok(None);
+        }
+        Ok(Some(Leak { certificate: named(certificate, lines), target, set: None }))
+    }
+
+    /// A withheld cell of several atoms that follows.
+    fn leak_of_cell(
+        &mut self, cell: usize, lines: &[Line], classes: &Classes, hidden: &[bool], echelon: &Echelon,
+    ) -> Result<Option<Leak>, Spent> {
+        let atoms = self.grid.atoms_of(cell);
+        if self.is_released(cell) || atoms.len() < 2 || self.grid.is_total(cell) {
+            return Ok(None);
+        }
+        self.work.spend(atoms.len())?;
+        let mut counts: HashMap<u32, usize> = HashMap::new();
+        for atom in atoms {
+            if hidden.get(*atom as usize).copied().unwrap_or(true) {
+                match classes.class_of.get(*atom as usize).copied().flatten() {
+                    Some(class) => *counts.entry(class).or_default() += 1,
+                    None => return Ok(None),
+                }
+            }
+        }
+        let mut vector: Sparse = Vec::with_capacity(counts.len());
+        for (class, count) in counts {
+            if classes.members.get(class as usize).is_none_or(|m| m.len() != count) {
+                return Ok(None);
+            }
+            vector.push((class, 1));
+        }
+        vector.sort_unstable();
+        let why = echelon.explain(vector, &mut self.work)?;
+        let set = self.grid.cells.get(cell).map(|c| c.set);
+        Ok(why.map(|why| Leak { certificate: named(&why, lines), target: self.grid.atoms_of(cell).to_vec(), set }))
+    }
+
+    /// Withholds the cell that the leak needs and that is missed least, unless one that it needs went earlier in this round.
+    fn stop(&mut self, leak: &Leak, hidden: &[bool]) -> Result<(), Spent> {
+        // What the lines say of every atom, less what is wanted: atoms left over had to be known.
+        let mut rest: HashMap<u32, u64> = HashMap::new();
+        for (line, coefficient) in &leak.certificate {
+            if let Line::Cell(cell) = line
+                && !self.is_released(*cell)
+            {
+                return Ok(());
+            }
+            let atoms = self.atoms_of_line(*line);
+            self.work.spend(atoms.len())?;
+            for atom in atoms {
+                let slot = rest.entry(atom).or_insert(0);
+                *slot = plus(*slot, *coefficient);
+            }
+        }
+        for atom in &leak.target {
+            let slot = rest.entry(*atom).or_insert(0);
+            *slot = less(*slot, 1);
+        }
+        let mut candidates: Vec<usize> = Vec::new();
+        for (atom, _) in rest.into_iter().filter(|(atom, left)| *left != 0 && !hidden.get(*atom as usize).copied().unwrap_or(true)) {
+            let before = candidates.len();
+            for set in &self.grid.sets {
+                if let Some(cell) = set.cell_of.get(atom as usize).map(|c| *c as usize)
+                    && self.is_single(cell, atom as usize)
+                    && self.is_released(cell)
+                {
+                    candidates.push(cell);
+                }
+            }
+            if candidates.len() == before {
+                return Ok(());
+            }
+        }
+        for (line, _) in &leak.certificate {
+            if let Line::Cell(cell) = line {
+                candidates.push(*cell);
+            }
+        }
+        // A leak that needs nothing which could go cannot be (the sum over everything alone gives no cell); should it, all goes.
+        if self.withhold_least(candidates, leak.set) { Ok(()) } else { Err(Spent) }
+    }
+
+    /// Withholds the least missed of some released cells.
+    fn withhold_least(&mut self, candidates: Vec<usize>, set: Option<usize>) -> bool {
+        let least = candidates
+            .into_iter()
+            .filter(|c| self.is_released(*c) && !self.grid.is_total(*c))
+            .filter_map(|c| self.grid.cells.get(c).map(|cell| (c, cell)))
+            .min_by_key(|(c, cell)| {
+                let columns = self.grid.set_of(*c).map_or(0, |s| s.columns.count_ones());
+                (set.is_some_and(|s| s != cell.set), Reverse(columns), cell.rows, cell.rank)
+            })
+            .map(|(c, _)| c);
+        match least.and_then(|c| self.released.get_mut(c)) {
+            Some(released) => {
+                *released = false;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The rule as a person would put it: under every line, what is withheld of a grouping set would pass rule 1 together.
+    fn take_back_under_a_line(&mut self, lines: &[Line], hidden: &[bool]) -> Result<bool, Spent> {
+        let grid = self.grid;
+        let mut order: Vec<(usize, &GroupingSet)> = grid.sets.iter().enumerate().collect();
+        order.sort_by_key(|(index, set)| (Reverse(set.columns.count_ones()), *index));
+        for (index, set) in order {
+            for line in lines {
+                let within = match line {
+                    Line::Everything => 0,
+                    Line::Cell(cell) => grid.set_of(*cell).map_or(0, |s| s.columns),
+                };
+                if set.columns & within != within || matches!(line, Line::Cell(c) if grid.cells.get(*c).is_some_and(|c| c.set == index)) {
+                    continue;
+                }
+                let mut target = Vec::new();
+                let mut siblings = Vec::new();
+                let atoms = self.atoms_of_line(*line);
+                self.work.spend(atoms.len())?;
+                for atom in atoms {
+                    let Some(cell) = set.cell_of.get(atom as usize).map(|c| *c as usize) else { continue };
+                    if self.is_released(cell) {
+                        siblings.push(cell);
+                    } else if hidden.get(atom as usize).copied().unwrap_or(true) {
+                        target.push(atom);
+                    }
+                }
+                if target.is_empty() || target.len() == grid.atoms() || self.would_be_released(&target)? {
+                    continue;
+                }
+                let parent = match line {
+                    Line::Everything => None,
+                    Line::Cell(cell) => Some(*cell),
+                };
+                if self.withhold_least(siblings, Some(index)) || self.withhold_least(parent.into_iter().collect(), None) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// The way out when there is too much to solve: the grouping set with the most cells stays, the others are withheld.
+    fn keep_one_set(&mut self) {
+        let mut cells = vec![0usize; self.grid.sets.len()];
+        for cell in &self.grid.cells {
+            if let Some(n) = cells.get_mut(cell.set) {
+                *n += 1;
+            }
+        }
+        let kept = (0..cells.len()).max_by_key(|s| (cells.get(*s).copied(), Reverse(*s)));
+        for (cell, released) in self.grid.cells.iter().zip(self.released.iter_mut()) {
+            if Some(cell.set) != kept {
+                *released = false;
+            }
+        }
+    }
+}
+
+fn named(certificate: &Sparse, lines: &[Line]) -> Vec<(Line, u64)> {
+    certificate.iter().filter_map(|(index, coefficient)| lines.get(*index as usize).map(|l| (*l, *coefficient))).collect()
+}
