@@ -1,12 +1,27 @@
 //! A running node: what sessions share.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionState;
+use kanon_planner::facts::SiteId;
+use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::federation::Federation;
+use crate::principal::{AuthMethod, BuiltinRole, Principal};
+use crate::session::context::base_state;
 use crate::store::Store;
+
+/// Consumers of memory that an error of the memory pool names in the log.
+const TRACKED_CONSUMERS: std::num::NonZeroUsize = match std::num::NonZeroUsize::new(5) {
+    Some(n) => n,
+    None => std::num::NonZeroUsize::MIN,
+};
 
 /// A running node.
 pub struct Node {
@@ -18,14 +33,65 @@ pub struct Node {
     pub catalog: Catalog,
     /// Its identity, its peers and the tables they offer.
     pub federation: Federation,
+    /// What every statement's state begins as.
+    pub base_state: SessionState,
+    /// Cancelled when the node stops; sessions end with it.
+    pub stopping: CancellationToken,
+    site: SiteId,
 }
 
 impl Node {
-    /// Opens the store, loads the catalog, and begins to look for peers.
+    /// Opens the store and loads identity and catalog. Peers are looked for from [`Node::begin_federation`] on.
+    ///
+    /// # Errors
+    /// What is wrong with configuration, store, keys or registered tables.
     pub async fn start(config: Config) -> Result<Arc<Node>> {
         let store = Store::open(&config).await?;
         let federation = Federation::new(&config, &store).await?;
-        let catalog = Catalog::load(&config, &store).await?;
-        Ok(Arc::new(Node { config, store, catalog, federation }))
+        let runtime = runtime(&config)?;
+        let catalog = Catalog::load(&config, &store, Arc::clone(&runtime)).await?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        let partitions = config.max_cpu_cores.unwrap_or(cores).min(cores);
+        let base_state = base_state(runtime, partitions);
+        let site = SiteId::new(config.node_id.clone());
+        Ok(Arc::new(Node { config, store, catalog, federation, base_state, stopping: CancellationToken::new(), site }))
     }
+
+    /// This node as a site.
+    pub fn site(&self) -> &SiteId {
+        &self.site
+    }
+
+    /// Whoever sits at the node's own command line: an admin.
+    pub fn local_admin(&self) -> Principal {
+        Principal {
+            name: "admin".into(),
+            roles: BTreeSet::from(BuiltinRole::ALL),
+            home_node: self.site.clone(),
+            auth_method: AuthMethod::Local,
+            via_peer: None,
+        }
+    }
+
+    /// Ends sessions and closes the store.
+    pub async fn stop(&self) {
+        self.stopping.cancel();
+        self.store.close().await;
+    }
+}
+
+/// Memory is shared fairly among statements and spills to the work folder; beyond it a statement fails with 53200.
+fn runtime(config: &Config) -> Result<Arc<RuntimeEnv>> {
+    std::fs::create_dir_all(&config.work_dir).map_err(|e| {
+        Error::new(
+            crate::error::Sqlstate::IoError,
+            format!("cannot make the work folder {}: {e}", config.work_dir.display()),
+        )
+    })?;
+    let pool = TrackConsumersPool::new(FairSpillPool::new(config.memory_limit_bytes), TRACKED_CONSUMERS);
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_temp_file_path(config.work_dir.clone())
+        .build_arc()
+        .map_err(Error::internal)
 }

@@ -1,26 +1,66 @@
 //! The only door for frontends: a principal's session.
 //!
-//! A frontend authenticates (see [`crate::node::Node`]), opens a [`Session`], and calls [`Session::prepare`] and
+//! A frontend authenticates (see [`crate::auth`]), opens a [`Session`], and calls [`Session::prepare`] and
 //! [`Session::execute`]. Text of several statements is split by [`Session::split`]. Everything about transactions, settings,
 //! cursors and privacy happens in here; frontends translate.
 
+pub mod context;
+mod cursor;
+mod execute;
+mod query;
+pub mod report;
+pub mod settings;
+pub mod stream;
+mod transaction;
+
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::node::Node;
+use crate::pg_catalog::Viewer;
 use crate::principal::Principal;
+use crate::statement::{self, Statement, on_large_stack};
+use crate::system::SystemContext;
+use cursor::Cursor;
+use query::Parameters;
+use report::PrivacyReport;
+use settings::Settings;
+use stream::Stop;
+use transaction::Transaction;
+
+/// Most statements that one session may keep prepared by PREPARE.
+const MAX_PREPARED: usize = 1_000;
+
+static NEXT_ID: AtomicI32 = AtomicI32::new(1_000);
 
 /// One connection's state.
 pub struct Session {
     /// The node it is at.
     pub node: Arc<Node>,
-    /// Who it is.
-    pub principal: Principal,
+    /// Who opened it. Its built-in roles may have changed since: see [`Session::principal`].
+    opened_by: Principal,
+    /// Its number: what `pg_backend_pid()` answers.
+    pub id: i32,
+    state: Mutex<State>,
+    running: Mutex<CancellationToken>,
+    closed: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    settings: Settings,
+    transaction: Transaction,
+    prepared: HashMap<String, Arc<Prepared>>,
+    cursors: HashMap<String, Arc<Cursor>>,
+    last_query: Option<Arc<PrivacyReport>>,
 }
 
 /// A statement of a text of several.
@@ -43,7 +83,7 @@ pub enum TransactionStatus {
     Failed,
 }
 
-/// A planned statement, ready to be described and executed any number of times.
+/// A statement that was read and planned once, ready to be described and executed any number of times.
 #[derive(Debug, Clone)]
 pub struct Prepared {
     /// The statement's text.
@@ -52,6 +92,21 @@ pub struct Prepared {
     pub parameters: Vec<DataType>,
     /// Columns of the answer, with names and types as clients see them; `None` for statements without rows.
     pub schema: Option<SchemaRef>,
+    statement: Arc<Statement>,
+}
+
+impl Prepared {
+    /// Whether it is nothing but white space and comments: PostgreSQL's EmptyQueryResponse.
+    pub fn is_empty(&self) -> bool {
+        matches!(*self.statement, Statement::Empty)
+    }
+    /// COPY … TO STDOUT and how to write it.
+    pub fn copy(&self) -> Option<&statement::Copy> {
+        match &*self.statement {
+            Statement::Copy(copy) => Some(copy),
+            _ => None,
+        }
+    }
 }
 
 /// A NOTICE for the client.
@@ -71,7 +126,7 @@ pub struct Rows {
 
 /// What a statement answers.
 pub struct Answer {
-    /// The command tag without a row count (`SELECT`, `SET`, `CREATE TABLE`, `BEGIN` …); for `SELECT`, `FETCH`, `COPY` the frontend adds the count.
+    /// The command tag without a row count (`SELECT`, `SET`, `CREATE TABLE`, `BEGIN` …); for `SELECT`, `FETCH`, `MOVE`, `COPY` the frontend adds the count.
     pub tag: String,
     /// The rows, if it has any.
     pub rows: Option<Rows>,
@@ -79,50 +134,179 @@ pub struct Answer {
     pub notices: Vec<Notice>,
     /// `(name, value)` of settings that changed and that clients are told of (ParameterStatus).
     pub parameter_status: Vec<(String, String)>,
+    /// For a release: what was asked of whom, for Flight's metadata.
+    pub report: Option<Arc<PrivacyReport>>,
+}
+
+impl Answer {
+    fn done(tag: impl Into<String>) -> Answer {
+        Answer { tag: tag.into(), rows: None, notices: Vec::new(), parameter_status: Vec::new(), report: None }
+    }
+    fn rows(tag: impl Into<String>, rows: Rows) -> Answer {
+        Answer { rows: Some(rows), ..Answer::done(tag) }
+    }
+    fn notice(mut self, message: impl Into<String>) -> Answer {
+        self.notices.push(Notice { message: message.into() });
+        self
+    }
 }
 
 impl Session {
     /// Opens a session of an authenticated principal.
     pub fn open(node: Arc<Node>, principal: Principal) -> Arc<Session> {
-        Arc::new(Session { node, principal })
+        let closed = node.stopping.child_token();
+        let settings = Settings::default().with_start("session_authorization", principal.name.clone());
+        Arc::new(Session {
+            node,
+            opened_by: principal,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            state: Mutex::new(State { settings, ..State::default() }),
+            running: Mutex::new(closed.child_token()),
+            closed,
+        })
+    }
+
+    /// Who it is, with the built-in roles it has now: a grant or its revocation works at once.
+    pub fn principal(&self) -> Principal {
+        self.node.store.directory().current(&self.opened_by)
     }
 
     /// Splits a text into statements; empty ones and comments are left out. Bounds of size, tokens and nesting are checked first.
     ///
     /// # Errors
     /// 42601 with a position for text that cannot be read; 54001 for text beyond the bounds.
-    pub fn split(&self, _text: &str) -> Result<Vec<Piece>> {
-        Err(Error::unsupported("not built"))
+    pub fn split(&self, text: &str) -> Result<Vec<Piece>> {
+        statement::split(text)
     }
 
-    /// Plans one statement. `types` are the client's types of its parameters (missing or `None`: inferred).
-    pub async fn prepare(&self, _text: &str, _types: &[Option<DataType>]) -> Result<Prepared> {
-        Err(Error::unsupported("not built"))
+    /// Reads and plans one statement. `types` are the client's types of its parameters (missing or `None`: inferred).
+    pub async fn prepare(&self, text: &str, types: &[Option<DataType>]) -> Result<Prepared> {
+        let prepared = self.prepare_inner(text.to_owned(), types.to_vec()).await;
+        if prepared.is_err() {
+            self.fail_transaction();
+        }
+        prepared
+    }
+
+    async fn prepare_inner(&self, text: String, types: Vec<Option<DataType>>) -> Result<Prepared> {
+        let statement = {
+            let text = text.clone();
+            Arc::new(on_large_stack(move || statement::parse(&text)).await??)
+        };
+        if !matches!(*statement, Statement::Transaction(_)) {
+            self.state().transaction.check()?;
+        }
+        let (schema, parameters) = self.describe(&statement, types).await?;
+        Ok(Prepared { text, parameters, schema, statement })
     }
 
     /// Runs a statement with its parameters.
-    pub async fn execute(&self, _prepared: &Prepared, _parameters: Vec<ScalarValue>) -> Result<Answer> {
-        Err(Error::unsupported("not built"))
+    ///
+    /// # Errors
+    /// Whatever the statement may fail with; 57014 when it is cancelled or out of time. An open transaction fails with it.
+    pub async fn execute(self: &Arc<Self>, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Answer> {
+        let stop = self.begin_statement();
+        let answer = stop.guard(self.run(prepared, Parameters::Values(parameters), &stop)).await;
+        if answer.is_err() {
+            self.fail_transaction();
+        }
+        answer
+    }
+
+    fn begin_statement(&self) -> Stop {
+        let token = self.closed.child_token();
+        *lock(&self.running) = token.clone();
+        let own = self.state().settings.duration_ms("statement_timeout");
+        let nodes = self.node.config.statement_timeout.map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX));
+        let timeout_ms = match (own, nodes) {
+            (0, other) | (other, 0) => other,
+            (a, b) => a.min(b),
+        };
+        Stop::begin(token, timeout_ms)
     }
 
     /// Stops what is running; it ends with 57014.
-    pub fn cancel(&self) {}
+    pub fn cancel(&self) {
+        lock(&self.running).cancel();
+    }
 
     /// A frontend tells of an error of its own (a bad message), so that an open transaction fails.
-    pub fn fail_transaction(&self) {}
+    pub fn fail_transaction(&self) {
+        self.state().transaction.fail();
+    }
 
     /// Where the transaction stands.
     pub fn transaction_status(&self) -> TransactionStatus {
-        TransactionStatus::Idle
+        self.state().transaction.status()
     }
 
     /// A setting's present value as SHOW prints it (`TimeZone`, `DateStyle`, `statement_timeout`, `kanon.sites` …).
-    pub fn setting(&self, _name: &str) -> Option<String> {
-        None
+    pub fn setting(&self, name: &str) -> Option<String> {
+        self.state().settings.get(name)
     }
 
-    /// Sets a setting as SET does (start-up parameters, Flight session options).
-    pub fn set(&self, name: &str, _value: &str) -> Result<()> {
-        Err(Error::unsupported(format!("setting {name}")))
+    /// Sets a setting as a start-up parameter or session option does: RESET goes back to it.
+    ///
+    /// # Errors
+    /// 42704 for an unknown name, 22023 for a value it does not take.
+    pub fn set(&self, name: &str, value: &str) -> Result<()> {
+        self.state().settings.set_at_start(name, value)
     }
+
+    /// What the settings are whose changes clients are told of, at the start of a connection.
+    pub fn reported_settings(&self) -> Vec<(String, String)> {
+        let state = self.state();
+        settings::SETTINGS
+            .iter()
+            .filter(|s| s.reported)
+            .map(|s| (s.name.to_owned(), state.settings.get(s.name).unwrap_or_default()))
+            .collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    fn viewer(&self) -> Viewer {
+        let principal = self.principal();
+        let snapshot = self.node.catalog.snapshot();
+        let settings = self.state().settings.clone();
+        let listed = settings.all();
+        Viewer {
+            visible: snapshot.visible_to(&principal),
+            snapshot,
+            node_id: self.node.config.node_id.clone(),
+            roles: self.node.store.roles(),
+            setting: Arc::new(move |name| settings.get(name)),
+            settings: listed,
+            backend_pid: self.id,
+            principal,
+        }
+    }
+
+    fn system_context(&self) -> SystemContext {
+        SystemContext {
+            node: Arc::clone(&self.node),
+            principal: self.principal(),
+            last_query: self.state().last_query.clone(),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.closed.cancel();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An unknown name of a prepared statement.
+fn no_prepared(name: &str) -> Error {
+    Error::new(
+        crate::error::Sqlstate::InvalidStatementName,
+        format!("prepared statement \"{name}\" does not exist"),
+    )
 }

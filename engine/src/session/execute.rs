@@ -1,0 +1,394 @@
+//! What each kind of statement does in a session.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::{self, Expr};
+
+use super::cursor::Cursor;
+use super::query::{Parameters, memory_rows, text_rows, text_table};
+use super::settings::{self, Settings as SessionSettings};
+use super::stream::Stop;
+use super::{Answer, MAX_PREPARED, Notice, Prepared, Rows, Session, no_prepared};
+use crate::error::{Error, Result, Sqlstate};
+use crate::statement::{Declare, Direction, Discard, Explain, ExplainFormat, Fetch, Modes, Set, Settings, Statement, Transaction, steward};
+
+/// Most cursors of one session.
+const MAX_CURSORS: usize = 100;
+/// Most rows that one FETCH takes.
+const MAX_FETCH: usize = 1_000_000;
+
+impl Session {
+    /// The columns and parameters of a statement.
+    pub(super) async fn describe(
+        &self,
+        statement: &Statement,
+        types: Vec<Option<DataType>>,
+    ) -> Result<(Option<SchemaRef>, Vec<DataType>)> {
+        let query = match statement {
+            Statement::Query(query) => query,
+            Statement::Declare(declare) => {
+                let (_, parameters) = self.plan(&declare.query, Parameters::Types(types)).await?;
+                return Ok((None, parameters));
+            }
+            Statement::Copy(copy) => {
+                let (_, parameters) = self.plan(&copy.query, Parameters::Types(types)).await?;
+                return Ok((None, parameters));
+            }
+            Statement::Explain(_) => return Ok((Some(text_rows("QUERY PLAN", vec![])?.schema), vec![])),
+            Statement::Show(Settings::One(name)) => {
+                let setting = settings::find(name).ok_or_else(|| {
+                    Error::new(Sqlstate::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))
+                })?;
+                return Ok((Some(text_rows(setting.name, vec![])?.schema), vec![]));
+            }
+            Statement::Show(Settings::All) => return Ok((Some(self.show_all()?.schema), vec![])),
+            Statement::Fetch(fetch) if !fetch.only_move => {
+                return Ok((Some(Arc::clone(&self.cursor(&fetch.cursor)?.schema)), vec![]));
+            }
+            Statement::Execute { name, .. } => {
+                let prepared = self.prepared(name)?;
+                return Ok((prepared.schema.clone(), vec![]));
+            }
+            Statement::Refused(error) => return Err(error.clone()),
+            Statement::Empty
+            | Statement::Set(_)
+            | Statement::Reset(_)
+            | Statement::Transaction(_)
+            | Statement::Prepare(_)
+            | Statement::Deallocate(_)
+            | Statement::Fetch(_)
+            | Statement::Close(_)
+            | Statement::Discard(_)
+            | Statement::Unlisten
+            | Statement::Call(_)
+            | Statement::Steward(_) => return Ok((None, vec![])),
+        };
+        let (planned, parameters) = self.plan(query, Parameters::Types(types)).await?;
+        Ok((Some(planned.schema()), parameters))
+    }
+
+    pub(super) async fn run(self: &Arc<Self>, prepared: &Prepared, parameters: Parameters, stop: &Stop) -> Result<Answer> {
+        let statement = &*prepared.statement;
+        if !matches!(
+            statement,
+            Statement::Empty
+                | Statement::Transaction(
+                    Transaction::Commit { .. } | Transaction::Rollback { .. } | Transaction::RollbackTo(_)
+                )
+        ) {
+            self.state().transaction.check()?;
+        }
+        let tag = statement.tag();
+        match statement {
+            Statement::Empty => Ok(Answer::done("")),
+            Statement::Refused(error) => Err(error.clone()),
+            Statement::Query(query) => self.answer_query(tag, query, parameters, stop).await,
+            Statement::Copy(copy) => self.answer_query(tag, &copy.query, parameters, stop).await,
+            Statement::Explain(explain) => self.run_explain(explain, parameters).await,
+            Statement::Set(set) => self.run_set(set),
+            Statement::Show(Settings::All) => Ok(Answer::rows(tag, self.show_all()?)),
+            Statement::Show(Settings::One(name)) => self.run_show(name),
+            Statement::Reset(which) => self.run_reset(which),
+            Statement::Transaction(transaction) => self.run_transaction(tag, transaction),
+            Statement::Prepare(prepare) => {
+                let mut types = Vec::new();
+                for data_type in &prepare.types {
+                    types.push(Some(arrow_type(data_type)?));
+                }
+                if self.state().prepared.contains_key(&prepare.name) {
+                    return Err(Error::new(
+                        Sqlstate::DuplicatePreparedStatement,
+                        format!("prepared statement \"{}\" already exists", prepare.name),
+                    ));
+                }
+                let inner = Box::pin(self.prepare_inner(prepare.text.clone(), types)).await?;
+                let mut state = self.state();
+                if state.prepared.len() >= MAX_PREPARED {
+                    return Err(Error::new(
+                        Sqlstate::StatementTooComplex,
+                        format!("a session may keep {MAX_PREPARED} prepared statements"),
+                    )
+                    .hint("DEALLOCATE those that are no longer needed."));
+                }
+                state.prepared.insert(prepare.name.clone(), Arc::new(inner));
+                Ok(Answer::done(tag))
+            }
+            Statement::Execute { name, arguments } => {
+                let inner = self.prepared(name)?;
+                let values = constants(arguments, &inner.parameters)?;
+                Box::pin(self.run(&inner, Parameters::Values(values), stop)).await
+            }
+            Statement::Deallocate(Some(name)) => {
+                self.state().prepared.remove(name).ok_or_else(|| no_prepared(name))?;
+                Ok(Answer::done(tag))
+            }
+            Statement::Deallocate(None) => {
+                self.state().prepared.clear();
+                Ok(Answer::done(tag))
+            }
+            Statement::Declare(declare) => self.run_declare(declare, parameters, stop).await,
+            Statement::Fetch(fetch) => self.run_fetch(fetch).await,
+            Statement::Close(Some(name)) => match self.state().cursors.remove(name) {
+                Some(_) => Ok(Answer::done(tag)),
+                None => Err(no_cursor(name)),
+            },
+            Statement::Close(None) => {
+                self.state().cursors.clear();
+                Ok(Answer::done(tag))
+            }
+            Statement::Discard(what) => self.run_discard(tag, *what),
+            Statement::Unlisten => Ok(Answer::done(tag)),
+            Statement::Call(function) => Err(Error::new(
+                Sqlstate::UndefinedFunction,
+                format!("procedure {} does not exist", function.name),
+            )),
+            Statement::Steward(statement) => {
+                let (tag, notices) = steward::run(&self.node, &self.principal(), statement.clone()).await?;
+                Ok(Answer { notices, ..Answer::done(tag) })
+            }
+        }
+    }
+
+    async fn answer_query(self: &Arc<Self>, tag: &str, query: &ast::Query, parameters: Parameters, stop: &Stop) -> Result<Answer> {
+        let (planned, _) = self.plan(query, parameters).await?;
+        let (rows, report) = self.run_query(planned, stop).await?;
+        let mut answer = Answer::rows(tag, rows);
+        if let Some(report) = report {
+            answer.notices.extend(report.notice().map(|message| Notice { message }));
+            self.state().last_query = Some(Arc::clone(&report));
+            answer.report = Some(report);
+        }
+        Ok(answer)
+    }
+
+    async fn run_explain(&self, explain: &Explain, parameters: Parameters) -> Result<Answer> {
+        if explain.analyze {
+            return Err(Error::unsupported("EXPLAIN ANALYZE is not supported: it would count rows that may not leave")
+                .hint("Use EXPLAIN, or EXPLAIN (PRIVACY) to see what would leave."));
+        }
+        if explain.format == ExplainFormat::Json {
+            return Err(Error::unsupported("EXPLAIN (FORMAT JSON) is not supported").hint("Use EXPLAIN."));
+        }
+        Ok(Answer::rows("EXPLAIN", self.explain(&explain.query, parameters, explain.privacy).await?))
+    }
+
+    fn run_set(&self, set: &Set) -> Result<Answer> {
+        let mut state = self.state();
+        let told = match &set.value {
+            Some(values) => state.settings.set(&set.name, &values.join(", "), set.local)?,
+            None => state.settings.reset(&set.name)?,
+        };
+        Ok(Answer { parameter_status: told.into_iter().collect(), ..Answer::done("SET") })
+    }
+
+    fn run_show(&self, name: &str) -> Result<Answer> {
+        let value = self.state().settings.get(name).ok_or_else(|| {
+            Error::new(Sqlstate::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))
+        })?;
+        let shown = settings::find(name).map_or(name, |s| s.name);
+        Ok(Answer::rows("SHOW", text_rows(shown, vec![value])?))
+    }
+
+    fn show_all(&self) -> Result<Rows> {
+        let all = self.state().settings.all();
+        let column = |f: fn(&(&'static str, String, &'static str)) -> String| all.iter().map(|s| Some(f(s))).collect();
+        text_table(
+            &["name", "setting", "description"],
+            vec![column(|s| s.0.to_owned()), column(|s| s.1.clone()), column(|s| s.2.to_owned())],
+        )
+    }
+
+    fn run_reset(&self, which: &Settings) -> Result<Answer> {
+        let mut state = self.state();
+        let told = match which {
+            Settings::One(name) => state.settings.reset(name)?.into_iter().collect(),
+            Settings::All => state.settings.reset_all(),
+        };
+        Ok(Answer { parameter_status: told, ..Answer::done("RESET") })
+    }
+
+    fn run_transaction(&self, tag: &str, transaction: &Transaction) -> Result<Answer> {
+        let mut state = self.state();
+        let answer = Answer::done(tag);
+        match transaction {
+            Transaction::Begin { modes, .. } => {
+                check_modes(modes)?;
+                if state.transaction.begin() {
+                    return Ok(answer.notice("there is already a transaction in progress"));
+                }
+                state.settings.begin();
+                set_isolation(&mut state.settings, modes, true)?;
+                Ok(answer)
+            }
+            Transaction::Commit { chain } | Transaction::Rollback { chain } => {
+                let commit = matches!(transaction, Transaction::Commit { .. });
+                let Some(committed) = state.transaction.end(commit) else {
+                    return Ok(answer.notice("there is no transaction in progress"));
+                };
+                let told = state.settings.end(committed);
+                state.cursors.retain(|_, cursor| cursor.hold && committed);
+                if *chain {
+                    state.transaction.begin();
+                    state.settings.begin();
+                }
+                let tag = if committed { "COMMIT" } else { "ROLLBACK" };
+                Ok(Answer { parameter_status: told, ..Answer::done(tag) })
+            }
+            Transaction::Savepoint(name) => state.transaction.savepoint(name).map(|()| answer),
+            Transaction::Release(name) => state.transaction.release(name).map(|()| answer),
+            Transaction::RollbackTo(name) => state.transaction.rollback_to(name).map(|()| answer),
+            Transaction::Set { modes, session } => {
+                check_modes(modes)?;
+                set_isolation(&mut state.settings, modes, !*session)?;
+                Ok(answer)
+            }
+        }
+    }
+
+    async fn run_declare(self: &Arc<Self>, declare: &Declare, parameters: Parameters, stop: &Stop) -> Result<Answer> {
+        if declare.scroll == Some(true) {
+            return Err(Error::unsupported("SCROLL cursors are not supported").hint("Read forwards, or use ORDER BY … DESC."));
+        }
+        {
+            let state = self.state();
+            if state.cursors.contains_key(&declare.name) {
+                return Err(Error::new(Sqlstate::DuplicateCursor, format!("cursor \"{}\" already exists", declare.name)));
+            }
+            if state.cursors.len() >= MAX_CURSORS {
+                return Err(Error::new(Sqlstate::StatementTooComplex, format!("a session may keep {MAX_CURSORS} cursors open"))
+                    .hint("CLOSE those that are no longer needed."));
+            }
+            if !declare.hold && state.transaction.status() == super::TransactionStatus::Idle {
+                return Err(Error::new(Sqlstate::NoActiveTransaction, "DECLARE CURSOR can only be used in transaction blocks"));
+            }
+        }
+        let (planned, _) = self.plan(&declare.query, parameters).await?;
+        // Its rows are read by later statements: they stop with the session, not with this statement's time.
+        let (rows, report) = self.run_query(planned, &Stop { token: self.closed.child_token(), deadline: None }).await?;
+        let _ = stop;
+        let mut answer = Answer::done("DECLARE CURSOR");
+        let mut state = self.state();
+        state.cursors.insert(declare.name.clone(), Cursor::new(rows, declare.hold));
+        if let Some(report) = report {
+            answer.notices.extend(report.notice().map(|message| Notice { message }));
+            state.last_query = Some(report);
+        }
+        Ok(answer)
+    }
+
+    async fn run_fetch(&self, fetch: &Fetch) -> Result<Answer> {
+        let cursor = self.cursor(&fetch.cursor)?;
+        let count = match fetch.direction {
+            Direction::Forward(None) => None,
+            Direction::Forward(Some(n)) if n >= 0 => Some(usize::try_from(n).unwrap_or(usize::MAX)),
+            Direction::Relative(1) => Some(1),
+            Direction::Forward(_) | Direction::Backward(_) | Direction::Absolute(_) | Direction::Relative(_) => {
+                return Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, "cursor can only scan forward"));
+            }
+        };
+        let batches = cursor.fetch(count, MAX_FETCH).await?;
+        if fetch.only_move {
+            let moved: usize = batches.iter().map(|b| b.num_rows()).sum();
+            return Ok(Answer::done(format!("MOVE {moved}")));
+        }
+        Ok(Answer::rows("FETCH", memory_rows(Arc::clone(&cursor.schema), batches)?))
+    }
+
+    fn run_discard(&self, tag: &str, what: Discard) -> Result<Answer> {
+        let mut state = self.state();
+        let mut told = Vec::new();
+        match what {
+            Discard::All => {
+                if state.transaction.status() != super::TransactionStatus::Idle {
+                    return Err(Error::new(Sqlstate::ActiveTransaction, "DISCARD ALL cannot run inside a transaction block"));
+                }
+                told = state.settings.reset_all();
+                state.prepared.clear();
+                state.cursors.clear();
+            }
+            Discard::Plans | Discard::Sequences | Discard::Temp => {}
+        }
+        Ok(Answer { parameter_status: told, ..Answer::done(tag) })
+    }
+
+    fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
+        self.state().prepared.get(name).cloned().ok_or_else(|| no_prepared(name))
+    }
+
+    fn cursor(&self, name: &str) -> Result<Arc<Cursor>> {
+        self.state().cursors.get(name).cloned().ok_or_else(|| no_cursor(name))
+    }
+}
+
+fn no_cursor(name: &str) -> Error {
+    Error::new(Sqlstate::InvalidCursorName, format!("cursor \"{name}\" does not exist"))
+}
+
+fn check_modes(modes: &Modes) -> Result<()> {
+    if modes.read_only == Some(false) {
+        return Err(Error::new(
+            Sqlstate::ReadOnlyTransaction,
+            "cannot set transaction read-write mode: a node is read through SQL, not written",
+        ));
+    }
+    Ok(())
+}
+
+fn set_isolation(settings: &mut SessionSettings, modes: &Modes, local: bool) -> Result<()> {
+    if let Some(level) = modes.isolation {
+        let name = if local { "transaction_isolation" } else { "default_transaction_isolation" };
+        settings.set(name, level, local)?;
+    }
+    Ok(())
+}
+
+/// The Arrow type of a type's name in SQL.
+fn arrow_type(data_type: &ast::DataType) -> Result<DataType> {
+    crate::pg_catalog::types::arrow_of_name(&data_type.to_string())
+        .ok_or_else(|| Error::new(Sqlstate::UndefinedObject, format!("type \"{data_type}\" does not exist")))
+}
+
+/// The values of EXECUTE's arguments: constants, cast to the types of the parameters.
+fn constants(arguments: &[Expr], types: &[DataType]) -> Result<Vec<ScalarValue>> {
+    if arguments.len() != types.len() {
+        return Err(Error::new(Sqlstate::SyntaxError, "wrong number of parameters for prepared statement")
+            .detail(format!("Expected {} parameters but got {}.", types.len(), arguments.len())));
+    }
+    arguments.iter().zip(types).map(|(argument, data_type)| constant(argument, data_type)).collect()
+}
+
+fn constant(argument: &Expr, data_type: &DataType) -> Result<ScalarValue> {
+    let text = match argument {
+        Expr::Value(value) => match &value.value {
+            ast::Value::Null => return Ok(ScalarValue::try_from(data_type)?),
+            ast::Value::Boolean(b) => b.to_string(),
+            ast::Value::Number(number, _) => number.to_string(),
+            other => match other.clone().into_string() {
+                Some(text) => text,
+                None => return Err(not_constant()),
+            },
+        },
+        Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => match &**expr {
+            Expr::Value(value) => match &value.value {
+                ast::Value::Number(number, _) => format!("-{number}"),
+                _ => return Err(not_constant()),
+            },
+            _ => return Err(not_constant()),
+        },
+        Expr::Cast { expr, .. } => return constant(expr, data_type),
+        Expr::TypedString(typed) => match typed.value.value.clone().into_string() {
+            Some(text) => text,
+            None => return Err(not_constant()),
+        },
+        _ => return Err(not_constant()),
+    };
+    ScalarValue::Utf8(Some(text.clone())).cast_to(data_type).map_err(|_| {
+        Error::new(Sqlstate::InvalidTextRepresentation, format!("invalid input for a parameter of EXECUTE: \"{text}\""))
+    })
+}
+
+fn not_constant() -> Error {
+    Error::unsupported("arguments of EXECUTE must be constants")
+}
