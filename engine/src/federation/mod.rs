@@ -1,6 +1,10 @@
 //! Peers: who they are, what they offer, and how release units and open tables are asked of them.
 
 pub mod client;
+pub mod identity;
+pub mod pin;
+pub mod ticket;
+pub mod tls;
 
 use crate::config::Config;
 use crate::error::Result;
