@@ -7,5 +7,6 @@
 //! ```
 
 pub mod facts;
+pub mod parts;
 pub mod refusal;
 pub mod release_unit;
