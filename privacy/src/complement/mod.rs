@@ -317,11 +317,12 @@ impl Column<'_> {
 
     fn lines(&mut self) -> Result<Vec<Line>, Spent> {
         self.work.spend(self.grid.cells())?;
-        let everything = self.total_known.then_some(Line::Everything);
-        let cells = (0..self.grid.cells())
+        // The smallest first: what follows from a line nearby is then explained by it, and a neighbour goes rather than a stranger.
+        let mut cells: Vec<usize> = (0..self.grid.cells())
             .filter(|c| self.is_released(*c) && self.grid.atoms_of(*c).len() > 1 && !(self.total_known && self.grid.is_total(*c)))
-            .map(Line::Cell);
-        Ok(everything.into_iter().chain(cells).collect())
+            .collect();
+        cells.sort_by_key(|c| (self.grid.atoms_of(*c).len(), *c));
+        Ok(cells.into_iter().map(Line::Cell).chain(self.total_known.then_some(Line::Everything)).collect())
     }
 
     fn atoms_of_line(&self, line: Line) -> Vec<u32> {
