@@ -1,8 +1,29 @@
 //! The only code that sees exact statistics of protected tables.
+//!
+//! ```text
+//! ReleaseUnit ─► ask      one Aggregate: the user's aggregates and the guards the rules need
+//!             ─► run      in the state's memory pool; every failure is one constant text
+//!             ─► findings what the guards say of every group: cohorts, parts, dominance
+//!             ─► revisit  a second, exact pass over the few groups the guards leave open
+//!             ─► kanon_privacy::complement   what follows from the rest goes too
+//!             ─► Released the groups and measures that are left, sorted by key
+//! ```
+//!
+//! Nothing here logs a value, and no error text of a library leaves it.
+
+mod answer;
+mod ask;
+mod findings;
+mod guard;
+mod revisit;
+mod run;
+#[cfg(test)]
+mod tests;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::SessionState;
 use kanon_planner::release_unit::ReleaseUnit;
+use kanon_privacy::policy::Access;
 
 use crate::error::{Error, Result};
 
@@ -13,16 +34,36 @@ pub struct Released {
 }
 
 impl Released {
-    /// The released rows, sorted by key, with the columns of the unit's schema.
+    /// The released rows, sorted by key, with the columns of the unit's schema. Any measure may be NULL.
     pub fn batch(&self) -> &RecordBatch {
         &self.batch
     }
+
+    /// Answers of several sites, each released there, merged into one by arithmetic on released numbers only.
+    pub(crate) fn merged(batch: RecordBatch) -> Released {
+        Released { batch }
+    }
 }
 
-/// Computes and releases a local unit under its rules.
+/// Computes and releases a local unit under its rules. Dropping the future stops it.
 ///
 /// # Errors
-/// 38000 for whatever fails while it is computed, 57014 when cancelled.
-pub async fn release(_state: &SessionState, _unit: &ReleaseUnit) -> Result<Released> {
-    Err(Error::unsupported("not built"))
+/// 38000 for whatever fails while it is computed, 0A000 for `private` access, 54001 for more conditions than can be tested together.
+pub async fn release(state: &SessionState, unit: &ReleaseUnit) -> Result<Released> {
+    let (Some(protection), Some(unit_column)) = (&unit.protection, &unit.unit) else {
+        return Err(Error::internal("a release unit without protection was given to the release"));
+    };
+    if protection.access != Access::Cohort {
+        return Err(Error::unsupported("access \"private\" cannot be answered by this version"));
+    }
+    let asked = ask::Asked::of(unit, protection, unit_column)?;
+    let raw = run::to_sorted_batch(state, &asked).await?;
+    let findings = findings::Findings::of(&asked, &raw, protection)?;
+    let batch = answer::release(state, unit, protection, &asked, &raw, findings).await?;
+    Ok(Released { batch })
+}
+
+/// Whatever a library reports below the boundary becomes one constant text.
+fn below<E>(_: E) -> Error {
+    Error::below_boundary()
 }

@@ -1,0 +1,356 @@
+//! The parts that conditions split a group into, each with its cohort.
+
+use std::collections::HashMap;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use datafusion::arrow::buffer::{BooleanBuffer, ScalarBuffer};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::row::{RowConverter, SortField};
+use datafusion::error::Result;
+use kanon_privacy::cohort::Cohort;
+use kanon_privacy::policy::MinCohort;
+use kanon_privacy::rules::MAX_PARTS;
+
+use super::bytes::{BadState, Reader};
+use super::cohorts::{ENOUGH, next_cohort, write_cohort};
+use super::tally::{Tally, and_present, for_each};
+use super::units::unit_ids;
+
+/// Conditions that are all true, false or NULL are numbered directly, up to this many.
+const MAX_BOOLEAN: usize = 8;
+
+/// Distinct combinations over all groups of one accumulator: what is beyond counts as too many in its group.
+const MAX_NAMES: usize = 1 << 20;
+
+/// Who is in a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::release) enum Held {
+    /// Distinct units, up to k.
+    Units(Cohort),
+    /// Rows, up to k, where rows are units.
+    Rows(u32),
+}
+
+impl Held {
+    fn is_enough(&self, k: MinCohort) -> bool {
+        match self {
+            Held::Units(cohort) => cohort.is_enough(),
+            Held::Rows(rows) => *rows >= k.get(),
+        }
+    }
+}
+
+/// The parts of one group, by number of their combination.
+#[derive(Debug, Default)]
+struct Group {
+    parts: Vec<(u32, Held)>,
+    /// More than [`MAX_PARTS`]: not followed any more.
+    too_many: bool,
+}
+
+impl Group {
+    fn part(&mut self, name: u32, empty: &Held) -> Option<&mut Held> {
+        if self.too_many {
+            return None;
+        }
+        match self.parts.binary_search_by_key(&name, |(n, _)| *n) {
+            Ok(at) => self.parts.get_mut(at).map(|(_, held)| held),
+            Err(_) if self.parts.len() >= MAX_PARTS => {
+                self.give_up();
+                None
+            }
+            Err(at) => {
+                self.parts.insert(at, (name, empty.clone()));
+                self.parts.get_mut(at).map(|(_, held)| held)
+            }
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.too_many = true;
+        self.parts = Vec::new();
+    }
+
+    fn bytes(&self) -> usize {
+        self.parts.capacity() * size_of::<(u32, Held)>()
+    }
+}
+
+/// Tally of parts.
+#[derive(Debug)]
+pub(super) struct Parts {
+    k: MinCohort,
+    by_unit: bool,
+    types: Vec<DataType>,
+    coder: Coder,
+    names: Names,
+    groups: Vec<Group>,
+    heap: usize,
+}
+
+impl Parts {
+    pub(super) fn new(k: MinCohort, types: &[DataType], by_unit: bool) -> Result<Self> {
+        Ok(Parts {
+            k,
+            by_unit,
+            types: types.to_vec(),
+            coder: Coder::new(types)?,
+            names: Names::default(),
+            groups: Vec::new(),
+            heap: 0,
+        })
+    }
+
+    fn empty(&self) -> Held {
+        if self.by_unit { Held::Units(Cohort::default()) } else { Held::Rows(0) }
+    }
+}
+
+impl Tally for Parts {
+    fn fresh(&self) -> Box<dyn Tally> {
+        Box::new(Parts {
+            k: self.k,
+            by_unit: self.by_unit,
+            types: self.types.clone(),
+            // The types made a coder before.
+            coder: Coder::new(&self.types).unwrap_or(Coder::Booleans),
+            names: Names::default(),
+            groups: Vec::new(),
+            heap: 0,
+        })
+    }
+
+    fn resize(&mut self, groups: usize) {
+        if groups > self.groups.len() {
+            self.groups.resize_with(groups, Group::default);
+        }
+    }
+
+    fn add(&mut self, values: &[ArrayRef], groups: &[usize], valid: Option<&BooleanBuffer>) -> Result<()> {
+        let (ids, valid, conditions) = match values.split_first() {
+            Some((units, conditions)) if self.by_unit => {
+                (Some(unit_ids(units)?), and_present(valid, units.logical_nulls().as_ref()), conditions)
+            }
+            _ => (None, valid.cloned(), values),
+        };
+        let codes = self.coder.codes(conditions, valid.as_ref(), &mut self.names)?;
+        let empty = self.empty();
+        let Parts { k, groups: tallies, heap, .. } = self;
+        for_each(groups, valid.as_ref(), |row, group| {
+            let Some(tally) = tallies.get_mut(group) else { return };
+            match codes.get(row) {
+                Some(&Names::NONE) => tally.give_up(),
+                Some(&code) => {
+                    let before = tally.bytes();
+                    if let Some(held) = tally.part(code, &empty) {
+                        add_row(held, ids.as_ref(), row, *k, heap);
+                    }
+                    *heap = heap.saturating_add(tally.bytes()).saturating_sub(before);
+                }
+                None => {}
+            }
+        });
+        Ok(())
+    }
+
+    fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    fn write(&self, group: usize, out: &mut Vec<u8>) {
+        let Some(group) = self.groups.get(group) else { return };
+        out.push(u8::from(group.too_many));
+        for (name, held) in &group.parts {
+            let name = self.names.bytes(*name);
+            out.extend(u32::try_from(name.len()).unwrap_or(u32::MAX).to_le_bytes());
+            out.extend(name);
+            match held {
+                Held::Units(cohort) => write_cohort(cohort, out),
+                Held::Rows(rows) => out.extend(rows.to_le_bytes()),
+            }
+        }
+    }
+
+    fn absorb(&mut self, group: usize, state: &[u8]) -> Result<(), BadState> {
+        let empty = self.empty();
+        let read = read_parts(state, self.k, self.by_unit)?;
+        let tally = self.groups.get_mut(group).ok_or(BadState)?;
+        let Some(read) = read else {
+            tally.give_up();
+            return Ok(());
+        };
+        for (name, held) in read {
+            let before = tally.bytes();
+            match self.names.number(name) {
+                Names::NONE => tally.give_up(),
+                number => {
+                    let part = tally.part(number, &empty);
+                    match (part, held) {
+                        (Some(Held::Units(mine)), Held::Units(theirs)) => {
+                            let before = mine.heap_bytes();
+                            mine.absorb(&theirs, self.k);
+                            self.heap = self.heap.saturating_add(mine.heap_bytes()).saturating_sub(before);
+                        }
+                        (Some(Held::Rows(mine)), Held::Rows(theirs)) => *mine = mine.saturating_add(theirs).min(self.k.get()),
+                        (None, _) => {}
+                        _ => return Err(BadState),
+                    }
+                }
+            }
+            self.heap = self.heap.saturating_add(tally.bytes()).saturating_sub(before);
+        }
+        Ok(())
+    }
+
+    fn drop_first(&mut self, groups: usize) {
+        self.groups.drain(..groups.min(self.groups.len()));
+        self.heap = self.groups.iter().map(|g| g.bytes() + g.parts.iter().map(|(_, h)| held_bytes(h)).sum::<usize>()).sum();
+    }
+
+    fn size(&self) -> usize {
+        self.groups.capacity() * size_of::<Group>() + self.heap + self.names.size()
+    }
+}
+
+fn held_bytes(held: &Held) -> usize {
+    match held {
+        Held::Units(cohort) => cohort.heap_bytes(),
+        Held::Rows(_) => 0,
+    }
+}
+
+fn add_row(held: &mut Held, ids: Option<&ScalarBuffer<u64>>, row: usize, k: MinCohort, heap: &mut usize) {
+    if held.is_enough(k) {
+        return;
+    }
+    match held {
+        Held::Rows(rows) => *rows += 1,
+        Held::Units(cohort) => {
+            if let Some(id) = ids.and_then(|ids| ids.get(row)) {
+                let before = cohort.heap_bytes();
+                cohort.insert(*id, k);
+                *heap = heap.saturating_add(cohort.heap_bytes()).saturating_sub(before);
+            }
+        }
+    }
+}
+
+/// Reads the parts of a group: name and holders. `None`: there were too many.
+#[allow(clippy::type_complexity, reason = "a list of pairs")]
+pub(in crate::release) fn read_parts(state: &[u8], k: MinCohort, by_unit: bool) -> Result<Option<Vec<(&[u8], Held)>>, BadState> {
+    let mut reader = Reader(state);
+    if reader.u8()? != 0 {
+        return Ok(None);
+    }
+    let mut parts = Vec::new();
+    while !reader.is_done() {
+        let length = reader.u32()? as usize;
+        let name = reader.piece(length)?;
+        let held = if by_unit {
+            Held::Units(next_cohort(&mut reader, k)?)
+        } else {
+            match reader.u32()? {
+                ENOUGH => return Err(BadState),
+                rows => Held::Rows(rows),
+            }
+        };
+        parts.push((name, held));
+    }
+    Ok(Some(parts))
+}
+
+/// Names of combinations, numbered as they come.
+#[derive(Debug, Default)]
+struct Names {
+    numbers: HashMap<Box<[u8]>, u32>,
+    names: Vec<Box<[u8]>>,
+    heap: usize,
+}
+
+impl Names {
+    /// The number of no name: there are too many.
+    const NONE: u32 = u32::MAX;
+
+    fn number(&mut self, name: &[u8]) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        if self.names.len() >= MAX_NAMES {
+            return Names::NONE;
+        }
+        let Ok(number) = u32::try_from(self.names.len()) else { return Names::NONE };
+        self.numbers.insert(name.into(), number);
+        self.names.push(name.into());
+        self.heap += 2 * name.len() + 64;
+        number
+    }
+
+    fn bytes(&self, number: u32) -> &[u8] {
+        self.names.get(number as usize).map_or(&[], AsRef::as_ref)
+    }
+
+    fn size(&self) -> usize {
+        self.heap
+    }
+}
+
+/// Gives every row the number of its combination. Equal names mean equal values, and nothing else does: names are the values themselves.
+enum Coder {
+    Booleans,
+    Rows(RowConverter),
+}
+
+impl std::fmt::Debug for Coder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Coder")
+    }
+}
+
+impl Coder {
+    fn new(types: &[DataType]) -> Result<Self> {
+        if types.len() <= MAX_BOOLEAN && types.iter().all(|t| *t == DataType::Boolean) {
+            return Ok(Coder::Booleans);
+        }
+        Ok(Coder::Rows(RowConverter::new(types.iter().map(|t| SortField::new(t.clone())).collect())?))
+    }
+
+    fn codes(&self, conditions: &[ArrayRef], valid: Option<&BooleanBuffer>, names: &mut Names) -> Result<Vec<u32>> {
+        match self {
+            Coder::Booleans => {
+                let columns: Vec<&BooleanArray> = conditions.iter().filter_map(|c| c.as_boolean_opt()).collect();
+                let rows = conditions.first().map_or(0, |c| c.len());
+                if columns.len() != conditions.len() {
+                    return Err(BadState.into());
+                }
+                // Base 3, a digit a condition; numbered once a combination.
+                let mut numbers: HashMap<u32, u32> = HashMap::new();
+                let mut codes = vec![0u32; rows];
+                for column in &columns {
+                    for (row, code) in codes.iter_mut().enumerate() {
+                        let digit = if column.is_null(row) { 2 } else { u32::from(column.value(row)) };
+                        *code = *code * 3 + digit;
+                    }
+                }
+                let mut last = (u32::MAX, 0);
+                for (row, code) in codes.iter_mut().enumerate() {
+                    if valid.is_some_and(|v| !v.value(row)) {
+                        continue;
+                    }
+                    if last.0 != *code {
+                        let number = *numbers.entry(*code).or_insert_with(|| names.number(&code.to_le_bytes()));
+                        last = (*code, number);
+                    }
+                    *code = last.1;
+                }
+                Ok(codes)
+            }
+            Coder::Rows(converter) => {
+                let rows = converter.convert_columns(conditions)?;
+                let codes = rows.iter().enumerate().map(|(row, name)| {
+                    if valid.is_some_and(|v| !v.value(row)) { 0 } else { names.number(name.as_ref()) }
+                });
+                Ok(codes.collect())
+            }
+        }
+    }
+}
