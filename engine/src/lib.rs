@@ -8,10 +8,12 @@
 //!
 //! [`session::Session`] is the only door for frontends; nothing else in this crate hands out rows.
 
+pub mod auth;
 pub mod catalog;
 pub mod config;
 pub mod error;
 pub mod federation;
+mod nearest;
 pub mod node;
 pub mod pg_catalog;
 pub mod principal;

@@ -42,6 +42,8 @@ pub enum PolicyError {
 pub struct MinCohort(u32);
 
 impl MinCohort {
+    /// Ten units: what a policy has that does not say.
+    pub const TEN: MinCohort = MinCohort(10);
     /// The number of units.
     pub fn get(self) -> u32 {
         self.0

@@ -1,16 +1,46 @@
 //! The tables of a node: its own, its peers', and the federation's, as immutable snapshots swapped whole.
+//!
+//! ```text
+//! CREATE, ALTER, GRANT … ─► store (durable) ─► records ─┐
+//!                                                       ├─► Snapshot ─► sessions, peers, pg_catalog
+//! descriptors of peers ───► set_remote_tables ──────────┘
+//! ```
+//!
+//! A change is committed to the store first, then a snapshot is made of what the store holds and swapped in: what a steward was
+//! told has happened holds for the very next statement of every session. [`GuardedTable`] is what plans hold.
+
+mod change;
+mod files;
+pub mod guarded;
+mod infer;
+mod policy;
+mod read;
+mod source;
+mod sqlite;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, RwLock};
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
-use kanon_planner::facts::{SiteId, TableFacts};
+use datafusion::execution::SessionState;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use kanon_planner::facts::{Placement, SiteId, TableFacts};
+use kanon_privacy::policy::MinCohort;
 
 use crate::config::Config;
 use crate::error::Result;
-use crate::principal::Principal;
-use crate::store::Store;
+use crate::principal::{BuiltinRole, Principal};
+use crate::store::{CatalogRecords, RoleDirectory, Store, TableRecord};
+
+pub use change::{ColumnDefinition, ExternalTable};
+pub use guarded::GuardedTable;
+pub use policy::{COLUMN_OPTIONS, ColumnSettings, DEFAULT_UNIT_KIND, Policy, TABLE_OPTIONS};
+pub(crate) use source::Source;
+
+/// The most columns a table may have: PostgreSQL's limit, which drivers rely on.
+pub const MAX_COLUMNS: usize = 1600;
 
 /// A table as registered, offered by a peer, or united over the federation.
 #[derive(Debug, Clone)]
@@ -29,6 +59,10 @@ pub struct Table {
     pub column_descriptions: BTreeMap<String, String>,
     /// What the planner must know.
     pub facts: TableFacts,
+    /// Its policy, for `kanon.policies`; a peer's as far as it tells.
+    pub policy: Policy,
+    /// What its steward said of its columns, for `kanon.columns`.
+    pub column_settings: BTreeMap<String, ColumnSettings>,
     /// parquet, csv, json, arrow, sqlite, federation or peer.
     pub kind: String,
     /// Where its data is, for its steward's eyes.
@@ -52,32 +86,173 @@ pub struct Table {
 pub struct Snapshot {
     /// Grows with every change.
     pub version: u64,
-    /// All of them, whoever may see them.
+    /// All of them, whoever may see them, by schema and name.
     pub tables: Vec<Arc<Table>>,
+    /// Who is in which role: always the present state, also for an older snapshot.
+    pub roles: RoleDirectory,
 }
 
 impl Snapshot {
     /// The tables that a principal may see: those it, or a role it is in, may SELECT from, or, for stewards of this node, the node's own.
-    pub fn visible_to(&self, _principal: &Principal) -> Vec<Arc<Table>> {
-        Vec::new()
+    pub fn visible_to(&self, principal: &Principal) -> Vec<Arc<Table>> {
+        let names = self.roles.grantee_names(principal);
+        let steward = principal.via_peer.is_none() && principal.is(BuiltinRole::Steward);
+        self.tables
+            .iter()
+            .filter(|table| (steward && table.schema_name == "public") || !table.readers.is_disjoint(&names))
+            .cloned()
+            .collect()
+    }
+
+    /// Whether a principal, or a role it is in, was granted SELECT on a table. Seeing one as its steward is not that.
+    pub fn may_select(&self, principal: &Principal, table: &Table) -> bool {
+        !table.readers.is_disjoint(&self.roles.grantee_names(principal))
+    }
+
+    /// The table of a name.
+    pub fn table(&self, schema: &str, name: &str) -> Option<&Arc<Table>> {
+        self.tables.iter().find(|table| table.schema_name == schema && table.name == name)
     }
 }
 
 /// The present snapshot and how it changes.
 pub struct Catalog {
-    snapshot: RwLock<Arc<Snapshot>>,
+    site: SiteId,
+    default_min_cohort: MinCohort,
+    data_root: Option<PathBuf>,
+    store: Store,
+    runtime: Arc<RuntimeEnv>,
+    /// For reading sources when they are registered or checked; statements have states of their own.
+    state: SessionState,
+    present: RwLock<Present>,
+}
+
+/// What the snapshot was made from, and the snapshot.
+#[derive(Default)]
+struct Present {
+    records: Arc<CatalogRecords>,
+    remote: Vec<Table>,
+    snapshot: Arc<Snapshot>,
 }
 
 impl Catalog {
     /// Loads what the store knows.
-    pub async fn load(_config: &Config, _store: &Store) -> Result<Catalog> {
-        Ok(Catalog { snapshot: RwLock::new(Arc::new(Snapshot::default())) })
+    ///
+    /// # Errors
+    /// What is wrong with the store or the working folder. A table whose files are gone is no error: its queries are.
+    pub async fn load(config: &Config, store: &Store) -> Result<Catalog> {
+        let runtime = read::runtime(config)?;
+        let catalog = Catalog {
+            site: SiteId::new(config.node_id.clone()),
+            default_min_cohort: config.min_cohort,
+            data_root: config.data_root.clone(),
+            store: store.clone(),
+            state: read::state(Arc::clone(&runtime)),
+            runtime,
+            present: RwLock::default(),
+        };
+        catalog.reload().await?;
+        Ok(catalog)
     }
+
+    /// What statements run in: its memory limit, its folder for spilling, and the object stores of the tables.
+    pub fn runtime(&self) -> Arc<RuntimeEnv> {
+        Arc::clone(&self.runtime)
+    }
+
     /// The present snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        match self.snapshot.read() {
-            Ok(guard) => Arc::clone(&guard),
-            Err(poisoned) => Arc::clone(&poisoned.into_inner()),
+        Arc::clone(&self.read().snapshot)
+    }
+
+    /// Replaces the tables of peers and of the federation. Their oids and readers are filled in from the store.
+    ///
+    /// # Errors
+    /// If the store fails; the snapshot is then as it was.
+    pub async fn set_remote_tables(&self, mut tables: Vec<Table>) -> Result<()> {
+        let names: Vec<_> = tables.iter().map(|table| (table.schema_name.clone(), table.name.clone())).collect();
+        let oids = self.store.oids(&names).await?;
+        for (table, oid) in tables.iter_mut().zip(oids) {
+            table.oid = oid;
+        }
+        let mut present = self.write();
+        present.remote = tables;
+        self.rebuild(&mut present);
+        Ok(())
+    }
+
+    /// Makes a snapshot of what the store holds now.
+    ///
+    /// # Errors
+    /// If the store cannot be read; the snapshot is then as it was.
+    pub async fn reload(&self) -> Result<()> {
+        let records = self.store.catalog_records().await?;
+        let mut present = self.write();
+        // Of two changes at once, the later one's records may have come first.
+        if records.version >= present.records.version {
+            present.records = Arc::new(records);
+            self.rebuild(&mut present);
+        }
+        Ok(())
+    }
+
+    fn rebuild(&self, present: &mut Present) {
+        let records = Arc::clone(&present.records);
+        let readers = |schema: &str, name: &str| {
+            records.grants.get(&(schema.to_owned(), name.to_owned())).cloned().unwrap_or_default()
+        };
+        let before: BTreeMap<u32, &Arc<Table>> = present.snapshot.tables.iter().map(|table| (table.oid, table)).collect();
+        let own = records.tables.iter().map(|record| {
+            // A provider keeps connections and footers: one whose table did not change stays.
+            let provider = match before.get(&record.oid) {
+                Some(table) if table.updated_at == record.updated_at => Arc::clone(&table.provider),
+                _ => read::provider(&self.runtime, &record.name, &record.source, &record.schema, record.policy.is_protected()),
+            };
+            self.own_table(record, provider, readers("public", &record.name))
+        });
+        let remote = present.remote.iter().map(|table| Table {
+            readers: readers(&table.schema_name, &table.name),
+            ..table.clone()
+        });
+        let mut tables: Vec<Arc<Table>> = own.chain(remote).map(Arc::new).collect();
+        tables.sort_by(|a, b| (&a.schema_name, &a.name).cmp(&(&b.schema_name, &b.name)));
+        let snapshot = Snapshot { version: present.snapshot.version + 1, tables, roles: self.store.directory().clone() };
+        present.snapshot = Arc::new(snapshot);
+    }
+
+    fn own_table(&self, record: &TableRecord, provider: Arc<dyn TableProvider>, readers: BTreeSet<String>) -> Table {
+        Table {
+            oid: record.oid,
+            schema_name: "public".to_owned(),
+            name: record.name.clone(),
+            schema: Arc::clone(&record.schema),
+            description: record.description.clone(),
+            column_descriptions: record.column_descriptions.clone(),
+            facts: record.policy.facts(&record.name, &record.columns, self.default_min_cohort, Placement::Local),
+            policy: record.policy.clone(),
+            column_settings: record.columns.clone(),
+            kind: record.source.kind.as_str().to_owned(),
+            location: Some(record.source.location.clone()),
+            owner: record.owner.clone(),
+            readers,
+            sites: vec![self.site.clone()],
+            provider,
+            registered_at: record.registered_at.clone(),
+            updated_at: record.updated_at.clone(),
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Present> {
+        match self.present.read() {
+            Ok(guard) => guard,
+            Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Present> {
+        match self.present.write() {
+            Ok(guard) => guard,
+            Err(poisoned) => poisoned.into_inner(),
         }
     }
 }

@@ -1,0 +1,346 @@
+//! What stewards do to tables: register, drop, set policies, describe, grant.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::functions_aggregate::expr_fn::{count, count_distinct};
+use datafusion::logical_expr::lit;
+use datafusion::prelude::{SessionContext, ident};
+
+use super::policy::{boolean, undefined_column};
+use super::source::Source;
+use super::{Catalog, ColumnSettings, MAX_COLUMNS, Policy, read};
+use crate::error::{Error, Result, Sqlstate};
+use crate::nearest::did_you_mean;
+use crate::store::{TableRecord, later_than, now};
+
+/// A column of CREATE EXTERNAL TABLE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnDefinition {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub data_type: DataType,
+    /// Whether it may be NULL.
+    pub nullable: bool,
+}
+
+/// A CREATE EXTERNAL TABLE, for schema `public`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalTable {
+    /// The table's name.
+    pub name: String,
+    /// With IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// STORED AS: parquet, csv, json, arrow or sqlite, in any case.
+    pub format: String,
+    /// A URL, or an absolute path to a file, a folder or a glob.
+    pub location: String,
+    /// The columns, if they are not to be inferred.
+    pub columns: Vec<ColumnDefinition>,
+    /// OPTIONS, as written.
+    pub options: Vec<(String, String)>,
+}
+
+impl Catalog {
+    /// Registers a table of schema `public`: its source is read and its columns are found or checked. It answers nothing until it has a
+    /// policy. The texts are NOTICEs for the steward.
+    ///
+    /// # Errors
+    /// 42P07 if the name is taken; 22023, 42704, 58030, 54011 and others with what is wrong with the source, down to file and line.
+    pub async fn create_external_table(&self, definition: ExternalTable, owner: &str) -> Result<Vec<String>> {
+        let name = &definition.name;
+        if name.is_empty() || name.len() > 63 || name.chars().any(char::is_control) {
+            return Err(Error::new(Sqlstate::InvalidName, format!("\"{}\" cannot be the name of a table", name.escape_debug())));
+        }
+        if self.snapshot().table("public", name).is_some() {
+            if definition.if_not_exists {
+                return Ok(vec![format!("relation \"{name}\" already exists, skipping")]);
+            }
+            return Err(Error::new(Sqlstate::DuplicateTable, format!("relation \"{name}\" already exists")));
+        }
+        let mut source = Source::resolve(&definition, self.data_root.as_deref())?;
+        let declared = declared_schema(&definition.columns)?;
+        let schema = read::register(&self.state, &mut source, declared).await?;
+        check_columns(&schema)?;
+        let registered_at = now();
+        let record = TableRecord {
+            oid: 0,
+            name: name.clone(),
+            source,
+            schema: Arc::new(schema),
+            description: None,
+            owner: owner.to_owned(),
+            policy: Policy::default(),
+            columns: Default::default(),
+            column_descriptions: Default::default(),
+            updated_at: registered_at.clone(),
+            registered_at,
+        };
+        self.store.insert_table(&record).await?;
+        self.reload().await?;
+        Ok(vec![format!(
+            "table \"{name}\" answers nothing until it has a policy: ALTER TABLE {name} SET (access = …), and GRANT SELECT"
+        )])
+    }
+
+    /// DROP TABLE of schema `public`, with its policy and its grants. The data stays where it is.
+    ///
+    /// # Errors
+    /// 42P01 if there is no such table, unless `if_exists`.
+    pub async fn drop_table(&self, name: &str, if_exists: bool) -> Result<Vec<String>> {
+        let existed = self.store.delete_table(name).await?;
+        self.reload().await?;
+        match (existed, if_exists) {
+            (true, _) => Ok(Vec::new()),
+            (false, true) => Ok(vec![format!("table \"{name}\" does not exist, skipping")]),
+            (false, false) => Err(self.undefined_table(name)),
+        }
+    }
+
+    /// ALTER TABLE … SET (…). The texts are NOTICEs for the steward.
+    ///
+    /// # Errors
+    /// 42P01, 42703, 42704, 22023 with what to write; 55000 if another session changed the table meanwhile.
+    pub async fn alter_table_set(&self, name: &str, options: Vec<(String, String)>) -> Result<Vec<String>> {
+        let mut record = self.record(name)?;
+        let mut refresh = false;
+        for (position, (option, value)) in options.iter().enumerate() {
+            if options.iter().take(position).any(|(earlier, _)| earlier == option) {
+                return Err(Error::new(Sqlstate::SyntaxError, format!("option \"{option}\" is given twice")));
+            }
+            if option == "refresh" {
+                refresh = boolean(option, value)?;
+            }
+            record.policy.set(option, value)?;
+        }
+        self.put_policy(record, refresh).await
+    }
+
+    /// ALTER TABLE … RESET (…).
+    ///
+    /// # Errors
+    /// As [`Catalog::alter_table_set`].
+    pub async fn alter_table_reset(&self, name: &str, options: Vec<String>) -> Result<Vec<String>> {
+        let mut record = self.record(name)?;
+        for option in &options {
+            record.policy.reset(option)?;
+        }
+        self.put_policy(record, false).await
+    }
+
+    /// ALTER TABLE … ALTER COLUMN … SET (…).
+    ///
+    /// # Errors
+    /// As [`Catalog::alter_table_set`].
+    pub async fn alter_column_set(&self, table: &str, column: &str, options: Vec<(String, String)>) -> Result<()> {
+        self.change_column(table, column, |settings| options.iter().try_for_each(|(option, value)| settings.set(option, value))).await
+    }
+
+    /// ALTER TABLE … ALTER COLUMN … RESET (…).
+    ///
+    /// # Errors
+    /// As [`Catalog::alter_table_set`].
+    pub async fn alter_column_reset(&self, table: &str, column: &str, options: Vec<String>) -> Result<()> {
+        self.change_column(table, column, |settings| options.iter().try_for_each(|option| settings.reset(option))).await
+    }
+
+    /// COMMENT ON TABLE; `None` takes it away.
+    ///
+    /// # Errors
+    /// 42P01 if there is no such table.
+    pub async fn comment_table(&self, name: &str, text: Option<String>) -> Result<()> {
+        let mut record = self.record(name)?;
+        record.description = text;
+        self.put(record).await
+    }
+
+    /// COMMENT ON COLUMN; `None` takes it away.
+    ///
+    /// # Errors
+    /// 42P01, 42703.
+    pub async fn comment_column(&self, table: &str, column: &str, text: Option<String>) -> Result<()> {
+        let mut record = self.record(table)?;
+        if record.schema.field_with_name(column).is_err() {
+            return Err(undefined_column(column, table, &record.schema));
+        }
+        match text {
+            Some(text) => record.column_descriptions.insert(column.to_owned(), text),
+            None => record.column_descriptions.remove(column),
+        };
+        self.put(record).await
+    }
+
+    /// GRANT SELECT ON a table of any schema TO a role, a built-in role or `public`.
+    ///
+    /// # Errors
+    /// 42P01, 42704.
+    pub async fn grant_select(&self, schema: &str, table: &str, grantee: &str) -> Result<()> {
+        if self.snapshot().table(schema, table).is_none() {
+            return Err(self.undefined_table_in(schema, table));
+        }
+        self.store.check_grantee(grantee)?;
+        self.store.set_grant(schema, table, grantee, true).await?;
+        self.reload().await
+    }
+
+    /// REVOKE SELECT ON a table of any schema FROM a role, a built-in role or `public`.
+    ///
+    /// # Errors
+    /// 42P01 if there is no such table and no grant on one (a peer's may be gone), 42704.
+    pub async fn revoke_select(&self, schema: &str, table: &str, grantee: &str) -> Result<()> {
+        let granted = self.read().records.grants.contains_key(&(schema.to_owned(), table.to_owned()));
+        if !granted && self.snapshot().table(schema, table).is_none() {
+            return Err(self.undefined_table_in(schema, table));
+        }
+        self.store.check_grantee(grantee)?;
+        self.store.set_grant(schema, table, grantee, false).await?;
+        self.reload().await
+    }
+
+    /// DROP ROLE, with its memberships and grants.
+    ///
+    /// # Errors
+    /// As [`crate::store::Store::drop_role`].
+    pub async fn drop_role(&self, name: &str, if_exists: bool) -> Result<()> {
+        self.store.drop_role(name, if_exists).await?;
+        self.reload().await
+    }
+
+    fn record(&self, name: &str) -> Result<TableRecord> {
+        let present = self.read();
+        present.records.tables.iter().find(|record| record.name == name).cloned().ok_or_else(|| {
+            let names = present.records.tables.iter().map(|record| record.name.as_str());
+            did_you_mean(Error::new(Sqlstate::UndefinedTable, format!("relation \"{name}\" does not exist")), name, names)
+        })
+    }
+
+    fn undefined_table(&self, name: &str) -> Error {
+        self.undefined_table_in("public", name)
+    }
+
+    fn undefined_table_in(&self, schema: &str, name: &str) -> Error {
+        let snapshot = self.snapshot();
+        let names = snapshot.tables.iter().filter(|table| table.schema_name == schema).map(|table| table.name.as_str());
+        let shown = if schema == "public" { name.to_owned() } else { format!("{schema}.{name}") };
+        did_you_mean(Error::new(Sqlstate::UndefinedTable, format!("relation \"{shown}\" does not exist")), name, names)
+    }
+
+    async fn change_column(&self, table: &str, column: &str, change: impl FnOnce(&mut ColumnSettings) -> Result<()>) -> Result<()> {
+        let mut record = self.record(table)?;
+        if record.schema.field_with_name(column).is_err() {
+            return Err(undefined_column(column, table, &record.schema));
+        }
+        let settings = record.columns.entry(column.to_owned()).or_default();
+        change(settings)?;
+        settings.validate(column)?;
+        record.policy.validate(table, &record.schema, &record.columns)?;
+        self.put(record).await
+    }
+
+    async fn put_policy(&self, mut record: TableRecord, refresh: bool) -> Result<Vec<String>> {
+        let name = record.name.clone();
+        record.policy.validate(&name, &record.schema, &record.columns)?;
+        let before = self.record(&name)?;
+        let unit_changed = before.policy.unit != record.policy.unit || before.policy.unit_unique != record.policy.unit_unique;
+        let mut notices = Vec::new();
+        if refresh {
+            read::recheck(&self.state, &mut record.source, &record.schema).await?;
+        }
+        if let Some(unit) = record.policy.unit.clone()
+            && (unit_changed || refresh)
+        {
+            record.policy.unit_unique_verified = self.check_unit(&record, &unit, &mut notices).await?;
+        }
+        self.put(record).await?;
+        Ok(notices)
+    }
+
+    /// Reads the unit column: it must name somebody. Whether `unit_unique` is declared and true.
+    async fn check_unit(&self, record: &TableRecord, unit: &str, notices: &mut Vec<String>) -> Result<bool> {
+        let field = record.schema.field_with_name(unit).map_err(|_| undefined_column(unit, &record.name, &record.schema))?;
+        if !names_units(field.data_type()) {
+            return Err(Error::new(Sqlstate::DatatypeMismatch, format!("column \"{unit}\" of type {} cannot be the unit", field.data_type()))
+                .hint("A unit is a whole number, a text or a date. Declare the column's type in CREATE EXTERNAL TABLE."));
+        }
+        let provider = read::provider(&self.runtime, &record.name, &record.source, &record.schema, record.policy.is_protected());
+        let rows = SessionContext::new_with_state(self.state.clone()).read_table(provider)?;
+        let mut measures = vec![count(lit(1i64)), count(ident(unit))];
+        if record.policy.unit_unique {
+            measures.push(count_distinct(ident(unit)));
+        }
+        let found = rows.aggregate(Vec::new(), measures)?.collect().await?;
+        let number = |column: usize| {
+            let batch = found.first()?;
+            let column = batch.columns().get(column)?;
+            let values = column.as_any().downcast_ref::<datafusion::arrow::array::Int64Array>()?;
+            (!values.is_empty()).then(|| values.value(0))
+        };
+        let (Some(all), Some(named)) = (number(0), number(1)) else {
+            return Err(Error::internal("counting units gave no number"));
+        };
+        if all > 0 && named == 0 {
+            return Err(Error::new(Sqlstate::InvalidParameterValue, format!("column \"{unit}\" of table \"{}\" names no one: it is NULL in every row", record.name))
+                .hint("Name the column that identifies the person of each row."));
+        }
+        let unique = record.policy.unit_unique && number(2) == Some(named);
+        if record.policy.unit_unique && !unique {
+            notices.push(format!(
+                "column \"{unit}\" of table \"{}\" is not unique: some units have several rows, and the table is treated so",
+                record.name
+            ));
+        }
+        Ok(unique)
+    }
+
+    async fn put(&self, mut record: TableRecord) -> Result<()> {
+        let seen = std::mem::take(&mut record.updated_at);
+        record.updated_at = later_than(&seen);
+        let done = self.store.update_table(&record, &seen).await;
+        self.reload().await?;
+        done
+    }
+}
+
+fn names_units(data_type: &DataType) -> bool {
+    data_type.is_integer()
+        || matches!(
+            data_type,
+            DataType::Utf8 | DataType::Date32 | DataType::Decimal128(_, 0) | DataType::FixedSizeBinary(16)
+        )
+}
+
+fn declared_schema(columns: &[ColumnDefinition]) -> Result<Option<Schema>> {
+    if columns.is_empty() {
+        return Ok(None);
+    }
+    let fields: Vec<Field> =
+        columns.iter().map(|column| Field::new(&column.name, read::plain_type(&column.data_type), column.nullable)).collect();
+    Ok(Some(Schema::new(fields)))
+}
+
+fn check_columns(schema: &Schema) -> Result<()> {
+    let found = schema.fields().len();
+    if found == 0 {
+        return Err(Error::new(Sqlstate::InvalidParameterValue, "the source has no columns")
+            .hint("Declare them: CREATE EXTERNAL TABLE t (a bigint, b text) STORED AS …"));
+    }
+    if found > MAX_COLUMNS {
+        return Err(Error::new(Sqlstate::TooManyColumns, format!("tables can have at most {MAX_COLUMNS} columns, and the source has {found}")));
+    }
+    for (position, field) in schema.fields().iter().enumerate() {
+        let name = field.name();
+        if name.is_empty() {
+            return Err(Error::new(Sqlstate::InvalidName, format!("column {} of the source has no name", position + 1))
+                .hint("Name it in the source, or declare all columns in CREATE EXTERNAL TABLE."));
+        }
+        if name.contains('\0') || name.len() > 1000 {
+            return Err(Error::new(Sqlstate::InvalidName, format!("column {} of the source has a name that cannot be used", position + 1)));
+        }
+        if schema.fields().iter().take(position).any(|earlier| earlier.name() == name) {
+            return Err(Error::new(Sqlstate::InvalidName, format!("column \"{name}\" is twice in the source"))
+                .hint("Rename one in the source, or declare all columns in CREATE EXTERNAL TABLE."));
+        }
+    }
+    Ok(())
+}

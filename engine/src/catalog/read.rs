@@ -1,0 +1,115 @@
+//! From a source to rows: what is shared by all kinds of sources.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::execution::cache::cache_manager::CacheManagerConfig;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionConfig;
+
+use super::source::{Source, SourceKind};
+use super::{files, sqlite};
+use crate::config::Config;
+use crate::error::{Error, Result, Sqlstate};
+
+/// What all statements of a node share: memory, a folder to spill to, object stores, footers of files.
+pub(super) fn runtime(config: &Config) -> Result<Arc<RuntimeEnv>> {
+    std::fs::create_dir_all(&config.work_dir).map_err(|error| {
+        Error::new(Sqlstate::IoError, format!("cannot make the folder {}: {error}", config.work_dir.display()))
+    })?;
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(config.memory_limit_bytes)))
+        .with_temp_file_path(&config.work_dir)
+        // Lists of files are not cached: a file that was added or taken away is seen by the next query.
+        .with_cache_manager(CacheManagerConfig::default().with_list_files_cache_limit(0))
+        .build_arc()?;
+    Ok(runtime)
+}
+
+/// The state that sources are read in when they are registered or checked.
+pub(super) fn state(runtime: Arc<RuntimeEnv>) -> SessionState {
+    let mut config = SessionConfig::new().with_target_partitions(1);
+    config.options_mut().execution.collect_statistics = false;
+    SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(runtime).build()
+}
+
+/// Reads rows of a source. No data is touched: what is wrong with the source is said when it is scanned.
+///
+/// `total`: a value that does not fit its column is NULL, and no error.
+pub(super) fn provider(runtime: &RuntimeEnv, table: &str, source: &Source, schema: &SchemaRef, total: bool) -> Arc<dyn TableProvider> {
+    let made = match source.kind {
+        SourceKind::Sqlite => sqlite::provider(source, schema, total),
+        _ => files::provider(runtime, source, schema),
+    };
+    made.unwrap_or_else(|error| {
+        tracing::warn!(table, %error, "the source of a table cannot be read");
+        Arc::new(Unreadable { schema: Arc::clone(schema) })
+    })
+}
+
+/// Reads a source for the first time: finds its columns, or checks that it has the declared ones.
+pub(super) async fn register(state: &SessionState, source: &mut Source, declared: Option<Schema>) -> Result<Schema> {
+    match source.kind {
+        SourceKind::Sqlite => sqlite::register(source, declared).await,
+        _ => files::register(state, source, declared).await,
+    }
+}
+
+/// Reads a source again after its steward said that it changed: it must still have its columns.
+pub(super) async fn recheck(state: &SessionState, source: &mut Source, schema: &SchemaRef) -> Result<()> {
+    register(state, source, Some(schema.as_ref().clone())).await.map(|_| ())
+}
+
+/// The types that tables have: one kind of text and one of bytes, no dictionaries. Readers cast to them.
+pub(super) fn plain_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => DataType::Utf8,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
+        DataType::Dictionary(_, values) => plain_type(values),
+        other => other.clone(),
+    }
+}
+
+/// A schema with [`plain_type`]s, and nothing that a writer of files put beside them.
+pub(super) fn plain_schema(schema: &Schema) -> Schema {
+    Schema::new(
+        schema
+            .fields()
+            .iter()
+            .map(|field| Field::new(field.name(), plain_type(field.data_type()), true))
+            .collect::<Vec<_>>(),
+    )
+}
+
+/// Stands for a source that could not be opened when the catalog was loaded. It has the table's columns and no rows to give.
+#[derive(Debug)]
+struct Unreadable {
+    schema: SchemaRef,
+}
+
+#[async_trait]
+impl TableProvider for Unreadable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        _projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+        Err(Error::new(Sqlstate::IoError, "the source of the table cannot be read").into())
+    }
+}

@@ -1,0 +1,100 @@
+//! Who is who: roles and what they are members of, in memory, as the store has them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, RwLock};
+
+use crate::principal::{AuthMethod, BuiltinRole, Principal};
+
+/// A role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleInfo {
+    /// Its name; `alice@cleveland` stands for a role of a peer.
+    pub name: String,
+    /// Whether it may log in here.
+    pub login: bool,
+    /// Whether it has a password.
+    pub has_password: bool,
+    /// The roles it was granted itself, built-in ones too.
+    pub member_of: BTreeSet<String>,
+    /// UTC, RFC 3339.
+    pub created_at: String,
+}
+
+/// All roles at this moment. Clones share it: a GRANT is seen at once by whoever holds one.
+#[derive(Debug, Clone, Default)]
+pub struct RoleDirectory {
+    present: Arc<RwLock<Present>>,
+}
+
+#[derive(Debug, Default)]
+struct Present {
+    version: i64,
+    roles: Arc<BTreeMap<String, RoleInfo>>,
+}
+
+impl RoleDirectory {
+    /// All roles by name.
+    pub fn all(&self) -> Arc<BTreeMap<String, RoleInfo>> {
+        match self.present.read() {
+            Ok(guard) => Arc::clone(&guard.roles),
+            Err(poisoned) => Arc::clone(&poisoned.into_inner().roles),
+        }
+    }
+
+    /// Shows these roles from now on, unless newer ones are shown already.
+    pub(super) fn replace(&self, version: i64, roles: BTreeMap<String, RoleInfo>) {
+        let mut present = match self.present.write() {
+            Ok(guard) => guard,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        if version >= present.version {
+            *present = Present { version, roles: Arc::new(roles) };
+        }
+    }
+
+    /// Every role that `name` is a member of, through others too, and itself.
+    pub fn memberships(&self, name: &str) -> BTreeSet<String> {
+        let roles = self.all();
+        let mut found = BTreeSet::from([name.to_owned()]);
+        let mut todo = vec![name.to_owned()];
+        while let Some(next) = todo.pop() {
+            for role in roles.get(&next).into_iter().flat_map(|role| &role.member_of) {
+                if found.insert(role.clone()) {
+                    todo.push(role.clone());
+                }
+            }
+        }
+        found
+    }
+
+    /// The built-in roles that a name holds here, through others too; an admin holds all.
+    pub fn builtin_roles(&self, name: &str) -> BTreeSet<BuiltinRole> {
+        let found: BTreeSet<BuiltinRole> = self.memberships(name).iter().filter_map(|role| BuiltinRole::parse(role)).collect();
+        if found.contains(&BuiltinRole::Admin) { BuiltinRole::ALL.into_iter().collect() } else { found }
+    }
+
+    /// The names by which a principal may be granted SELECT: its own, those of its roles, and `public`.
+    ///
+    /// A local principal of the command line need not be a role.
+    pub fn grantee_names(&self, principal: &Principal) -> BTreeSet<String> {
+        let mut names = self.memberships(&principal.display());
+        names.extend(self.current(principal).roles.iter().map(|role| role.as_str().to_owned()));
+        names.insert("public".to_owned());
+        names
+    }
+
+    /// The principal with the built-in roles it holds now, which may not be those it logged in with.
+    ///
+    /// One that was dropped holds none. One of the command line, or one that the directory was never told of through a login
+    /// here (a peer's ticket is checked by its own rules), keeps what it came with if it is not a role here.
+    pub fn current(&self, principal: &Principal) -> Principal {
+        let name = principal.display();
+        let known = self.all().contains_key(&name);
+        let roles = match principal.auth_method {
+            AuthMethod::Local => principal.roles.clone(),
+            _ if known => self.builtin_roles(&name),
+            _ => BTreeSet::new(),
+        };
+        Principal { roles, ..principal.clone() }
+    }
+}

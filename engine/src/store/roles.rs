@@ -1,0 +1,243 @@
+//! Roles in the store: every change is durable before the directory shows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::Row;
+
+use super::{RoleInfo, Store, failed, now};
+use crate::auth;
+use crate::config::check_node_id;
+use crate::error::{Error, Result, Sqlstate};
+use crate::nearest::did_you_mean;
+use crate::principal::BuiltinRole;
+
+impl Store {
+    /// All roles, by name.
+    pub fn roles(&self) -> Vec<RoleInfo> {
+        self.directory().all().values().cloned().collect()
+    }
+
+    /// CREATE ROLE. `alice@cleveland` stands for a role of a peer: it cannot log in here, but can be granted things.
+    ///
+    /// # Errors
+    /// 42710 if it exists, 42602 for a name that cannot be one, 22023 for a password that cannot be.
+    pub async fn create_role(&self, name: &str, password: Option<&str>, login: bool) -> Result<()> {
+        check_role_name(name)?;
+        if name.contains('@') && (login || password.is_some()) {
+            return Err(Error::new(Sqlstate::InvalidParameterValue, format!("role \"{name}\" is a peer's: it cannot log in here"))
+                .hint("Create it without LOGIN and PASSWORD, then GRANT to it."));
+        }
+        let verifier = password.map(auth::verifier_for).transpose()?;
+        let mut transaction = self.begin_change().await?;
+        let done = sqlx::query("INSERT INTO roles (name, verifier, login, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
+            .bind(name)
+            .bind(verifier)
+            .bind(login)
+            .bind(now())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        if done.rows_affected() == 0 {
+            return Err(Error::new(Sqlstate::DuplicateObject, format!("role \"{name}\" already exists")));
+        }
+        transaction.commit().await.map_err(failed)?;
+        self.load_roles().await
+    }
+
+    /// ALTER ROLE … PASSWORD; `None` takes the password away.
+    ///
+    /// # Errors
+    /// 42704 if there is no such role, 22023 for a password that cannot be.
+    pub async fn alter_role_password(&self, name: &str, password: Option<&str>) -> Result<()> {
+        self.check_role(name)?;
+        if name.contains('@') && password.is_some() {
+            return Err(Error::new(Sqlstate::InvalidParameterValue, format!("role \"{name}\" is a peer's: it cannot log in here")));
+        }
+        let verifier = password.map(auth::verifier_for).transpose()?;
+        let mut transaction = self.begin_change().await?;
+        sqlx::query("UPDATE roles SET verifier = ? WHERE name = ?")
+            .bind(verifier)
+            .bind(name)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        self.load_roles().await
+    }
+
+    /// ALTER ROLE … LOGIN or NOLOGIN.
+    ///
+    /// # Errors
+    /// 42704 if there is no such role.
+    pub async fn alter_role_login(&self, name: &str, login: bool) -> Result<()> {
+        self.check_role(name)?;
+        if name.contains('@') && login {
+            return Err(Error::new(Sqlstate::InvalidParameterValue, format!("role \"{name}\" is a peer's: it cannot log in here")));
+        }
+        let mut transaction = self.begin_change().await?;
+        sqlx::query("UPDATE roles SET login = ? WHERE name = ?")
+            .bind(login)
+            .bind(name)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        self.load_roles().await
+    }
+
+    /// DROP ROLE, with its memberships and its SELECT grants: a later role of the same name starts with none. Call
+    /// [`crate::catalog::Catalog::reload`] after it; [`crate::catalog::Catalog::drop_role`] does both.
+    ///
+    /// # Errors
+    /// 42704 if there is no such role (unless `if_exists`), 55000 for one that owns tables.
+    pub async fn drop_role(&self, name: &str, if_exists: bool) -> Result<()> {
+        if if_exists && !self.directory().all().contains_key(name) && BuiltinRole::parse(name).is_none() {
+            return Ok(());
+        }
+        self.check_role(name)?;
+        let mut transaction = self.begin_change().await?;
+        let owned: i64 = sqlx::query_scalar("SELECT count(*) FROM tables WHERE owner = ?")
+            .bind(name)
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        if owned > 0 {
+            return Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, format!("role \"{name}\" cannot be dropped: it owns {owned} tables"))
+                .hint("Drop its tables first, or take its password and its roles away."));
+        }
+        for delete in [
+            "DELETE FROM memberships WHERE role = ?",
+            "DELETE FROM grants WHERE grantee = ?",
+            "DELETE FROM roles WHERE name = ?",
+        ] {
+            sqlx::query(delete).bind(name).execute(&mut *transaction).await.map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)?;
+        self.load_roles().await
+    }
+
+    /// GRANT role TO member. `role` is a built-in role or a role.
+    ///
+    /// # Errors
+    /// 42704 if there is no such role or member, 22023 if it would make a circle.
+    pub async fn grant_role(&self, role: &str, member: &str) -> Result<()> {
+        self.check_grantable(role)?;
+        self.check_role(member)?;
+        if self.directory().memberships(role).contains(member) {
+            return Err(Error::new(Sqlstate::InvalidParameterValue, format!("role \"{role}\" is a member of role \"{member}\"")));
+        }
+        let mut transaction = self.begin_change().await?;
+        sqlx::query("INSERT INTO memberships (role, member) VALUES (?, ?) ON CONFLICT DO NOTHING")
+            .bind(role)
+            .bind(member)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        self.load_roles().await
+    }
+
+    /// REVOKE role FROM member.
+    ///
+    /// # Errors
+    /// 42704 if there is no such role or member.
+    pub async fn revoke_role(&self, role: &str, member: &str) -> Result<()> {
+        self.check_grantable(role)?;
+        self.check_role(member)?;
+        let mut transaction = self.begin_change().await?;
+        sqlx::query("DELETE FROM memberships WHERE role = ? AND member = ?")
+            .bind(role)
+            .bind(member)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        self.load_roles().await
+    }
+
+    /// The verifier of a role that may log in here.
+    pub(crate) async fn verifier(&self, name: &str) -> Result<Option<String>> {
+        let row: Option<Option<String>> = sqlx::query_scalar("SELECT verifier FROM roles WHERE name = ? AND login = 1")
+            .bind(name)
+            .fetch_optional(self.pool())
+            .await
+            .map_err(failed)?;
+        Ok(row.flatten())
+    }
+
+    /// Whether something can be granted to a name: a role, a built-in role, or `public`.
+    pub(crate) fn check_grantee(&self, name: &str) -> Result<()> {
+        if name == "public" { Ok(()) } else { self.check_grantable(name) }
+    }
+
+    fn check_grantable(&self, role: &str) -> Result<()> {
+        if BuiltinRole::parse(role).is_some() { Ok(()) } else { self.check_role(role) }
+    }
+
+    fn check_role(&self, name: &str) -> Result<()> {
+        let roles = self.directory().all();
+        if roles.contains_key(name) {
+            return Ok(());
+        }
+        if BuiltinRole::parse(name).is_some() {
+            return Err(Error::new(Sqlstate::InvalidParameterValue, format!("role \"{name}\" is built in")));
+        }
+        let error = Error::new(Sqlstate::UndefinedObject, format!("role \"{name}\" does not exist"));
+        if name.contains('@') {
+            return Err(error.hint(format!("To grant something to a role of a peer: CREATE ROLE \"{name}\" first.")));
+        }
+        let builtin = BuiltinRole::ALL.iter().map(|role| role.as_str());
+        Err(did_you_mean(error, name, roles.keys().map(String::as_str).chain(builtin)))
+    }
+
+    /// Reads the roles again, for the directory.
+    pub(super) async fn load_roles(&self) -> Result<()> {
+        let mut memberships: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        // One transaction, so that roles and memberships are of one moment.
+        let mut transaction = self.pool().begin().await.map_err(failed)?;
+        let version: i64 =
+            sqlx::query_scalar("SELECT version FROM catalog_version").fetch_one(&mut *transaction).await.map_err(failed)?;
+        for row in sqlx::query("SELECT role, member FROM memberships").fetch_all(&mut *transaction).await.map_err(failed)? {
+            let (role, member): (String, String) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+            memberships.entry(member).or_default().insert(role);
+        }
+        let rows = sqlx::query("SELECT name, login, verifier IS NOT NULL, created_at FROM roles")
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        let mut roles = BTreeMap::new();
+        for row in rows {
+            let name: String = row.try_get(0).map_err(failed)?;
+            let info = RoleInfo {
+                login: row.try_get(1).map_err(failed)?,
+                has_password: row.try_get(2).map_err(failed)?,
+                created_at: row.try_get(3).map_err(failed)?,
+                member_of: memberships.remove(&name).unwrap_or_default(),
+                name: name.clone(),
+            };
+            roles.insert(name, info);
+        }
+        transaction.commit().await.map_err(failed)?;
+        self.directory().replace(version, roles);
+        Ok(())
+    }
+}
+
+/// A role's name: up to 63 bytes, not one of ours; an `@` only before the node id of a peer.
+fn check_role_name(name: &str) -> Result<()> {
+    let refused = |message: String| Err(Error::new(Sqlstate::InvalidName, message));
+    if BuiltinRole::parse(name).is_some() || matches!(name, "public" | "none" | "kanon") || name.starts_with("pg_") {
+        return refused(format!("role name \"{name}\" is reserved"));
+    }
+    let (local, node) = match name.split_once('@') {
+        Some((local, node)) => (local, Some(node)),
+        None => (name, None),
+    };
+    if local.is_empty() || name.len() > 127 || local.len() > 63 || name.chars().any(char::is_control) {
+        return refused(format!("\"{}\" cannot be the name of a role", name.escape_debug()));
+    }
+    match node {
+        Some(node) => check_node_id(node),
+        None => Ok(()),
+    }
+}
