@@ -119,10 +119,7 @@ pub fn verify_password(verifier: &str, password: &str) -> bool {
 /// For a role that does not exist, may not log in or has no password it is a mock one: its salt is the same each time (it comes from
 /// a secret of the node) and no password fits it. Callers must not tell the two apart before the exchange has failed.
 pub async fn scram_verifier(store: &Store, role: &str) -> Result<(ScramVerifier, bool)> {
-    if role.len() <= 127
-        && let Some(text) = store.verifier(role).await?
-        && let Some(verifier) = ScramVerifier::parse(&text)
-    {
+    if let Some(verifier) = store.verifier(role).as_deref().and_then(ScramVerifier::parse) {
         return Ok((verifier, true));
     }
     let secret = store

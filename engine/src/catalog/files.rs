@@ -139,7 +139,7 @@ fn ending(compression: Compression) -> &'static str {
 
 /// The object store of a URL, with credentials from the usual environment variables; made once a bucket.
 fn object_store(runtime: &RuntimeEnv, url: &Url) -> Result<Arc<dyn ObjectStore>> {
-    let key = Url::parse(url.get(..url::Position::BeforePath)).map_err(Error::internal)?;
+    let key = Url::parse(&url[..url::Position::BeforePath]).map_err(Error::internal)?;
     if let Ok(store) = runtime.object_store_registry.get_store(&key) {
         return Ok(store);
     }

@@ -136,12 +136,11 @@ struct Present {
 }
 
 impl Catalog {
-    /// Loads what the store knows.
+    /// Loads what the store knows. Object stores of the tables are registered in `runtime`, which statements must run in.
     ///
     /// # Errors
-    /// What is wrong with the store or the working folder. A table whose files are gone is no error: its queries are.
-    pub async fn load(config: &Config, store: &Store) -> Result<Catalog> {
-        let runtime = read::runtime(config)?;
+    /// What is wrong with the store. A table whose files are gone is no error: its queries are.
+    pub async fn load(config: &Config, store: &Store, runtime: Arc<RuntimeEnv>) -> Result<Catalog> {
         let catalog = Catalog {
             site: SiteId::new(config.node_id.clone()),
             default_min_cohort: config.min_cohort,
@@ -153,11 +152,6 @@ impl Catalog {
         };
         catalog.reload().await?;
         Ok(catalog)
-    }
-
-    /// What statements run in: its memory limit, its folder for spilling, and the object stores of the tables.
-    pub fn runtime(&self) -> Arc<RuntimeEnv> {
-        Arc::clone(&self.runtime)
     }
 
     /// The present snapshot.

@@ -6,31 +6,14 @@ use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::execution::cache::cache_manager::CacheManagerConfig;
-use datafusion::execution::memory_pool::FairSpillPool;
-use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 
 use super::source::{Source, SourceKind};
 use super::{files, sqlite};
-use crate::config::Config;
 use crate::error::{Error, Result, Sqlstate};
-
-/// What all statements of a node share: memory, a folder to spill to, object stores, footers of files.
-pub(super) fn runtime(config: &Config) -> Result<Arc<RuntimeEnv>> {
-    std::fs::create_dir_all(&config.work_dir).map_err(|error| {
-        Error::new(Sqlstate::IoError, format!("cannot make the folder {}: {error}", config.work_dir.display()))
-    })?;
-    let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(FairSpillPool::new(config.memory_limit_bytes)))
-        .with_temp_file_path(&config.work_dir)
-        // Lists of files are not cached: a file that was added or taken away is seen by the next query.
-        .with_cache_manager(CacheManagerConfig::default().with_list_files_cache_limit(0))
-        .build_arc()?;
-    Ok(runtime)
-}
 
 /// The state that sources are read in when they are registered or checked.
 pub(super) fn state(runtime: Arc<RuntimeEnv>) -> SessionState {

@@ -1,6 +1,7 @@
 //! Who is who: roles and what they are members of, in memory, as the store has them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, RwLock};
 
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
@@ -21,15 +22,23 @@ pub struct RoleInfo {
 }
 
 /// All roles at this moment. Clones share it: a GRANT is seen at once by whoever holds one.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct RoleDirectory {
     present: Arc<RwLock<Present>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Present {
     version: i64,
     roles: Arc<BTreeMap<String, RoleInfo>>,
+    /// Of roles that may log in here.
+    verifiers: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for RoleDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.all().keys()).finish()
+    }
 }
 
 impl RoleDirectory {
@@ -42,13 +51,20 @@ impl RoleDirectory {
     }
 
     /// Shows these roles from now on, unless newer ones are shown already.
-    pub(super) fn replace(&self, version: i64, roles: BTreeMap<String, RoleInfo>) {
+    pub(super) fn replace(&self, version: i64, roles: BTreeMap<String, RoleInfo>, verifiers: BTreeMap<String, String>) {
         let mut present = match self.present.write() {
             Ok(guard) => guard,
             Err(poisoned) => poisoned.into_inner(),
         };
         if version >= present.version {
-            *present = Present { version, roles: Arc::new(roles) };
+            *present = Present { version, roles: Arc::new(roles), verifiers };
+        }
+    }
+
+    pub(super) fn verifier(&self, name: &str) -> Option<String> {
+        match self.present.read() {
+            Ok(guard) => guard.verifiers.get(name).cloned(),
+            Err(poisoned) => poisoned.into_inner().verifiers.get(name).cloned(),
         }
     }
 

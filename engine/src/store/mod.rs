@@ -21,7 +21,7 @@ use crate::error::{Error, Result, Sqlstate};
 
 pub use directory::{RoleDirectory, RoleInfo};
 pub use peers::PeerRecord;
-pub(crate) use tables::{CatalogRecords, TableRecord};
+pub(crate) use tables::{CatalogRecords, TableRecord, later_than};
 
 /// The node's durable state. Cheap to clone; the file is closed and unlocked with the last clone.
 #[derive(Debug, Clone)]

@@ -155,14 +155,9 @@ impl Store {
         self.load_roles().await
     }
 
-    /// The verifier of a role that may log in here.
-    pub(crate) async fn verifier(&self, name: &str) -> Result<Option<String>> {
-        let row: Option<Option<String>> = sqlx::query_scalar("SELECT verifier FROM roles WHERE name = ? AND login = 1")
-            .bind(name)
-            .fetch_optional(self.pool())
-            .await
-            .map_err(failed)?;
-        Ok(row.flatten())
+    /// The verifier of a role that may log in here and has a password.
+    pub fn verifier(&self, name: &str) -> Option<String> {
+        self.directory().verifier(name)
     }
 
     /// Whether something can be granted to a name: a role, a built-in role, or `public`.
@@ -201,24 +196,29 @@ impl Store {
             let (role, member): (String, String) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
             memberships.entry(member).or_default().insert(role);
         }
-        let rows = sqlx::query("SELECT name, login, verifier IS NOT NULL, created_at FROM roles")
+        let rows = sqlx::query("SELECT name, login, verifier, created_at FROM roles")
             .fetch_all(&mut *transaction)
             .await
             .map_err(failed)?;
-        let mut roles = BTreeMap::new();
+        let (mut roles, mut verifiers) = (BTreeMap::new(), BTreeMap::new());
         for row in rows {
             let name: String = row.try_get(0).map_err(failed)?;
+            let login: bool = row.try_get(1).map_err(failed)?;
+            let verifier: Option<String> = row.try_get(2).map_err(failed)?;
             let info = RoleInfo {
-                login: row.try_get(1).map_err(failed)?,
-                has_password: row.try_get(2).map_err(failed)?,
+                login,
+                has_password: verifier.is_some(),
                 created_at: row.try_get(3).map_err(failed)?,
                 member_of: memberships.remove(&name).unwrap_or_default(),
                 name: name.clone(),
             };
+            if let (true, Some(verifier)) = (login, verifier) {
+                verifiers.insert(name.clone(), verifier);
+            }
             roles.insert(name, info);
         }
         transaction.commit().await.map_err(failed)?;
-        self.directory().replace(version, roles);
+        self.directory().replace(version, roles, verifiers);
         Ok(())
     }
 }
