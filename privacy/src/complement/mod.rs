@@ -387,12 +387,12 @@ impl Column<'_> {
         Ok(Some(Leak { certificate: named(certificate, lines), target, set: None }))
     }
 
-    /// A withheld cell of several atoms that follows.
+    /// A withheld cell that follows: from a combination, or from its atoms, which cells of other sets may show.
     fn leak_of_cell(
         &mut self, cell: usize, lines: &[Line], classes: &Classes, hidden: &[bool], echelon: &Echelon,
     ) -> Result<Option<Leak>, Spent> {
         let atoms = self.grid.atoms_of(cell);
-        if self.is_released(cell) || atoms.len() < 2 || self.grid.is_total(cell) {
+        if self.is_released(cell) || self.grid.is_total(cell) {
             return Ok(None);
         }
         self.work.spend(atoms.len())?;
