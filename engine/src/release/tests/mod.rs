@@ -4,4 +4,5 @@
 mod examples;
 mod oracle;
 mod random;
+mod sets;
 mod units;

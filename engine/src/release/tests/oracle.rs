@@ -67,7 +67,7 @@ impl Ask {
         (!part.is_empty()).then_some(part)
     }
 
-    fn value(self, rows: &[&Row]) -> Option<f64> {
+    pub(super) fn value(self, rows: &[&Row]) -> Option<f64> {
         let rows: Vec<&&Row> = rows.iter().filter(|r| self.is_present(r)).collect();
         let mut x: Vec<f64> = rows.iter().filter_map(|r| r.x).collect();
         let n = x.len() as f64;
@@ -95,7 +95,7 @@ fn units<'a>(rows: impl Iterator<Item = &'a Row>) -> BTreeSet<i64> {
 }
 
 /// Whether every count of units behind a sum over `rows` is 0 or at least k.
-fn could_be_known(ask: Ask, all: &[Ask], rows: &[&Row], k: usize) -> bool {
+pub(super) fn could_be_known(ask: Ask, all: &[Ask], rows: &[&Row], k: usize) -> bool {
     let fine = |n: usize| n == 0 || n >= k;
     let present = units(rows.iter().copied().filter(|r| ask.is_present(r)));
     let everybody = units(rows.iter().copied());

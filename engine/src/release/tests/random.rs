@@ -10,9 +10,9 @@ use rand::{Rng, SeedableRng};
 use super::oracle::{Ask, What, answer};
 use super::units::{Asking, Row};
 
-const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
+pub(super) const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
-fn table(random: &mut StdRng) -> Asking {
+pub(super) fn table(random: &mut StdRng) -> Asking {
     let k = random.random_range(2..7);
     let one_row = random.random_bool(0.5);
     let units = random.random_range(4..80);
@@ -61,7 +61,7 @@ fn numbers(batch: &RecordBatch, from: usize) -> Vec<Vec<Option<f64>>> {
         .collect()
 }
 
-fn agrees(got: &[Vec<Option<f64>>], expected: &[Vec<Option<f64>>]) -> bool {
+pub(super) fn agrees(got: &[Vec<Option<f64>>], expected: &[Vec<Option<f64>>]) -> bool {
     got.len() == expected.len()
         && got.iter().flatten().zip(expected.iter().flatten()).all(|(g, e)| match (g, e) {
             (None, None) => true,
