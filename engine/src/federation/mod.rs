@@ -3,6 +3,7 @@
 pub mod client;
 pub mod identity;
 pub mod pin;
+pub mod status;
 pub mod ticket;
 pub mod tls;
 
@@ -17,5 +18,15 @@ impl Federation {
     /// Loads the node's key, or makes it, and the pinned peers of the configuration.
     pub async fn new(_config: &Config, _store: &Store) -> Result<Federation> {
         Ok(Federation {})
+    }
+
+    /// What is known of the peers, for `kanon.nodes`. This node itself is not among them.
+    pub fn nodes(&self) -> Vec<status::NodeStatus> {
+        Vec::new()
+    }
+
+    /// This node's own fingerprint, as peers pin it.
+    pub fn fingerprint(&self) -> Option<String> {
+        None
     }
 }

@@ -1,0 +1,596 @@
+//! Which statement a text is, by its first words, and those that the session itself carries out.
+
+use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, Query};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::reader::Reader;
+use super::{
+    Copy, CopyFormat, Declare, Direction, Discard, Explain, ExplainFormat, Fetch, ForceQuote, Modes, Prepare, Set, Settings,
+    Statement, Transaction, ignored, lexer, steward,
+};
+use crate::error::{Error, Result, Sqlstate};
+
+/// Kinds that write, as PostgreSQL names them in its refusal.
+const WRITES: [(&str, &str); 5] =
+    [("insert", "INSERT"), ("update", "UPDATE"), ("delete", "DELETE"), ("merge", "MERGE"), ("truncate", "TRUNCATE TABLE")];
+
+/// PostgreSQL's kinds that have no place at a node.
+const UNSUPPORTED: [&str; 17] = [
+    "analyze", "checkpoint", "cluster", "do", "import", "listen", "load", "lock", "notify", "reassign", "refresh", "reindex", "security",
+    "vacuum", "deny", "use", "describe",
+];
+
+/// Reads a statement.
+pub(super) fn statement(mut reader: Reader<'_>) -> Result<Statement> {
+    reader.drop_semicolon()?;
+    let Some(first) = reader.peek() else { return Ok(Statement::Empty) };
+    if first.token.token == Token::LParen {
+        return query(&mut reader).map(query_or_refusal);
+    }
+    let Some(word) = first.word() else { return Err(reader.syntax_error()) };
+    let word = word.value.to_ascii_lowercase();
+    if let Some((_, tag)) = WRITES.iter().find(|(name, _)| *name == word) {
+        return Ok(Statement::Refused(read_only(tag)));
+    }
+    if UNSUPPORTED.contains(&word.as_str()) {
+        return Ok(Statement::Refused(Error::unsupported(format!("{} is not supported", word.to_uppercase()))));
+    }
+    match word.as_str() {
+        "select" | "with" | "values" | "table" => query(&mut reader).map(query_or_refusal),
+        "explain" => explain(&mut reader),
+        "set" => set(&mut reader),
+        "show" => show(&mut reader),
+        "reset" => reset(&mut reader),
+        "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => transaction(&mut reader),
+        "prepare" => prepare(&mut reader),
+        "execute" => execute(&mut reader),
+        "deallocate" => {
+            reader.advance();
+            if reader.peek_after(1).is_some() {
+                reader.expect(&["prepare"])?;
+            }
+            let name = if reader.take(&["all"]) { None } else { Some(reader.name()?) };
+            reader.finish(Statement::Deallocate(name))
+        }
+        "declare" => declare(&mut reader),
+        "fetch" | "move" => fetch(&mut reader),
+        "close" => {
+            reader.advance();
+            let name = if reader.take(&["all"]) { None } else { Some(reader.name()?) };
+            reader.finish(Statement::Close(name))
+        }
+        "discard" => discard(&mut reader),
+        "copy" => copy(&mut reader),
+        "unlisten" => {
+            reader.advance();
+            if !reader.take_sign(&Token::Mul) {
+                reader.name()?;
+            }
+            reader.finish(Statement::Unlisten)
+        }
+        "call" => call(&mut reader),
+        "create" | "alter" | "drop" | "grant" | "revoke" | "comment" => steward::read(&mut reader),
+        _ => Err(reader.syntax_error()),
+    }
+}
+
+fn read_only(tag: &str) -> Error {
+    Error::new(Sqlstate::ReadOnlyTransaction, format!("cannot execute {tag} in a read-only transaction"))
+}
+
+/// The rest as a query, or why it is refused.
+fn query(reader: &mut Reader<'_>) -> Result<Result<Box<Query>>> {
+    reader.refuse_only()?;
+    let mut query = reader.query()?;
+    Ok(ignored::prepare(&mut query).map(|()| query))
+}
+
+fn query_or_refusal(query: Result<Box<Query>>) -> Statement {
+    match query {
+        Ok(query) => Statement::Query(query),
+        Err(error) => Statement::Refused(error),
+    }
+}
+
+fn explain(reader: &mut Reader<'_>) -> Result<Statement> {
+    reader.advance();
+    let mut analyze = false;
+    let mut verbose = false;
+    let mut privacy = false;
+    let mut format = ExplainFormat::Text;
+    let is_options = reader.sees_sign(&Token::LParen)
+        && reader.peek_after(1).is_some_and(|l| {
+            !matches!(l.keyword(), Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::TABLE) && l.word().is_some()
+        });
+    if is_options {
+        let options = reader.parenthesized(|r| Ok((r.name()?, option_value(r)?)))?;
+        for (name, value) in options {
+            let on = || on_or_off(&name, value.as_deref());
+            match name.as_str() {
+                "analyze" | "analyse" => analyze = on()?,
+                "verbose" => verbose = on()?,
+                "privacy" => privacy = on()?,
+                "format" => {
+                    format = match value.as_deref() {
+                        Some("text") => ExplainFormat::Text,
+                        Some("json") => ExplainFormat::Json,
+                        _ => return Ok(Statement::Refused(Error::unsupported("EXPLAIN answers in the formats TEXT and JSON"))),
+                    }
+                }
+                // What these ask for is never shown: costs, times and sizes would tell of the data.
+                "costs" | "timing" | "summary" | "settings" | "generic_plan" => {
+                    on()?;
+                }
+                "buffers" | "wal" | "memory" | "serialize" => {
+                    if on()? {
+                        return Ok(Statement::Refused(Error::unsupported(format!("EXPLAIN ({}) is not supported", name.to_uppercase()))));
+                    }
+                }
+                _ => return Err(Error::new(Sqlstate::SyntaxError, format!("unrecognized EXPLAIN option \"{name}\""))),
+            }
+        }
+    } else {
+        analyze = reader.take(&["analyze"]) || reader.take(&["analyse"]);
+        verbose = reader.take(&["verbose"]);
+    }
+    let starts = reader.peek().map_or(Keyword::NoKeyword, |l| l.keyword());
+    if !reader.sees_sign(&Token::LParen) && !matches!(starts, Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::TABLE) {
+        return match statement(reader.fork())? {
+            Statement::Refused(error) => Ok(Statement::Refused(error)),
+            _ => Ok(Statement::Refused(Error::unsupported("EXPLAIN is supported for queries only"))),
+        };
+    }
+    Ok(match query(reader)? {
+        Ok(query) => Statement::Explain(Explain { privacy, analyze, verbose, format, query }),
+        Err(error) => Statement::Refused(error),
+    })
+}
+
+/// The value of an option, if it has one: words in lower case.
+fn option_value(reader: &mut Reader<'_>) -> Result<Option<String>> {
+    match reader.peek().map(|l| &l.token.token) {
+        Some(Token::Comma | Token::RParen) | None => Ok(None),
+        Some(_) => reader.value().map(Some),
+    }
+}
+
+fn on_or_off(name: &str, value: Option<&str>) -> Result<bool> {
+    match value {
+        None | Some("true" | "on" | "1") => Ok(true),
+        Some("false" | "off" | "0") => Ok(false),
+        Some(_) => Err(Error::new(Sqlstate::SyntaxError, format!("{name} requires a Boolean value"))),
+    }
+}
+
+fn set(reader: &mut Reader<'_>) -> Result<Statement> {
+    reader.advance();
+    if reader.take(&["session", "characteristics", "as", "transaction"]) {
+        let modes = modes(reader)?;
+        return reader.finish(Statement::Transaction(Transaction::Set { modes, session: true }));
+    }
+    let local = reader.take(&["local"]);
+    if !local && !reader.sees_all(&["session", "authorization"]) {
+        reader.take(&["session"]);
+    }
+    if reader.take(&["transaction"]) {
+        if reader.sees("snapshot") {
+            return Ok(Statement::Refused(Error::unsupported("SET TRANSACTION SNAPSHOT is not supported")));
+        }
+        let modes = modes(reader)?;
+        return reader.finish(Statement::Transaction(Transaction::Set { modes, session: false }));
+    }
+    if reader.sees("constraints") && reader.peek_after(1).is_some_and(|l| l.word().is_some() && !l.is("to")) {
+        return Ok(Statement::Refused(Error::unsupported("SET CONSTRAINTS is not supported")));
+    }
+    let (name, value) = if reader.take(&["time", "zone"]) {
+        let value = if reader.take(&["local"]) || reader.take(&["default"]) {
+            None
+        } else if reader.take(&["interval"]) {
+            let value = reader.string()?;
+            reader.take(&["hour", "to", "minute"]);
+            Some(vec![value])
+        } else {
+            Some(vec![reader.value()?])
+        };
+        ("timezone".to_owned(), value)
+    } else if reader.take(&["session", "authorization"]) {
+        ("session_authorization".to_owned(), value_or_default(reader)?)
+    } else if reader.sees("role") && reader.peek_after(1).is_some_and(|l| l.token.token != Token::Eq && !l.is("to")) {
+        reader.advance();
+        ("role".to_owned(), value_or_default(reader)?)
+    } else if reader.take(&["names"]) {
+        let value = if reader.at_end() { None } else { value_or_default(reader)? };
+        ("client_encoding".to_owned(), value)
+    } else if reader.take(&["schema"]) {
+        ("search_path".to_owned(), Some(vec![reader.string()?]))
+    } else if reader.take(&["xml", "option"]) {
+        ("xmloption".to_owned(), Some(vec![reader.value()?]))
+    } else {
+        let name = reader.dotted_name()?.join(".").to_lowercase();
+        if !reader.take(&["to"]) {
+            reader.expect_sign(&Token::Eq)?;
+        }
+        let value = if reader.take(&["default"]) { None } else { Some(reader.list(Reader::value)?) };
+        (name, value)
+    };
+    reader.end()?;
+    if name.starts_with("datafusion.") {
+        return Ok(Statement::Refused(Error::unsupported(format!("setting \"{name}\" cannot be changed"))));
+    }
+    Ok(Statement::Set(Set { name, value, local }))
+}
+
+fn value_or_default(reader: &mut Reader<'_>) -> Result<Option<Vec<String>>> {
+    if reader.take(&["default"]) { Ok(None) } else { Ok(Some(vec![reader.value()?])) }
+}
+
+/// The setting that SHOW and RESET name.
+fn setting(reader: &mut Reader<'_>) -> Result<Settings> {
+    let name = if reader.take(&["all"]) {
+        return reader.finish(Settings::All);
+    } else if reader.take(&["time", "zone"]) {
+        "timezone".to_owned()
+    } else if reader.take(&["transaction", "isolation", "level"]) {
+        "transaction_isolation".to_owned()
+    } else if reader.take(&["session", "authorization"]) {
+        "session_authorization".to_owned()
+    } else {
+        reader.dotted_name()?.join(".").to_lowercase()
+    };
+    reader.finish(Settings::One(name))
+}
+
+fn show(reader: &mut Reader<'_>) -> Result<Statement> {
+    reader.advance();
+    setting(reader).map(Statement::Show)
+}
+
+fn reset(reader: &mut Reader<'_>) -> Result<Statement> {
+    reader.advance();
+    setting(reader).map(Statement::Reset)
+}
+
+fn transaction(reader: &mut Reader<'_>) -> Result<Statement> {
+    let verb = reader.name()?;
+    let work = |reader: &mut Reader<'_>| reader.take_any(&["work", "transaction"]).is_some();
+    if matches!(verb.as_str(), "commit" | "rollback") && reader.sees("prepared") {
+        return Ok(Statement::Refused(Error::unsupported("prepared transactions are not supported")));
+    }
+    let statement = match verb.as_str() {
+        "begin" => {
+            work(reader);
+            Transaction::Begin { modes: modes_if_any(reader)?, start: false }
+        }
+        "start" => {
+            reader.expect(&["transaction"])?;
+            Transaction::Begin { modes: modes_if_any(reader)?, start: true }
+        }
+        "commit" | "end" => {
+            work(reader);
+            Transaction::Commit { chain: chain(reader)? }
+        }
+        "savepoint" => Transaction::Savepoint(reader.name()?),
+        "release" => {
+            if reader.peek_after(1).is_some() {
+                reader.expect(&["savepoint"])?;
+            }
+            Transaction::Release(reader.name()?)
+        }
+        _ => {
+            work(reader);
+            if verb == "rollback" && reader.take(&["to"]) {
+                if reader.peek_after(1).is_some() {
+                    reader.expect(&["savepoint"])?;
+                }
+                Transaction::RollbackTo(reader.name()?)
+            } else {
+                Transaction::Rollback { chain: chain(reader)? }
+            }
+        }
+    };
+    reader.finish(Statement::Transaction(statement))
+}
+
+fn chain(reader: &mut Reader<'_>) -> Result<bool> {
+    if !reader.take(&["and"]) {
+        return Ok(false);
+    }
+    let no = reader.take(&["no"]);
+    reader.expect(&["chain"])?;
+    Ok(!no)
+}
+
+fn modes_if_any(reader: &mut Reader<'_>) -> Result<Modes> {
+    if reader.at_end() { Ok(Modes::default()) } else { modes(reader) }
+}
+
+fn modes(reader: &mut Reader<'_>) -> Result<Modes> {
+    let mut modes = Modes::default();
+    loop {
+        if reader.take(&["isolation", "level"]) {
+            modes.isolation = Some(if reader.take(&["serializable"]) {
+                "serializable"
+            } else if reader.take(&["repeatable", "read"]) {
+                "repeatable read"
+            } else if reader.take(&["read", "committed"]) {
+                "read committed"
+            } else {
+                reader.expect(&["read", "uncommitted"])?;
+                "read uncommitted"
+            });
+        } else if reader.take(&["read", "only"]) {
+            modes.read_only = Some(true);
+        } else if reader.take(&["read", "write"]) {
+            modes.read_only = Some(false);
+        } else if reader.take(&["not", "deferrable"]) {
+            modes.deferrable = Some(false);
+        } else {
+            reader.expect(&["deferrable"])?;
+            modes.deferrable = Some(true);
+        }
+        reader.take_sign(&Token::Comma);
+        if reader.at_end() {
+            return Ok(modes);
+        }
+    }
+}
+
+fn prepare(reader: &mut Reader<'_>) -> Result<Statement> {
+    reader.advance();
+    if reader.sees("transaction") {
+        return Ok(Statement::Refused(Error::unsupported("prepared transactions are not supported")));
+    }
+    let name = reader.name()?;
+    let types = if reader.sees_sign(&Token::LParen) { reader.parenthesized(Reader::data_type)? } else { Vec::new() };
+    reader.expect(&["as"])?;
+    let text = reader.rest().to_owned();
+    match statement(reader.fork())? {
+        Statement::Query(_) => Ok(Statement::Prepare(Prepare { name, types, text })),
+        Statement::Refused(error) => Ok(Statement::Refused(error)),
+        _ => Err(reader.syntax_error()),
+    }
+}
+
+fn execute(reader: &mut Reader<'_>) -> Result<Statement> {
+    reader.advance();
+    let name = reader.name()?;
+    let arguments = if reader.sees_sign(&Token::LParen) { reader.parenthesized(Reader::expression)? } else { Vec::new() };
+    reader.finish(Statement::Execute { name, arguments })
+}
+
+fn declare(reader: &mut Reader<'_>) -> Result<Statement> {
+    reader.advance();
+    let name = reader.name()?;
+    let mut binary = false;
+    let mut scroll = None;
+    while !reader.take(&["cursor"]) {
+        if reader.take(&["binary"]) {
+            binary = true;
+        } else if reader.take(&["no", "scroll"]) {
+            scroll = Some(false);
+        } else if reader.take(&["scroll"]) {
+            scroll = Some(true);
+        } else if reader.take_any(&["insensitive", "asensitive"]).is_none() {
+            return Err(reader.syntax_error());
+        }
+    }
+    let hold = reader.take(&["with", "hold"]);
+    if !hold {
+        reader.take(&["without", "hold"]);
+    }
+    reader.expect(&["for"])?;
+    Ok(match query(reader)? {
+        Ok(query) => Statement::Declare(Declare { name, binary, scroll, hold, query }),
+        Err(error) => Statement::Refused(error),
+    })
+}
+
+fn fetch(reader: &mut Reader<'_>) -> Result<Statement> {
+    let only_move = reader.name()? == "move";
+    // A last word is the cursor's name, even one such as NEXT.
+    let direction = if reader.peek_after(1).is_none() { Direction::Forward(Some(1)) } else { direction(reader)? };
+    if reader.peek_after(1).is_some() && reader.take_any(&["from", "in"]).is_none() {
+        return Err(reader.syntax_error());
+    }
+    let cursor = reader.name()?;
+    reader.finish(Statement::Fetch(Fetch { cursor, direction, only_move }))
+}
+
+fn direction(reader: &mut Reader<'_>) -> Result<Direction> {
+    let count = |reader: &mut Reader<'_>| -> Result<Option<i64>> {
+        if reader.take(&["all"]) {
+            Ok(None)
+        } else if matches!(reader.peek().map(|l| &l.token.token), Some(Token::Number(..) | Token::Minus | Token::Plus)) {
+            reader.integer().map(Some)
+        } else {
+            Ok(Some(1))
+        }
+    };
+    let word = reader.take_any(&["next", "prior", "first", "last", "absolute", "relative", "forward", "backward"]);
+    Ok(match word {
+        Some("next") => Direction::Forward(Some(1)),
+        Some("prior") => Direction::Backward(Some(1)),
+        Some("first") => Direction::Absolute(1),
+        Some("last") => Direction::Absolute(-1),
+        Some("absolute") => Direction::Absolute(reader.integer()?),
+        Some("relative") => Direction::Relative(reader.integer()?),
+        Some("backward") => Direction::Backward(count(reader)?),
+        Some(_) | None => Direction::Forward(count(reader)?),
+    })
+}
+
+fn discard(reader: &mut Reader<'_>) -> Result<Statement> {
+    reader.advance();
+    let what = match reader.take_any(&["all", "plans", "sequences", "temp", "temporary"]) {
+        Some("all") => Discard::All,
+        Some("plans") => Discard::Plans,
+        Some("sequences") => Discard::Sequences,
+        Some(_) => Discard::Temp,
+        None => return Err(reader.syntax_error()),
+    };
+    reader.finish(Statement::Discard(what))
+}
+
+fn call(reader: &mut Reader<'_>) -> Result<Statement> {
+    reader.advance();
+    let start = reader.fork();
+    match reader.expression()? {
+        Expr::Function(function) => reader.finish(Statement::Call(Box::new(function))),
+        _ => Err(start.syntax_error()),
+    }
+}
+
+fn copy(reader: &mut Reader<'_>) -> Result<Statement> {
+    reader.advance();
+    let mut copy = Copy {
+        query: Box::new(table_query(&ObjectName::from(vec![Ident::new("t")]), &[])?),
+        format: CopyFormat::Text,
+        delimiter: None,
+        null: None,
+        header: false,
+        quote: None,
+        escape: None,
+        force_quote: ForceQuote::Needed,
+    };
+    if reader.sees("binary") && !reader.peek_after(1).is_some_and(|l| l.is("to") || l.is("from")) {
+        reader.advance();
+        copy.format = CopyFormat::Binary;
+    }
+    let source = if reader.sees_sign(&Token::LParen) {
+        reader.refuse_only()?;
+        let mut query = reader.query_in_parentheses()?;
+        ignored::prepare(&mut query).map(|()| query)
+    } else {
+        let table = reader.object_name()?;
+        let columns = if reader.sees_sign(&Token::LParen) { reader.parenthesized(Reader::ident)? } else { Vec::new() };
+        if reader.take(&["from"]) {
+            return Ok(Statement::Refused(read_only("COPY FROM")));
+        }
+        table_query(&table, &columns).map(Box::new)
+    };
+    reader.expect(&["to"])?;
+    if !reader.take(&["stdout"]) {
+        let refusal = Error::unsupported("COPY to a file or program is not supported");
+        return Ok(Statement::Refused(refusal.hint("Use COPY … TO STDOUT, or psql's \\copy.")));
+    }
+    copy_options(reader, &mut copy)?;
+    reader.end()?;
+    check_copy(&copy)?;
+    Ok(match source {
+        Ok(query) => Statement::Copy(Copy { query, ..copy }),
+        Err(error) => Statement::Refused(error),
+    })
+}
+
+/// `SELECT columns FROM table`.
+fn table_query(table: &ObjectName, columns: &[Ident]) -> Result<Query> {
+    let names: Vec<String> = columns.iter().map(ToString::to_string).collect();
+    let columns = if names.is_empty() { "*".to_owned() } else { names.join(", ") };
+    let text = format!("SELECT {columns} FROM {table}");
+    let tokens = lexer::lex(&text)?;
+    Reader::new(&text, &tokens).query().map(|query| *query)
+}
+
+fn copy_options(reader: &mut Reader<'_>, copy: &mut Copy) -> Result<()> {
+    reader.take(&["with"]);
+    if reader.take_sign(&Token::LParen) {
+        loop {
+            copy_option(reader, copy)?;
+            if !reader.take_sign(&Token::Comma) {
+                return reader.expect_sign(&Token::RParen);
+            }
+        }
+    }
+    // The form from before version 9.
+    while !reader.at_end() {
+        if reader.take(&["binary"]) {
+            copy.format = CopyFormat::Binary;
+        } else if reader.take(&["csv"]) {
+            copy.format = CopyFormat::Csv;
+        } else if reader.take(&["header"]) {
+            copy.header = true;
+        } else if reader.take(&["force", "quote"]) {
+            copy.force_quote =
+                if reader.take_sign(&Token::Mul) { ForceQuote::All } else { ForceQuote::Columns(reader.list(Reader::ident)?) };
+        } else if let Some(option) = reader.take_any(&["delimiter", "delimiters", "null", "quote", "escape", "encoding"]) {
+            reader.take(&["as"]);
+            let value = reader.string()?;
+            copy_text_option(option.trim_end_matches('s'), value, copy)?;
+        } else {
+            return Err(reader.syntax_error());
+        }
+    }
+    Ok(())
+}
+
+fn copy_option(reader: &mut Reader<'_>, copy: &mut Copy) -> Result<()> {
+    let option = reader.name()?;
+    match option.as_str() {
+        "format" => {
+            copy.format = match reader.value()?.as_str() {
+                "text" => CopyFormat::Text,
+                "csv" => CopyFormat::Csv,
+                "binary" => CopyFormat::Binary,
+                other => {
+                    return Err(Error::new(Sqlstate::InvalidParameterValue, format!("COPY format \"{other}\" not recognized")));
+                }
+            };
+        }
+        "header" => copy.header = on_or_off("header", option_value(reader)?.as_deref())?,
+        "freeze" => {
+            on_or_off("freeze", option_value(reader)?.as_deref())?;
+        }
+        "force_quote" => {
+            copy.force_quote = if reader.take_sign(&Token::Mul) {
+                ForceQuote::All
+            } else {
+                ForceQuote::Columns(reader.parenthesized(Reader::ident)?)
+            };
+        }
+        "delimiter" | "null" | "quote" | "escape" | "encoding" => {
+            let value = reader.string()?;
+            copy_text_option(&option, value, copy)?;
+        }
+        _ => return Err(Error::new(Sqlstate::SyntaxError, format!("option \"{option}\" not recognized"))),
+    }
+    Ok(())
+}
+
+fn copy_text_option(option: &str, value: String, copy: &mut Copy) -> Result<()> {
+    let byte = |value: &str| match value.as_bytes() {
+        [byte] if *byte != b'\n' && *byte != b'\r' => Ok(*byte),
+        _ => Err(Error::new(Sqlstate::InvalidParameterValue, format!("COPY {option} must be a single one-byte character"))),
+    };
+    match option {
+        "delimiter" => copy.delimiter = Some(byte(&value)?),
+        "quote" => copy.quote = Some(byte(&value)?),
+        "escape" => copy.escape = Some(byte(&value)?),
+        "null" if value.contains(['\n', '\r']) => {
+            return Err(Error::new(Sqlstate::InvalidParameterValue, "COPY null representation cannot use newline or carriage return"));
+        }
+        "null" => copy.null = Some(value),
+        _ => {
+            let name = value.to_ascii_lowercase().replace(['-', '_'], "");
+            if !matches!(name.as_str(), "utf8" | "unicode") {
+                return Err(Error::unsupported("COPY writes UTF8 only"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_copy(copy: &Copy) -> Result<()> {
+    let wrong = |text: &str| Err(Error::new(Sqlstate::SyntaxError, text));
+    match copy.format {
+        CopyFormat::Binary if copy.delimiter.is_some() => wrong("cannot specify DELIMITER in BINARY mode"),
+        CopyFormat::Binary if copy.null.is_some() => wrong("cannot specify NULL in BINARY mode"),
+        CopyFormat::Binary if copy.header => wrong("cannot specify HEADER in BINARY mode"),
+        CopyFormat::Text | CopyFormat::Binary if copy.quote.is_some() => wrong("COPY quote available only in CSV mode"),
+        CopyFormat::Text | CopyFormat::Binary if copy.escape.is_some() => wrong("COPY escape available only in CSV mode"),
+        CopyFormat::Text | CopyFormat::Binary if copy.force_quote != ForceQuote::Needed => {
+            wrong("COPY force quote available only in CSV mode")
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,281 @@
+//! Carrying out what stewards and admins say.
+//!
+//! Rights: a steward of this node, or a table's owner, changes tables, policies and who may SELECT; an admin changes roles, and
+//! everybody their own password. Nobody does through a peer. A table that a caller may not see does not exist for it.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::sql::sqlparser::ast::{self, ExactNumberInfo, TimezoneInfo};
+
+use super::{ColumnDefinition, ExternalTable, Relations, StewardStatement, TableChange, TableName};
+use crate::catalog::{self, Table};
+use crate::error::{Error, Result, Sqlstate};
+use crate::node::Node;
+use crate::principal::{BuiltinRole, Principal};
+use crate::session::Notice;
+
+/// Runs a statement for a principal. The change is durable and seen by every session when this returns.
+///
+/// # Errors
+/// 42501 without the right, 42P01, 42704 and others for what is not there or cannot be.
+pub async fn run(node: &Arc<Node>, principal: &Principal, statement: StewardStatement) -> Result<(String, Vec<Notice>)> {
+    let tag = statement.tag();
+    let caller = Caller { node, principal };
+    let notices = match statement {
+        StewardStatement::CreateExternalTable(definition) => caller.create_table(definition).await?,
+        StewardStatement::DropTable { if_exists, names } => caller.drop_tables(if_exists, &names).await?,
+        StewardStatement::AlterTable { if_exists, name, changes } => caller.alter_table(if_exists, &name, changes).await?,
+        StewardStatement::Comment { table, column, text } => {
+            let own = caller.own_table(&table)?;
+            match column {
+                Some(column) => node.catalog.comment_column(&own.name, &column, text).await?,
+                None => node.catalog.comment_table(&own.name, text).await?,
+            }
+            Vec::new()
+        }
+        StewardStatement::CreateRole { name, login, password, member_of } => {
+            caller.be_admin("create role")?;
+            caller.create_role(&name, login, password.as_ref().map(|p| p.expose()), &member_of).await?;
+            Vec::new()
+        }
+        StewardStatement::AlterRole { name, login, password } => {
+            let own_password = login.is_none() && principal.via_peer.is_none() && principal.name == name;
+            if !own_password {
+                caller.be_admin("alter role")?;
+            }
+            if let Some(password) = password {
+                node.store.alter_role_password(&name, password.as_ref().map(|p| p.expose())).await?;
+            }
+            if let Some(login) = login {
+                node.store.alter_role_login(&name, login).await?;
+            }
+            Vec::new()
+        }
+        StewardStatement::DropRole { if_exists, names } => {
+            caller.be_admin("drop role")?;
+            if names.contains(&principal.name) {
+                return Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, "current user cannot be dropped"));
+            }
+            let known = node.store.directory().all();
+            for name in &names {
+                node.catalog.drop_role(name, if_exists).await?;
+            }
+            let missing = names.iter().filter(|name| !known.contains_key(*name));
+            missing.map(|name| format!("role \"{name}\" does not exist, skipping")).collect()
+        }
+        StewardStatement::Select { grant, on, grantees } => {
+            caller.select(grant, on, &grantees).await?;
+            Vec::new()
+        }
+        StewardStatement::Membership { grant, roles, members } => {
+            caller.be_admin(if grant { "grant role" } else { "revoke role" })?;
+            for role in &roles {
+                for member in &members {
+                    if grant {
+                        node.store.grant_role(role, member).await?;
+                    } else {
+                        node.store.revoke_role(role, member).await?;
+                    }
+                }
+            }
+            Vec::new()
+        }
+    };
+    tracing::info!(principal = %principal.display(), statement = tag, "changed");
+    Ok((tag.to_owned(), notices.into_iter().map(|message| Notice { message }).collect()))
+}
+
+struct Caller<'a> {
+    node: &'a Arc<Node>,
+    principal: &'a Principal,
+}
+
+impl Caller<'_> {
+    fn is(&self, role: BuiltinRole) -> bool {
+        self.principal.via_peer.is_none() && self.principal.is(role)
+    }
+
+    fn be_admin(&self, what: &str) -> Result<()> {
+        if self.is(BuiltinRole::Admin) {
+            return Ok(());
+        }
+        Err(Error::new(Sqlstate::InsufficientPrivilege, format!("permission denied to {what}"))
+            .hint("Ask an admin of this node."))
+    }
+
+    /// A table of this node that the caller may change.
+    fn own_table(&self, name: &TableName) -> Result<Arc<Table>> {
+        let table = self.visible_table(name)?;
+        if table.schema_name != "public" {
+            return Err(Error::new(Sqlstate::InsufficientPrivilege, format!("table \"{name}\" is not this node's to change"))
+                .hint("Each site keeps its own tables and policies."));
+        }
+        self.may_change(&table)?;
+        Ok(table)
+    }
+
+    /// A steward may change any table and any grants; an owner its own.
+    fn may_change(&self, table: &Table) -> Result<()> {
+        let owns = table.schema_name == "public" && self.principal.via_peer.is_none() && table.owner == self.principal.name;
+        if owns || self.is(BuiltinRole::Steward) {
+            return Ok(());
+        }
+        Err(Error::new(Sqlstate::InsufficientPrivilege, format!("must be owner of table {}", table.name))
+            .hint("Its steward can do this."))
+    }
+
+    /// A table of that name, if the caller may know of it. Stewards know all names: they grant SELECT on tables of peers too.
+    fn visible_table(&self, name: &TableName) -> Result<Arc<Table>> {
+        let schema = name.schema.as_deref().unwrap_or("public");
+        let snapshot = self.node.catalog.snapshot();
+        let found = snapshot.table(schema, &name.name).filter(|table| {
+            let owns = schema == "public" && table.owner == self.principal.name && self.principal.via_peer.is_none();
+            owns || self.is(BuiltinRole::Steward) || snapshot.may_select(self.principal, table)
+        });
+        found.cloned().ok_or_else(|| Error::new(Sqlstate::UndefinedTable, format!("relation \"{name}\" does not exist")))
+    }
+
+    async fn create_table(&self, definition: ExternalTable) -> Result<Vec<String>> {
+        if !self.is(BuiltinRole::Steward) {
+            return Err(Error::new(Sqlstate::InsufficientPrivilege, "permission denied to create table").hint("Stewards register tables."));
+        }
+        let ExternalTable { name, if_not_exists, columns, format, location, options } = definition;
+        if let Some(schema) = name.schema.as_deref().filter(|schema| *schema != "public") {
+            return Err(Error::new(Sqlstate::InsufficientPrivilege, format!("permission denied for schema {schema}"))
+                .hint("Tables of a node are in schema public."));
+        }
+        let columns = columns.into_iter().map(column).collect::<Result<_>>()?;
+        let definition = catalog::ExternalTable { name: name.name, if_not_exists, format, location, columns, options };
+        self.node.catalog.create_external_table(definition, &self.principal.name).await
+    }
+
+    async fn drop_tables(&self, if_exists: bool, names: &[TableName]) -> Result<Vec<String>> {
+        let mut notices = Vec::new();
+        let mut found = Vec::new();
+        for name in names {
+            match self.own_table(name) {
+                Err(error) if if_exists && error.state == Sqlstate::UndefinedTable => {
+                    notices.push(format!("table \"{name}\" does not exist, skipping"));
+                }
+                table => found.push(table?),
+            }
+        }
+        for table in found {
+            notices.extend(self.node.catalog.drop_table(&table.name, if_exists).await?);
+        }
+        Ok(notices)
+    }
+
+    async fn alter_table(&self, if_exists: bool, name: &TableName, mut changes: Vec<TableChange>) -> Result<Vec<String>> {
+        let table = match self.own_table(name) {
+            Err(error) if if_exists && error.state == Sqlstate::UndefinedTable => {
+                return Ok(vec![format!("relation \"{name}\" does not exist, skipping")]);
+            }
+            table => table?,
+        };
+        let catalog = &self.node.catalog;
+        let change = match (changes.pop(), changes.is_empty()) {
+            (Some(change), true) => change,
+            // They could not be made all or none.
+            _ => return Err(Error::unsupported("ALTER TABLE makes one change at a time").hint("Write a statement for each change.")),
+        };
+        Ok(match change {
+            TableChange::Set(options) => catalog.alter_table_set(&table.name, options).await?,
+            TableChange::Reset(options) => catalog.alter_table_reset(&table.name, options).await?,
+            TableChange::SetColumn(column, options) => {
+                catalog.alter_column_set(&table.name, &column, options).await?;
+                Vec::new()
+            }
+            TableChange::ResetColumn(column, options) => {
+                catalog.alter_column_reset(&table.name, &column, options).await?;
+                Vec::new()
+            }
+        })
+    }
+
+    async fn create_role(&self, name: &str, login: bool, password: Option<&str>, member_of: &[String]) -> Result<()> {
+        let store = &self.node.store;
+        let known = store.directory().all();
+        if let Some(role) = member_of.iter().find(|role| BuiltinRole::parse(role).is_none() && !known.contains_key(*role)) {
+            return Err(Error::new(Sqlstate::UndefinedObject, format!("role \"{role}\" does not exist")));
+        }
+        store.create_role(name, password, login).await?;
+        for role in member_of {
+            store.grant_role(role, name).await?;
+        }
+        Ok(())
+    }
+
+    async fn select(&self, grant: bool, on: Relations, grantees: &[String]) -> Result<()> {
+        let tables = match on {
+            Relations::Tables(names) => names.iter().map(|name| self.visible_table(name)).collect::<Result<Vec<_>>>()?,
+            Relations::AllInSchemas(schemas) => self.tables_in(&schemas)?,
+        };
+        for table in &tables {
+            self.may_change(table)?;
+        }
+        for table in &tables {
+            for grantee in grantees {
+                if grant {
+                    self.node.catalog.grant_select(&table.schema_name, &table.name, grantee).await?;
+                } else {
+                    self.node.catalog.revoke_select(&table.schema_name, &table.name, grantee).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tables_in(&self, schemas: &[String]) -> Result<Vec<Arc<Table>>> {
+        let snapshot = self.node.catalog.snapshot();
+        let steward = self.is(BuiltinRole::Steward);
+        for schema in schemas {
+            let known = matches!(schema.as_str(), "public" | "federation") || snapshot.tables.iter().any(|t| t.schema_name == *schema);
+            if !known || !steward && schema != "public" {
+                return Err(Error::new(Sqlstate::UndefinedSchema, format!("schema \"{schema}\" does not exist")));
+            }
+        }
+        let all = snapshot.tables.iter().filter(|table| schemas.contains(&table.schema_name));
+        Ok(all.filter(|table| steward || table.owner == self.principal.name).cloned().collect())
+    }
+}
+
+fn column(definition: ColumnDefinition) -> Result<catalog::ColumnDefinition> {
+    let ColumnDefinition { name, data_type, not_null } = definition;
+    let data_type = arrow_type(&data_type)
+        .ok_or_else(|| Error::unsupported(format!("type {data_type} of column \"{name}\" is not supported")))?;
+    Ok(catalog::ColumnDefinition { name, data_type, nullable: !not_null })
+}
+
+/// The types that a table can be declared with.
+fn arrow_type(data_type: &ast::DataType) -> Option<DataType> {
+    use ast::DataType as Sql;
+    let without_zone = |zone: &TimezoneInfo| matches!(zone, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone);
+    Some(match data_type {
+        Sql::Boolean | Sql::Bool => DataType::Boolean,
+        Sql::SmallInt(_) | Sql::Int2(_) => DataType::Int16,
+        Sql::Int(_) | Sql::Integer(_) | Sql::Int4(_) => DataType::Int32,
+        Sql::BigInt(_) | Sql::Int8(_) => DataType::Int64,
+        Sql::Real | Sql::Float4 => DataType::Float32,
+        Sql::Double(_) | Sql::DoublePrecision | Sql::Float8 | Sql::Float(_) => DataType::Float64,
+        Sql::Text | Sql::String(_) => DataType::Utf8,
+        Sql::Varchar(None) | Sql::CharacterVarying(None) | Sql::CharVarying(None) => DataType::Utf8,
+        Sql::Bytea => DataType::Binary,
+        Sql::Date => DataType::Date32,
+        Sql::Time(None, zone) if without_zone(zone) => DataType::Time64(TimeUnit::Microsecond),
+        Sql::Timestamp(None, zone) if without_zone(zone) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        Sql::Timestamp(None, _) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        Sql::Numeric(info) | Sql::Decimal(info) | Sql::Dec(info) => {
+            let (precision, scale) = match info {
+                ExactNumberInfo::None => (38, 10),
+                ExactNumberInfo::Precision(precision) => (*precision, 0),
+                ExactNumberInfo::PrecisionAndScale(precision, scale) => (*precision, *scale),
+            };
+            let precision = u8::try_from(precision).ok().filter(|p| (1..=38).contains(p))?;
+            let scale = i8::try_from(scale).ok().filter(|s| *s >= 0 && u8::try_from(*s).is_ok_and(|s| s <= precision))?;
+            DataType::Decimal128(precision, scale)
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,204 @@
+//! The views of schema `kanon`, as tables in memory.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+use kanon_privacy::policy::Access;
+
+use super::{SystemContext, SystemTables, qualified, sites};
+use crate::catalog::Table;
+use crate::error::{Error, Result};
+use crate::federation::status::NodeStatus;
+use crate::pg_catalog::types::PgType;
+
+/// The views of a session, by name. A view that cannot be made is left out, and the node's log says why.
+pub fn tables(context: &SystemContext) -> SystemTables {
+    let visible = context.node.catalog.snapshot().visible_to(&context.principal);
+    [
+        ("nodes", nodes(context)),
+        ("catalogs", catalogs(&visible)),
+        ("columns", columns(&visible)),
+        ("policies", policies(&visible)),
+        ("last_query", last_query(context)),
+        ("whoami", whoami(context)),
+    ]
+    .into_iter()
+    .filter_map(|(name, view)| view.ok().map(|view| (name.to_owned(), view)))
+    .collect()
+}
+
+type View = Result<Arc<dyn TableProvider>>;
+
+/// Columns as they are made, with their names.
+#[derive(Default)]
+struct Columns {
+    fields: Vec<Field>,
+    arrays: Vec<ArrayRef>,
+}
+
+impl Columns {
+    fn add(mut self, name: &str, array: ArrayRef) -> Self {
+        self.fields.push(Field::new(name, array.data_type().clone(), true));
+        self.arrays.push(array);
+        self
+    }
+    fn text<S: AsRef<str>>(self, name: &str, values: impl Iterator<Item = Option<S>>) -> Self {
+        self.add(name, Arc::new(values.collect::<StringArray>()))
+    }
+    fn bool(self, name: &str, values: impl Iterator<Item = Option<bool>>) -> Self {
+        self.add(name, Arc::new(values.collect::<BooleanArray>()))
+    }
+    fn int(self, name: &str, values: impl Iterator<Item = Option<i32>>) -> Self {
+        self.add(name, Arc::new(values.collect::<Int32Array>()))
+    }
+    fn bigint(self, name: &str, values: impl Iterator<Item = Option<i64>>) -> Self {
+        self.add(name, Arc::new(values.collect::<Int64Array>()))
+    }
+    fn double(self, name: &str, values: impl Iterator<Item = Option<f64>>) -> Self {
+        self.add(name, Arc::new(values.collect::<Float64Array>()))
+    }
+    fn time(self, name: &str, values: impl Iterator<Item = Option<i64>>) -> Self {
+        self.add(name, Arc::new(values.collect::<TimestampMicrosecondArray>().with_timezone("UTC")))
+    }
+    fn view(self) -> View {
+        let schema = Arc::new(Schema::new(self.fields));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), self.arrays).map_err(Error::internal)?;
+        Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]]).map_err(Error::internal)?))
+    }
+}
+
+fn nodes(context: &SystemContext) -> View {
+    let federation = &context.node.federation;
+    let mut nodes = vec![NodeStatus::own(&context.node.config, federation.fingerprint())];
+    nodes.extend(federation.nodes());
+    nodes.sort_by(|a, b| a.node_id.cmp(&b.node_id));
+    let n = || nodes.iter();
+    Columns::default()
+        .text("node_id", n().map(|x| Some(&x.node_id)))
+        .text("name", n().map(|x| x.name.as_ref()))
+        .text("institution", n().map(|x| x.institution.as_ref()))
+        .text("pg_endpoint", n().map(|x| x.pg_endpoint.as_ref()))
+        .text("flight_endpoint", n().map(|x| x.flight_endpoint.as_ref()))
+        .text("http_endpoint", n().map(|x| x.http_endpoint.as_ref()))
+        .text("status", n().map(|x| Some(x.status.as_str())))
+        .text("version", n().map(|x| x.version.as_ref()))
+        .time("last_seen", n().map(|x| x.last_seen_us))
+        .double("latency_ms", n().map(|x| x.latency_ms))
+        .text("fingerprint", n().map(|x| x.fingerprint.as_ref()))
+        .view()
+}
+
+/// A table without a policy is private and answers nothing.
+fn access(table: &Table) -> Access {
+    table.policy.access.unwrap_or(Access::Private)
+}
+
+fn microseconds(rfc3339: &str) -> Option<i64> {
+    chrono::DateTime::parse_from_rfc3339(rfc3339).ok().map(|t| t.timestamp_micros())
+}
+
+fn catalogs(tables: &[Arc<Table>]) -> View {
+    let t = || tables.iter();
+    Columns::default()
+        .text("catalog", t().map(|_| Some("kanon")))
+        .text("schema_name", t().map(|x| Some(&x.schema_name)))
+        .text("table_name", t().map(|x| Some(&x.name)))
+        .text("site", t().map(|x| Some(sites(x))))
+        .text("kind", t().map(|x| Some(&x.kind)))
+        .text("description", t().map(|x| x.description.as_ref()))
+        .text("access", t().map(|x| Some(access(x).as_str())))
+        .text("owner", t().map(|x| Some(&x.owner)))
+        .time("registered_at", t().map(|x| microseconds(&x.registered_at)))
+        .time("updated_at", t().map(|x| microseconds(&x.updated_at)))
+        .view()
+}
+
+fn columns(tables: &[Arc<Table>]) -> View {
+    let all: Vec<_> = tables.iter().flat_map(|t| t.schema.fields().iter().map(move |f| (t, f))).collect();
+    let c = || all.iter();
+    let settings = |t: &Table, name: &str| t.column_settings.get(name).cloned().unwrap_or_default();
+    Columns::default()
+        .text("site", c().map(|(t, _)| Some(sites(t))))
+        .text("table_name", c().map(|(t, _)| Some(qualified(t))))
+        .text("column_name", c().map(|(_, f)| Some(f.name())))
+        .text("data_type", c().map(|(_, f)| Some(PgType::of_field(f).sql_name())))
+        .bool("nullable", c().map(|(_, f)| Some(f.is_nullable())))
+        .text("role", c().map(|(t, f)| Some(t.facts.roles.get(f.name()).copied().unwrap_or_default().as_str())))
+        .double("lower", c().map(|(t, f)| settings(t, f.name()).lower))
+        .double("upper", c().map(|(t, f)| settings(t, f.name()).upper))
+        .text("domain", c().map(|(t, f)| settings(t, f.name()).domain.map(|d| format!("{{{}}}", d.join(",")))))
+        .text("description", c().map(|(t, f)| t.column_descriptions.get(f.name())))
+        .view()
+}
+
+fn policies(tables: &[Arc<Table>]) -> View {
+    let t = || tables.iter();
+    let count = |value: Option<u32>| value.map(i64::from);
+    Columns::default()
+        .text("site", t().map(|x| Some(sites(x))))
+        .text("table_name", t().map(|x| Some(qualified(x))))
+        .text("access", t().map(|x| Some(access(x).as_str())))
+        .text("unit_column", t().map(|x| x.policy.unit.as_ref()))
+        .text("unit_kind", t().map(|x| unit_kind(x)))
+        .bool("unit_unique", t().map(|x| x.policy.unit.is_some().then_some(x.policy.unit_unique)))
+        .int("min_cohort", t().map(|x| min_cohort(x)))
+        .double("epsilon_per_query", t().map(|x| x.policy.epsilon_per_query))
+        .double("delta_per_query", t().map(|x| x.policy.delta_per_query))
+        .bigint("max_groups_per_unit", t().map(|x| count(x.policy.max_groups_per_unit)))
+        .bigint("max_rows_per_group", t().map(|x| count(x.policy.max_rows_per_group)))
+        .double("max_norm", t().map(|x| x.policy.max_norm))
+        .bigint("max_distinct", t().map(|x| count(x.policy.max_distinct)))
+        .bool("min_cohort_public", t().map(|x| Some(x.policy.min_cohort_public)))
+        .double("epsilon_per_job", t().map(|x| x.policy.epsilon_per_job))
+        .int("dominance_percent", t().map(|x| dominance_percent(x)))
+        .bool("suspended", t().map(|x| Some(x.policy.suspended)))
+        .view()
+}
+
+fn unit_kind(table: &Table) -> Option<String> {
+    match &table.facts.protection {
+        Some(protection) => Some(protection.unit_kind.clone()),
+        None => table.policy.unit_kind.clone(),
+    }
+}
+
+fn min_cohort(table: &Table) -> Option<i32> {
+    let k = table.facts.protection.as_ref().map(|p| p.min_cohort).or(table.policy.min_cohort)?;
+    i32::try_from(k.get()).ok()
+}
+
+fn dominance_percent(table: &Table) -> Option<i32> {
+    let percent = table.facts.protection.as_ref().map(|p| p.dominance_percent).or(table.policy.dominance_percent)?;
+    Some(i32::from(percent.get()))
+}
+
+fn last_query(context: &SystemContext) -> View {
+    let sites = context.last_query.as_ref().map(|report| report.sites()).unwrap_or_default();
+    let s = || sites.iter();
+    let no_text = || s().map(|_| None::<&str>);
+    Columns::default()
+        .text("site", s().map(|x| Some(x.site.as_str())))
+        .text("status", s().map(|x| Some(x.status.as_str())))
+        .text("rule", s().map(|x| x.rule.as_ref()))
+        .double("epsilon", s().map(|x| x.epsilon))
+        .double("delta", s().map(|x| x.delta))
+        // No release has noise yet.
+        .text("columns", no_text())
+        .bool("cached", s().map(|x| Some(x.cached)))
+        .view()
+}
+
+fn whoami(context: &SystemContext) -> View {
+    let one = |text: String| std::iter::once(Some(text));
+    Columns::default()
+        .text("principal", one(context.principal.name.clone()))
+        .text("roles", one(context.roles()))
+        .text("home_node", one(context.principal.home_node.to_string()))
+        .text("auth_method", one(context.principal.auth_method.as_str().to_owned()))
+        .view()
+}
