@@ -24,6 +24,8 @@ pub enum Sqlstate {
     InvalidDatetime,
     /// 22012
     DivisionByZero,
+    /// 22021
+    CharacterNotInRepertoire,
     /// 22023
     InvalidParameterValue,
     /// 22P02
@@ -121,6 +123,7 @@ impl Sqlstate {
             NumericOutOfRange => "22003",
             InvalidDatetime => "22007",
             DivisionByZero => "22012",
+            CharacterNotInRepertoire => "22021",
             InvalidParameterValue => "22023",
             InvalidTextRepresentation => "22P02",
             InvalidBinaryRepresentation => "22P03",
@@ -178,7 +181,7 @@ impl Sqlstate {
         match self {
             FeatureNotSupported => Code::Unimplemented,
             SiteUnreachable => Code::Unavailable,
-            ProtocolViolation | NumericOutOfRange | InvalidDatetime | DivisionByZero | InvalidParameterValue
+            ProtocolViolation | NumericOutOfRange | InvalidDatetime | DivisionByZero | CharacterNotInRepertoire | InvalidParameterValue
             | InvalidTextRepresentation | InvalidBinaryRepresentation | DataException | SyntaxError | InvalidName
             | AmbiguousColumn | GroupingError | DatatypeMismatch | StatementTooComplex | TooManyColumns => {
                 Code::InvalidArgument
@@ -205,7 +208,7 @@ const ALL: &[Sqlstate] = {
     use Sqlstate::*;
     &[
         FeatureNotSupported, SiteUnreachable, ProtocolViolation, NumericOutOfRange, InvalidDatetime, DivisionByZero,
-        InvalidParameterValue, InvalidTextRepresentation, InvalidBinaryRepresentation, DataException,
+        CharacterNotInRepertoire, InvalidParameterValue, InvalidTextRepresentation, InvalidBinaryRepresentation, DataException,
         ActiveTransaction, ReadOnlyTransaction, NoActiveTransaction, InFailedTransaction, InvalidStatementName,
         InvalidAuthorization, InvalidPassword, InvalidCursorName, BelowBoundary, InvalidSavepoint, UndefinedDatabase,
         UndefinedSchema, InsufficientPrivilege, SyntaxError, InvalidName, UndefinedColumn, AmbiguousColumn,

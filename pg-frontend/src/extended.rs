@@ -1,0 +1,296 @@
+//! The extended protocol: statements are parsed once, bound to parameters as portals, and run in portions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::scalar::ScalarValue;
+use kanon_engine::error::{Error, Sqlstate};
+use kanon_engine::pg_catalog::types::{PgType, arrow_of};
+use kanon_engine::session::{Prepared, TransactionStatus};
+use pgwire::messages::data::{NoData, ParameterDescription};
+use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
+use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
+
+use crate::connection::{Connection, in_whole};
+use crate::encode::formats_for;
+use crate::error::put;
+use crate::message::{Bind, Target};
+use crate::params::decode;
+use crate::running::{Progress, Running, Stop, answered_schema, put_row_description};
+
+/// Prepared statements a connection may hold.
+const MAX_STATEMENTS: usize = 10_000;
+/// Portals a connection may hold.
+const MAX_PORTALS: usize = 1_000;
+
+/// A parsed statement.
+pub struct Statement {
+    /// `None` for an empty text.
+    prepared: Option<Prepared>,
+    /// The parameters' types as told to the client.
+    types: Vec<PgType>,
+}
+
+/// A statement bound to parameters.
+pub struct Portal {
+    statement: Arc<Statement>,
+    result_formats: Vec<i16>,
+    state: State,
+}
+
+enum State {
+    Bound(Vec<ScalarValue>),
+    Running(Box<Running>),
+    /// Of a statement with rows: running it again sends none.
+    Exhausted(String),
+    /// Of a statement without rows, or one that failed: it cannot be run again.
+    Done,
+}
+
+/// What a connection holds for the extended protocol.
+#[derive(Default)]
+pub struct Extended {
+    /// By name; the unnamed one has the empty name.
+    pub statements: HashMap<String, Arc<Statement>>,
+    /// By name; the unnamed one has the empty name.
+    pub portals: HashMap<String, Portal>,
+}
+
+impl Extended {
+    /// A simple query ends the unnamed statement and portal.
+    pub fn forget_unnamed(&mut self) {
+        self.statements.remove("");
+        self.portals.remove("");
+    }
+
+    fn statement(&self, name: &str) -> Result<&Arc<Statement>, Error> {
+        self.statements.get(name).ok_or_else(|| {
+            let message = match name {
+                "" => "unnamed prepared statement does not exist".to_owned(),
+                name => format!("prepared statement \"{name}\" does not exist"),
+            };
+            Error::new(Sqlstate::InvalidStatementName, message)
+        })
+    }
+}
+
+fn no_portal(name: &str) -> Error {
+    Error::new(Sqlstate::InvalidCursorName, format!("portal \"{name}\" does not exist"))
+}
+
+fn too_many(what: &str, limit: usize) -> Error {
+    Error::new(Sqlstate::StatementTooComplex, format!("a connection can hold at most {limit} {what}"))
+}
+
+impl Connection {
+    /// Parse.
+    pub(crate) async fn parse(&mut self, name: String, text: &str, oids: &[u32]) -> Result<(), Stop> {
+        if name.is_empty() {
+            self.extended.forget_unnamed();
+        } else if self.extended.statements.contains_key(&name) {
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Err(Error::new(Sqlstate::DuplicatePreparedStatement, message).into());
+        }
+        if self.extended.statements.len() >= MAX_STATEMENTS {
+            return Err(too_many("prepared statements", MAX_STATEMENTS).into());
+        }
+        let pieces = self.desk.split(text)?;
+        let statement = match pieces.as_slice() {
+            [] => Statement { prepared: None, types: Vec::new() },
+            [piece] => {
+                let hints: Vec<_> = oids.iter().map(|oid| arrow_of(*oid)).collect();
+                let guard = self.begin();
+                let desk = self.desk.clone();
+                let prepared = self.during(&guard, desk.prepare(&piece.text, &hints)).await?;
+                self.cancelable.end();
+                let prepared = prepared.map_err(|error| in_whole(error, text, piece))?;
+                let types = prepared.parameters.iter().enumerate();
+                let types = types
+                    .map(|(at, inferred)| {
+                        let told = oids.get(at).copied().filter(|oid| arrow_of(*oid).is_some());
+                        told.and_then(PgType::by_oid).unwrap_or_else(|| PgType::of(inferred))
+                    })
+                    .collect();
+                Statement { prepared: Some(prepared), types }
+            }
+            _ => {
+                let message = "cannot insert multiple commands into a prepared statement";
+                return Err(Error::new(Sqlstate::SyntaxError, message).into());
+            }
+        };
+        self.extended.statements.insert(name, Arc::new(statement));
+        Ok(put(&ParseComplete, &mut self.wire.writer.buffer)?)
+    }
+
+    /// Bind.
+    pub(crate) fn bind(&mut self, bind: Bind) -> Result<(), Stop> {
+        let statement = self.extended.statement(&bind.statement)?.clone();
+        let (given, wanted) = (bind.parameters.len(), statement.types.len());
+        if bind.formats.len() > 1 && bind.formats.len() != given {
+            let message = format!("bind message has {} parameter formats but {given} parameters", bind.formats.len());
+            return Err(Error::new(Sqlstate::ProtocolViolation, message).into());
+        }
+        if given != wanted {
+            let message = format!(
+                "bind message supplies {given} parameters, but prepared statement \"{}\" requires {wanted}",
+                bind.statement
+            );
+            return Err(Error::new(Sqlstate::ProtocolViolation, message).into());
+        }
+        if !bind.portal.is_empty() && self.extended.portals.contains_key(&bind.portal) {
+            let message = format!("cursor \"{}\" already exists", bind.portal);
+            return Err(Error::new(Sqlstate::DuplicateCursor, message).into());
+        }
+        if self.extended.portals.len() >= MAX_PORTALS {
+            return Err(too_many("portals", MAX_PORTALS).into());
+        }
+        let mut parameters = Vec::with_capacity(given);
+        if let Some(prepared) = &statement.prepared {
+            let formats = match bind.formats.as_slice() {
+                [] => vec![0; given],
+                [one] => vec![*one; given],
+                many => many.to_vec(),
+            };
+            let zone = self.desk.setting("TimeZone").unwrap_or_else(|| "UTC".to_owned());
+            let targets = statement.types.iter().zip(&prepared.parameters);
+            for (number, ((bytes, format), (pg_type, target))) in
+                bind.parameters.iter().zip(formats).zip(targets).enumerate()
+            {
+                parameters.push(decode(number + 1, bytes.as_deref(), format, *pg_type, target, &zone)?);
+            }
+            if let Some(schema) = &prepared.schema {
+                formats_for(&bind.result_formats, schema.fields().len())?;
+            }
+        }
+        let portal = Portal { statement, result_formats: bind.result_formats, state: State::Bound(parameters) };
+        self.extended.portals.insert(bind.portal, portal);
+        Ok(put(&BindComplete, &mut self.wire.writer.buffer)?)
+    }
+
+    /// Describe.
+    pub(crate) fn describe(&mut self, target: Target, name: &str) -> Result<(), Stop> {
+        let out = &mut self.wire.writer.buffer;
+        let (statement, formats) = match target {
+            Target::Statement => {
+                let statement = self.extended.statement(name)?;
+                put(&ParameterDescription::new(statement.types.iter().map(|t| t.oid).collect()), out)?;
+                (statement, &[] as &[i16])
+            }
+            Target::Portal => {
+                let portal = self.extended.portals.get(name).ok_or_else(|| no_portal(name))?;
+                (&portal.statement, portal.result_formats.as_slice())
+            }
+        };
+        match statement.prepared.as_ref().and_then(|prepared| prepared.schema.as_ref()) {
+            Some(schema) => Ok(put_row_description(schema, formats, out)?),
+            None => Ok(put(&NoData, out)?),
+        }
+    }
+
+    /// Execute. The portal is taken out while it runs: if it fails it is gone, as its transaction is.
+    pub(crate) async fn execute(&mut self, name: &str, max_rows: i32) -> Result<(), Stop> {
+        let mut portal = self.extended.portals.remove(name).ok_or_else(|| no_portal(name))?;
+        let statement = portal.statement.clone();
+        let Some(prepared) = &statement.prepared else {
+            self.extended.portals.insert(name.to_owned(), portal);
+            return Ok(put(&EmptyQueryResponse, &mut self.wire.writer.buffer)?);
+        };
+        let max_rows = u64::try_from(max_rows).unwrap_or(0);
+        let guard = self.begin();
+        let mut running = match std::mem::replace(&mut portal.state, State::Done) {
+            State::Bound(parameters) => {
+                if self.deallocated(&prepared.text) {
+                    self.extended.portals.insert(name.to_owned(), portal);
+                    return Ok(put(&CommandComplete::new("DEALLOCATE".to_owned()), &mut self.wire.writer.buffer)?);
+                }
+                Box::new(self.start(&guard, prepared, parameters, &portal.result_formats).await?)
+            }
+            State::Running(running) => running,
+            State::Exhausted(tag) => {
+                let tag = format!("{tag} 0");
+                self.extended.portals.insert(name.to_owned(), portal);
+                return Ok(put(&CommandComplete::new(tag), &mut self.wire.writer.buffer)?);
+            }
+            State::Done => {
+                self.extended.portals.insert(name.to_owned(), portal);
+                let message = format!("portal \"{name}\" cannot be run");
+                return Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, message).into());
+            }
+        };
+        let (rows, progress) = self.send(&guard, &mut running, max_rows).await?;
+        match progress {
+            Progress::Suspended => {
+                self.cancelable.end();
+                portal.state = State::Running(running);
+                self.extended.portals.insert(name.to_owned(), portal);
+                Ok(put(&PortalSuspended, &mut self.wire.writer.buffer)?)
+            }
+            Progress::Finished => {
+                if prepared.schema.is_some() {
+                    portal.state = State::Exhausted(running.tag.clone());
+                }
+                let ends = matches!(running.tag.as_str(), "COMMIT" | "ROLLBACK" | "DISCARD ALL");
+                self.finish(*running, rows)?;
+                if ends && self.desk.transaction_status() == TransactionStatus::Idle {
+                    self.extended.portals.clear();
+                } else {
+                    self.extended.portals.insert(name.to_owned(), portal);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs a bound statement up to its first row.
+    async fn start(
+        &mut self,
+        guard: &crate::wire::Guard,
+        prepared: &Prepared,
+        parameters: Vec<ScalarValue>,
+        formats: &[i16],
+    ) -> Result<Running, Stop> {
+        let desk = self.desk.clone();
+        let answer = self.during(guard, desk.execute(prepared, parameters)).await??;
+        let schema = match &answer.rows {
+            None => None,
+            Some(rows) => match answered_schema(prepared.schema.as_ref(), rows) {
+                Some(schema) => Some(schema),
+                None if prepared.schema.is_none() => Some(rows.schema.clone()),
+                // The client was told other types; it would read the rows wrongly.
+                None => return Err(Error::unsupported("cached plan must not change result type").into()),
+            },
+        };
+        Ok(Running::new(answer, schema.as_deref(), formats, self.zone())?)
+    }
+
+    /// Close.
+    pub(crate) fn close(&mut self, target: Target, name: &str) -> Result<(), Stop> {
+        match target {
+            Target::Statement => drop(self.extended.statements.remove(name)),
+            Target::Portal => drop(self.extended.portals.remove(name)),
+        }
+        Ok(put(&CloseComplete, &mut self.wire.writer.buffer)?)
+    }
+
+    /// `DEALLOCATE name` of a statement made by Parse: both kinds of prepared statements share their names, and the session knows
+    /// only of those made by PREPARE.
+    pub(crate) fn deallocated(&mut self, text: &str) -> bool {
+        if self.desk.transaction_status() == TransactionStatus::Failed {
+            return false;
+        }
+        let mut words = text.trim().trim_end_matches(';').split_whitespace();
+        if !words.next().is_some_and(|word| word.eq_ignore_ascii_case("deallocate")) {
+            return false;
+        }
+        let name = match (words.next(), words.next(), words.next()) {
+            (Some(name), None, None) => name,
+            (Some(prepare), Some(name), None) if prepare.eq_ignore_ascii_case("prepare") => name,
+            _ => return false,
+        };
+        let name = match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+            Some(quoted) => quoted.replace("\"\"", "\""),
+            None => name.to_lowercase(),
+        };
+        self.extended.statements.remove(&name).is_some()
+    }
+}

@@ -1,0 +1,103 @@
+//! SCRAM-SHA-256 from stored verifiers.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::{Buf, Bytes};
+use kanon_engine::error::{Error, Result, Sqlstate};
+use pgwire::api::auth::sasl::scram::{ScramSecret, ScramServerAuth};
+use pgwire::error::PgWireError;
+use pgwire::messages::startup::Authentication;
+
+use crate::error::put;
+use crate::message::{Frontend, next_frame, utf8};
+use crate::running::Stop;
+use crate::wire::Wire;
+
+/// The one mechanism there is.
+const MECHANISM: &str = "SCRAM-SHA-256";
+
+/// Reads a stored verifier, `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`.
+fn secret_of(verifier: &str) -> Result<ScramSecret> {
+    let parse = || {
+        let (iterations, rest) = verifier.strip_prefix("SCRAM-SHA-256$")?.split_once(':')?;
+        let (salt, keys) = rest.split_once('$')?;
+        let (stored_key, server_key) = keys.split_once(':')?;
+        Some(ScramSecret::Verifier {
+            salt: BASE64.decode(salt).ok()?,
+            iterations: iterations.parse().ok()?,
+            stored_key: BASE64.decode(stored_key).ok()?,
+            server_key: BASE64.decode(server_key).ok()?,
+        })
+    };
+    parse().ok_or_else(|| Error::internal("a stored verifier cannot be read"))
+}
+
+/// What the client's proof showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It knows the password.
+    Right,
+    /// It does not.
+    Wrong,
+}
+
+/// Asks the client to prove that it knows the password behind a verifier. The last message of the exchange is appended, not yet
+/// sent.
+///
+/// # Errors
+/// 08P01 for messages that cannot be.
+pub async fn exchange(wire: &mut Wire, verifier: &str) -> Result<Proof, Stop> {
+    let secret = secret_of(verifier).map_err(Stop::Fatal)?;
+    send(wire, &Authentication::SASL(vec![MECHANISM.to_owned()])).await?;
+    let first = client_first(password_message(wire).await?).map_err(Stop::Fatal)?;
+    let (challenge, waiting) = match ScramServerAuth::new().on_client_first_message_with_secret(&first, secret) {
+        Ok(answered) => answered,
+        Err(_) => return Err(Stop::Fatal(malformed())),
+    };
+    send(wire, &Authentication::SASLContinue(challenge.into())).await?;
+    let last = password_message(wire).await?;
+    match waiting.on_client_final_message(&last) {
+        Ok(signature) => {
+            put(&Authentication::SASLFinal(signature.into()), &mut wire.writer.buffer)?;
+            Ok(Proof::Right)
+        }
+        Err(PgWireError::InvalidPassword(_)) => Ok(Proof::Wrong),
+        Err(_) => Err(Stop::Fatal(malformed())),
+    }
+}
+
+fn malformed() -> Error {
+    Error::new(Sqlstate::ProtocolViolation, "malformed SCRAM message")
+}
+
+/// The mechanism's own part of a SASLInitialResponse.
+fn client_first(mut body: Bytes) -> Result<Bytes> {
+    let end = body.iter().position(|byte| *byte == 0).ok_or_else(malformed)?;
+    let mechanism = body.split_to(end);
+    if utf8(&mechanism)? != MECHANISM {
+        return Err(Error::new(Sqlstate::ProtocolViolation, "client selected an invalid SASL authentication mechanism"));
+    }
+    body.advance(1);
+    let length = body.try_get_u32().map_err(|_| malformed())? as usize;
+    if length != body.len() {
+        return Err(malformed());
+    }
+    Ok(body)
+}
+
+async fn password_message(wire: &mut Wire) -> Result<Bytes, Stop> {
+    loop {
+        if let Some(frame) = next_frame(&mut wire.reader.buffer, false).map_err(Stop::Fatal)? {
+            return match frame.read().map_err(Stop::Fatal)? {
+                Frontend::Password(body) => Ok(body),
+                _ => Err(Stop::Fatal(malformed())),
+            };
+        }
+        wire.reader.fill().await?;
+    }
+}
+
+async fn send(wire: &mut Wire, message: &Authentication) -> Result<(), Stop> {
+    put(message, &mut wire.writer.buffer)?;
+    Ok(wire.writer.flush().await?)
+}

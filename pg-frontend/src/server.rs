@@ -1,0 +1,139 @@
+//! The listener: accepts sockets, bounds them, and ends them when the node stops.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kanon_engine::error::{Error, Result, Sqlstate};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cancel::Registry;
+use crate::desk::House;
+use crate::startup::start;
+
+/// Sockets whose start-up is under way; more wait unaccepted.
+const MAX_STARTING: usize = 256;
+
+/// The bounds of a listener.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Sessions at once; one more is told 53300.
+    pub max_connections: usize,
+    /// From the accepted socket to the right password.
+    pub startup_timeout: Duration,
+    /// The longest time any statement may run, if there is one.
+    pub statement_timeout: Option<Duration>,
+    /// What running statements get when the node stops.
+    pub shutdown_grace: Duration,
+    /// Whether clients without TLS are refused.
+    pub require_tls: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_connections: 100,
+            startup_timeout: Duration::from_secs(30),
+            statement_timeout: None,
+            shutdown_grace: Duration::from_secs(30),
+            require_tls: false,
+        }
+    }
+}
+
+/// What all connections of a listener share.
+pub struct Server {
+    /// Roles and sessions.
+    pub house: Arc<dyn House>,
+    /// The bounds.
+    pub limits: Limits,
+    /// Set if clients may ask for TLS.
+    pub tls: Option<TlsAcceptor>,
+    /// Who can be cancelled.
+    pub registry: Arc<Registry>,
+    /// Places for sessions.
+    pub places: Arc<Semaphore>,
+    /// Fires when the node stops: idle connections end, running statements finish.
+    pub shutdown: CancellationToken,
+}
+
+/// Serves a listener until `shutdown` fires and the connections have ended, or their grace has.
+///
+/// # Errors
+/// 22023 if TLS is required and there is no certificate: never plaintext instead.
+pub async fn serve_house(
+    house: Arc<dyn House>,
+    limits: Limits,
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    if limits.require_tls && tls.is_none() {
+        return Err(Error::new(Sqlstate::InvalidParameterValue, "TLS is required but there is no certificate")
+            .hint("Set tls_cert and tls_key."));
+    }
+    let server = Arc::new(Server {
+        house,
+        places: Arc::new(Semaphore::new(limits.max_connections)),
+        limits,
+        tls: tls.map(TlsAcceptor::from),
+        registry: Arc::default(),
+        shutdown: shutdown.clone(),
+    });
+    let starting = Arc::new(Semaphore::new(MAX_STARTING));
+    let tasks = TaskTracker::new();
+    let killed = CancellationToken::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            accepted = accept(&listener, &starting) => accepted,
+        };
+        let (tcp, from, slot) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Most often: no more file descriptors. Those who are connected go on; the others wait.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (server, killed) = (server.clone(), killed.clone());
+        tasks.spawn(async move {
+            let life = async {
+                let _ = tcp.set_nodelay(true);
+                let started = tokio::time::timeout(server.limits.startup_timeout, start(tcp, from, &server)).await;
+                drop(slot);
+                if let Ok(Some(logged_in)) = started {
+                    let held = (logged_in.permit, logged_in.registered);
+                    logged_in.connection.serve().await;
+                    drop(held);
+                }
+            };
+            tokio::select! {
+                () = life => {}
+                () = killed.cancelled() => {}
+            }
+        });
+    }
+    drop(listener);
+    tasks.close();
+    if tokio::time::timeout(server.limits.shutdown_grace, tasks.wait()).await.is_err() {
+        tracing::warn!(connections = tasks.len(), "statements still running at the end of the grace are stopped");
+        killed.cancel();
+        tasks.wait().await;
+    }
+    Ok(())
+}
+
+type Accepted = (TcpStream, std::net::SocketAddr, tokio::sync::OwnedSemaphorePermit);
+
+async fn accept(listener: &TcpListener, starting: &Arc<Semaphore>) -> io::Result<Accepted> {
+    let slot = starting.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (tcp, from) = listener.accept().await?;
+    Ok((tcp, from, slot))
+}

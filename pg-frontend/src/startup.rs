@@ -1,0 +1,301 @@
+//! From an accepted socket to a session: encryption, start-up packet, password, first settings.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use kanon_engine::error::{Error, Sqlstate};
+use pgwire::messages::startup::{Authentication, BackendKeyData, NegotiateProtocolVersion, ParameterStatus, SecretKey};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::cancel::{Cancelable, Registered};
+use crate::connection::Connection;
+use crate::desk::Desk;
+use crate::error::{Severity, put, put_error};
+use crate::message::{Opening, next_opening};
+use crate::running::Stop;
+use crate::scram::{Proof, exchange};
+use crate::server::Server;
+use crate::wire::{Gone, Io, Wire};
+
+/// The one database of a node.
+pub const DATABASE: &str = "kanon";
+
+/// Settings that clients are told of when they connect, in PostgreSQL's order.
+const REPORTED: [&str; 13] = [
+    "in_hot_standby",
+    "integer_datetimes",
+    "TimeZone",
+    "IntervalStyle",
+    "is_superuser",
+    "application_name",
+    "default_transaction_read_only",
+    "scram_iterations",
+    "DateStyle",
+    "standard_conforming_strings",
+    "session_authorization",
+    "client_encoding",
+    "server_version",
+];
+
+/// A client that is logged in, and what it holds until it leaves.
+pub struct LoggedIn {
+    /// To be served.
+    pub connection: Connection,
+    /// Its place among the connections.
+    pub permit: OwnedSemaphorePermit,
+    /// Its place in the registry.
+    pub registered: Registered,
+}
+
+/// Brings a socket to a session; `None` if it was for something else, or failed: then the client was told.
+pub async fn start(tcp: TcpStream, from: SocketAddr, server: &Arc<Server>) -> Option<LoggedIn> {
+    let (mut wire, parameters, encrypted) = match open(tcp, server).await {
+        Ok(Some(opened)) => opened,
+        Ok(None) | Err(Gone) => return None,
+    };
+    let stop = match log_in(&mut wire, parameters, encrypted, from, server).await {
+        Ok((desk, cancelable, permit, registered)) => {
+            let connection = Connection::new(wire, desk, cancelable, server.clone());
+            return Some(LoggedIn { connection, permit, registered });
+        }
+        Err(stop) => stop,
+    };
+    if let Stop::Fatal(error) | Stop::Error(error) = stop {
+        tracing::info!(%from, code = error.state.code(), "connection refused: {}", error.message);
+        if put_error(&error, Severity::Fatal, &mut wire.writer.buffer).is_ok() {
+            wire.close().await;
+        }
+    }
+    None
+}
+
+/// A start-up packet's parameters, by name.
+struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Encryption and the start-up packet.
+async fn open(mut tcp: TcpStream, server: &Arc<Server>) -> Result<Option<(Wire, Parameters, bool)>, Gone> {
+    let mut input = BytesMut::new();
+    let mut asked_for_gss = false;
+    loop {
+        let opening = match next_opening(&mut input) {
+            Ok(Some(opening)) => opening,
+            Ok(None) => {
+                if tcp.read_buf(&mut input).await? == 0 {
+                    return Err(Gone);
+                }
+                continue;
+            }
+            Err(error) => return refuse(Wire::new(Box::new(tcp), input), error).await,
+        };
+        match opening {
+            Opening::GssEncRequest if !asked_for_gss => {
+                asked_for_gss = true;
+                tcp.write_all(b"N").await?;
+            }
+            Opening::SslRequest => match &server.tls {
+                None => {
+                    tcp.write_all(b"N").await?;
+                    return open_on(Box::new(tcp), input, server, false).await;
+                }
+                Some(acceptor) => {
+                    if input.has_remaining() {
+                        // Bytes sent ahead of the handshake may be somebody else's.
+                        let error = Error::new(Sqlstate::ProtocolViolation, "received unencrypted data after SSL request");
+                        return refuse(Wire::new(Box::new(tcp), input), error).await;
+                    }
+                    tcp.write_all(b"S").await?;
+                    let stream = acceptor.accept(tcp).await?;
+                    return open_on(Box::new(stream), BytesMut::new(), server, true).await;
+                }
+            },
+            other => return opened(Wire::new(Box::new(tcp), input), other, server, false).await,
+        }
+    }
+}
+
+/// The packet that follows the answer to SSLRequest.
+async fn open_on(
+    stream: Box<dyn Io>,
+    input: BytesMut,
+    server: &Arc<Server>,
+    encrypted: bool,
+) -> Result<Option<(Wire, Parameters, bool)>, Gone> {
+    let mut wire = Wire::new(stream, input);
+    loop {
+        match next_opening(&mut wire.reader.buffer) {
+            Ok(Some(Opening::GssEncRequest)) if !encrypted => {
+                wire.writer.buffer.extend_from_slice(b"N");
+                wire.writer.flush().await?;
+            }
+            Ok(Some(opening)) => return opened(wire, opening, server, encrypted).await,
+            Ok(None) => wire.reader.fill().await?,
+            Err(error) => return refuse(wire, error).await,
+        }
+    }
+}
+
+async fn opened(
+    mut wire: Wire,
+    opening: Opening,
+    server: &Arc<Server>,
+    encrypted: bool,
+) -> Result<Option<(Wire, Parameters, bool)>, Gone> {
+    let unsupported = |major: u16, minor: u16| {
+        Error::unsupported(format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0"))
+    };
+    match opening {
+        Opening::CancelRequest { pid, secret } => {
+            server.registry.cancel(pid, secret);
+            Ok(None)
+        }
+        Opening::SslRequest => refuse(wire, unsupported(1234, 5679)).await,
+        Opening::GssEncRequest => refuse(wire, unsupported(1234, 5680)).await,
+        Opening::Startup { major: 3, minor, parameters } => {
+            let unknown: Vec<String> =
+                parameters.iter().map(|(name, _)| name).filter(|name| name.starts_with("_pq_.")).cloned().collect();
+            if minor > 0 || !unknown.is_empty() {
+                // 3.0 is the newest that we speak; clients of newer ones go on with it.
+                put(&NegotiateProtocolVersion::new(0, unknown), &mut wire.writer.buffer).map_err(|_| Gone)?;
+            }
+            Ok(Some((wire, Parameters(parameters), encrypted)))
+        }
+        Opening::Startup { major, minor, .. } => refuse(wire, unsupported(major, minor)).await,
+    }
+}
+
+async fn refuse<T>(mut wire: Wire, error: Error) -> Result<Option<T>, Gone> {
+    put_error(&error, Severity::Fatal, &mut wire.writer.buffer).map_err(|_| Gone)?;
+    wire.close().await;
+    Ok(None)
+}
+
+type Session = (Arc<dyn Desk>, Arc<Cancelable>, OwnedSemaphorePermit, Registered);
+
+/// Password, database, session, settings; in PostgreSQL's order and with its texts, which clients compare.
+async fn log_in(
+    wire: &mut Wire,
+    parameters: Parameters,
+    encrypted: bool,
+    from: SocketAddr,
+    server: &Arc<Server>,
+) -> Result<Session, Stop> {
+    let fatal = |state, message: String| Stop::Fatal(Error::new(state, message));
+    if server.shutdown.is_cancelled() {
+        return Err(fatal(Sqlstate::AdminShutdown, "the database system is shutting down".to_owned()));
+    }
+    let too_many = || fatal(Sqlstate::TooManyConnections, "sorry, too many clients already".to_owned());
+    if server.places.available_permits() == 0 {
+        return Err(too_many());
+    }
+    let user = match parameters.get("user") {
+        Some(user) if !user.is_empty() => user,
+        _ => {
+            let message = "no PostgreSQL user name specified in startup packet".to_owned();
+            return Err(fatal(Sqlstate::InvalidAuthorization, message));
+        }
+    };
+    let database = parameters.get("database").filter(|name| !name.is_empty()).unwrap_or(DATABASE);
+    if parameters.get("replication").is_some_and(|value| !matches!(value, "false" | "off" | "no" | "0")) {
+        return Err(Stop::Fatal(Error::unsupported("replication is not supported")));
+    }
+    if server.limits.require_tls && !encrypted {
+        let message = format!(
+            "no pg_hba.conf entry for host \"{}\", user \"{user}\", database \"{database}\", no encryption",
+            from.ip()
+        );
+        return Err(fatal(Sqlstate::InvalidAuthorization, message));
+    }
+    let credentials = server.house.credentials(user).await.map_err(Stop::Fatal)?;
+    let proof = exchange(wire, &credentials.verifier).await?;
+    let principal = match (proof, credentials.principal) {
+        (Proof::Right, Some(principal)) => principal,
+        _ => {
+            return Err(fatal(Sqlstate::InvalidPassword, format!("password authentication failed for user \"{user}\"")));
+        }
+    };
+    // A place is taken only now, so that clients without a password cannot take them all.
+    let permit = server.places.clone().try_acquire_owned().map_err(|_| too_many())?;
+    if !credentials.may_log_in {
+        let message = format!("role \"{user}\" is not permitted to log in");
+        return Err(fatal(Sqlstate::InvalidAuthorization, message));
+    }
+    if database != DATABASE {
+        return Err(fatal(Sqlstate::UndefinedDatabase, format!("database \"{database}\" does not exist")));
+    }
+    let desk = server.house.open(principal);
+    apply_settings(desk.as_ref(), &parameters).map_err(Stop::Fatal)?;
+    let cancelable = Cancelable::new(desk.clone());
+    let registered = server.registry.add(&cancelable);
+    greet(wire, desk.as_ref(), &registered).map_err(Stop::Fatal)?;
+    Ok((desk, cancelable, permit, registered))
+}
+
+/// Settings that the start-up packet asks for.
+fn apply_settings(desk: &dyn Desk, parameters: &Parameters) -> Result<(), Error> {
+    for (name, value) in &parameters.0 {
+        match name.as_str() {
+            "user" | "database" | "replication" => {}
+            name if name.starts_with("_pq_.") => {}
+            "options" => {
+                for (name, value) in command_line_options(value)? {
+                    desk.set(&name, &value)?;
+                }
+            }
+            name => desk.set(name, value)?,
+        }
+    }
+    Ok(())
+}
+
+/// Reads `-c name=value`, `-cname=value` and `--name=value`, words parted by spaces that a backslash escapes.
+fn command_line_options(text: &str) -> Result<Vec<(String, String)>, Error> {
+    let mut words = vec![String::new()];
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => words.last_mut().into_iter().for_each(|word| word.extend(chars.next())),
+            c if c.is_whitespace() => words.push(String::new()),
+            c => words.last_mut().into_iter().for_each(|word| word.push(c)),
+        }
+    }
+    let mut words = words.into_iter().filter(|word| !word.is_empty());
+    let mut options = Vec::new();
+    while let Some(word) = words.next() {
+        let invalid = || {
+            Error::new(Sqlstate::SyntaxError, format!("invalid command-line argument for server process: {word}"))
+        };
+        let (assignment, long) = match (word.strip_prefix("--"), word.strip_prefix("-c")) {
+            (Some(long), _) => (long.to_owned(), true),
+            (None, Some("")) => (words.next().ok_or_else(invalid)?, false),
+            (None, Some(rest)) => (rest.to_owned(), false),
+            (None, None) => return Err(invalid()),
+        };
+        let (name, value) = assignment.split_once('=').ok_or_else(invalid)?;
+        options.push((if long { name.replace('-', "_") } else { name.to_owned() }, value.to_owned()));
+    }
+    Ok(options)
+}
+
+/// Appends what follows a right password, up to ReadyForQuery.
+fn greet(wire: &mut Wire, desk: &dyn Desk, registered: &Registered) -> Result<(), Error> {
+    let out = &mut wire.writer.buffer;
+    put(&Authentication::Ok, out)?;
+    for name in REPORTED {
+        if let Some(value) = desk.setting(name) {
+            put(&ParameterStatus::new(name.to_owned(), value), out)?;
+        }
+    }
+    if let Some(value) = desk.setting("server_encoding") {
+        put(&ParameterStatus::new("server_encoding".to_owned(), value), out)?;
+    }
+    put(&BackendKeyData::new(registered.pid, SecretKey::I32(registered.secret)), out)
+}
