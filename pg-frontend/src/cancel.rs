@@ -49,30 +49,23 @@ struct Entry {
 /// All connections of a listener, by process id.
 #[derive(Default)]
 pub struct Registry {
-    entries: Mutex<(i32, HashMap<i32, Entry>)>,
+    entries: Mutex<HashMap<i32, Entry>>,
 }
 
 impl Registry {
-    /// Adds a connection: its process id and secret for BackendKeyData. It is removed when the guard is dropped.
-    pub fn add(self: &Arc<Self>, connection: &Arc<Cancelable>) -> Registered {
+    /// Adds a connection by its process id, which no other has: both for BackendKeyData. It is removed when the guard is dropped.
+    pub fn add(self: &Arc<Self>, pid: i32, connection: &Arc<Cancelable>) -> Registered {
         let secret = rand::random::<i32>();
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let (last, map) = &mut *entries;
-        loop {
-            *last = if *last == i32::MAX { 1 } else { *last + 1 };
-            if !map.contains_key(last) {
-                break;
-            }
-        }
-        map.insert(*last, Entry { secret, connection: Arc::downgrade(connection) });
-        Registered { registry: self.clone(), pid: *last, secret }
+        let entry = Entry { secret, connection: Arc::downgrade(connection) };
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, entry);
+        Registered { registry: self.clone(), pid, secret }
     }
 
     /// Stops what a connection runs, if the secret is its own. Says nothing to whoever asks.
     pub fn cancel(&self, pid: i32, secret: i32) {
         let found = {
             let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-            entries.1.get(&pid).filter(|entry| entry.secret == secret).and_then(|entry| entry.connection.upgrade())
+            entries.get(&pid).filter(|entry| entry.secret == secret).and_then(|entry| entry.connection.upgrade())
         };
         if let Some(connection) = found {
             connection.cancel();
@@ -91,6 +84,6 @@ pub struct Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.registry.entries.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&self.pid);
+        self.registry.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.pid);
     }
 }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::arrow::datatypes::SchemaRef;
 use kanon_engine::error::{Error, Sqlstate};
-use kanon_engine::session::{Answer, Piece, Prepared, TransactionStatus};
+use kanon_engine::session::{Answer, Piece, TransactionStatus};
 use pgwire::messages::response::{
     CommandComplete, EmptyQueryResponse, ReadyForQuery, TransactionStatus as WireStatus,
 };
 use tokio::time::Instant;
 
 use crate::cancel::Cancelable;
-use crate::desk::Desk;
+use crate::desk::{Desk, Planned};
 use crate::encode::time::Zone;
 use crate::error::{Severity, put, put_error};
 use crate::extended::Extended;
@@ -150,7 +151,7 @@ impl Connection {
         self.extended.forget_unnamed();
         let pieces = self.desk.split(text)?;
         if pieces.is_empty() {
-            put(&EmptyQueryResponse, &mut self.wire.writer.buffer)?;
+            put(&EmptyQueryResponse::new(), &mut self.wire.writer.buffer)?;
         }
         for piece in &pieces {
             self.run_piece(piece).await.map_err(|stop| match stop {
@@ -182,7 +183,7 @@ impl Connection {
     }
 
     /// What the rows of an answer are described by.
-    fn schema_of(&self, prepared: &Prepared, answer: &Answer) -> Option<datafusion::arrow::datatypes::SchemaRef> {
+    fn schema_of(&self, prepared: &Planned, answer: &Answer) -> Option<SchemaRef> {
         let rows = answer.rows.as_ref()?;
         Some(answered_schema(prepared.schema.as_ref(), rows).unwrap_or_else(|| rows.schema.clone()))
     }

@@ -1,104 +1,95 @@
 //! What a connection needs of the engine: a house that knows roles and opens desks, and a desk for every connection.
 //!
-//! A node is the house and its sessions are the desks. The two traits keep the protocol apart from them, so that the protocol can
-//! be tested on answers of any type, endless ones among them.
+//! A node is the house and its sessions are the desks (see [`crate::node_house`]). The two traits keep the protocol apart from
+//! them, so that it can be tested on answers of any type, endless ones among them.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::scalar::ScalarValue;
 use kanon_engine::error::Result;
-use kanon_engine::node::Node;
 use kanon_engine::principal::Principal;
-use kanon_engine::session::{Answer, Piece, Prepared, Session, TransactionStatus};
+use kanon_engine::session::{Answer, Piece, TransactionStatus};
+
+/// A statement that a desk has planned.
+#[derive(Clone)]
+pub struct Planned {
+    /// Its text.
+    pub text: String,
+    /// Types of $1, $2, …
+    pub parameters: Vec<DataType>,
+    /// Columns of the answer; `None` for statements without rows.
+    pub schema: Option<SchemaRef>,
+    /// Set for COPY … TO STDOUT: how its rows are written.
+    pub copy: Option<CopyStyle>,
+    /// What the desk itself keeps of it.
+    pub inner: Arc<dyn Any + Send + Sync>,
+}
+
+/// How COPY writes rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyStyle {
+    /// The layout of a row.
+    pub layout: CopyLayout,
+    /// Between columns; a tab, or a comma for CSV, unless told.
+    pub delimiter: u8,
+    /// For NULL; `\N`, or nothing for CSV, unless told.
+    pub null: String,
+    /// Whether names come first.
+    pub header: bool,
+}
+
+/// The layouts of COPY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyLayout {
+    /// Lines, with backslashes.
+    Text,
+    /// Lines, with quotes.
+    Csv,
+    /// PGCOPY.
+    Binary,
+}
 
 /// One connection's session.
 #[async_trait]
 pub trait Desk: Send + Sync + 'static {
-    /// See [`Session::split`].
+    /// Its number, which BackendKeyData and `pg_backend_pid()` tell.
+    fn id(&self) -> i32;
+    /// Splits a text into statements; empty ones are left out.
     fn split(&self, text: &str) -> Result<Vec<Piece>>;
-    /// See [`Session::prepare`].
-    async fn prepare(&self, text: &str, types: &[Option<DataType>]) -> Result<Prepared>;
-    /// See [`Session::execute`].
-    async fn execute(&self, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Answer>;
-    /// See [`Session::cancel`].
+    /// Plans one statement; `types` are the client's types of its parameters, `None` where it leaves them open.
+    async fn prepare(&self, text: &str, types: &[Option<DataType>]) -> Result<Planned>;
+    /// Runs a statement up to its first row.
+    async fn execute(&self, planned: &Planned, parameters: Vec<ScalarValue>) -> Result<Answer>;
+    /// Stops what is running.
     fn cancel(&self);
-    /// See [`Session::fail_transaction`].
+    /// Fails an open transaction, for an error that the desk does not know of.
     fn fail_transaction(&self);
-    /// See [`Session::transaction_status`].
+    /// Where the transaction stands.
     fn transaction_status(&self) -> TransactionStatus;
-    /// See [`Session::setting`].
+    /// A setting as SHOW prints it.
     fn setting(&self, name: &str) -> Option<String>;
-    /// See [`Session::set`].
+    /// Settings that clients are told of when they connect.
+    fn reported_settings(&self) -> Vec<(String, String)>;
+    /// Sets a setting as a start-up parameter does.
     fn set(&self, name: &str, value: &str) -> Result<()>;
-}
-
-#[async_trait]
-impl Desk for Session {
-    fn split(&self, text: &str) -> Result<Vec<Piece>> {
-        Session::split(self, text)
-    }
-    async fn prepare(&self, text: &str, types: &[Option<DataType>]) -> Result<Prepared> {
-        Session::prepare(self, text, types).await
-    }
-    async fn execute(&self, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Answer> {
-        Session::execute(self, prepared, parameters).await
-    }
-    fn cancel(&self) {
-        Session::cancel(self);
-    }
-    fn fail_transaction(&self) {
-        Session::fail_transaction(self);
-    }
-    fn transaction_status(&self) -> TransactionStatus {
-        Session::transaction_status(self)
-    }
-    fn setting(&self, name: &str) -> Option<String> {
-        Session::setting(self, name)
-    }
-    fn set(&self, name: &str, value: &str) -> Result<()> {
-        Session::set(self, name, value)
-    }
 }
 
 /// What a role needs to prove, and who it then is.
 pub struct Credentials {
-    /// `SCRAM-SHA-256$…`; for a role that does not exist one that no password fits, the same on every attempt.
+    /// `SCRAM-SHA-256$…`; for a role that cannot log in one that no password fits, the same on every attempt.
     pub verifier: String,
-    /// `None` for a role that does not exist.
+    /// Whose password it is; `None` if it is nobody's.
     pub principal: Option<Principal>,
-    /// Whether it has LOGIN.
-    pub may_log_in: bool,
 }
 
 /// Who knows roles and opens sessions.
 #[async_trait]
 pub trait House: Send + Sync + 'static {
-    /// What a role must prove. A role that does not exist is not told apart until its proof was asked for.
+    /// What a role must prove. One that does not exist is not told apart until its proof was asked for.
     async fn credentials(&self, role: &str) -> Result<Credentials>;
     /// Opens a session of a principal that proved who it is.
     fn open(&self, principal: Principal) -> Arc<dyn Desk>;
-}
-
-/// A node as a house.
-pub struct NodeHouse {
-    node: Arc<Node>,
-}
-
-impl NodeHouse {
-    /// Of a node.
-    pub fn new(node: Arc<Node>) -> NodeHouse {
-        NodeHouse { node }
-    }
-}
-
-#[async_trait]
-impl House for NodeHouse {
-    async fn credentials(&self, _role: &str) -> Result<Credentials> {
-        Err(kanon_engine::error::Error::unsupported("not built"))
-    }
-    fn open(&self, principal: Principal) -> Arc<dyn Desk> {
-        Session::open(self.node.clone(), principal)
-    }
 }

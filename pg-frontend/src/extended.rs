@@ -6,12 +6,13 @@ use std::sync::Arc;
 use datafusion::scalar::ScalarValue;
 use kanon_engine::error::{Error, Sqlstate};
 use kanon_engine::pg_catalog::types::{PgType, arrow_of};
-use kanon_engine::session::{Prepared, TransactionStatus};
+use kanon_engine::session::TransactionStatus;
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 
 use crate::connection::{Connection, in_whole};
+use crate::desk::Planned;
 use crate::encode::formats_for;
 use crate::error::put;
 use crate::message::{Bind, Target};
@@ -26,7 +27,7 @@ const MAX_PORTALS: usize = 1_000;
 /// A parsed statement.
 pub struct Statement {
     /// `None` for an empty text.
-    prepared: Option<Prepared>,
+    prepared: Option<Planned>,
     /// The parameters' types as told to the client.
     types: Vec<PgType>,
 }
@@ -119,7 +120,7 @@ impl Connection {
             }
         };
         self.extended.statements.insert(name, Arc::new(statement));
-        Ok(put(&ParseComplete, &mut self.wire.writer.buffer)?)
+        Ok(put(&ParseComplete::new(), &mut self.wire.writer.buffer)?)
     }
 
     /// Bind.
@@ -164,7 +165,7 @@ impl Connection {
         }
         let portal = Portal { statement, result_formats: bind.result_formats, state: State::Bound(parameters) };
         self.extended.portals.insert(bind.portal, portal);
-        Ok(put(&BindComplete, &mut self.wire.writer.buffer)?)
+        Ok(put(&BindComplete::new(), &mut self.wire.writer.buffer)?)
     }
 
     /// Describe.
@@ -183,7 +184,7 @@ impl Connection {
         };
         match statement.prepared.as_ref().and_then(|prepared| prepared.schema.as_ref()) {
             Some(schema) => Ok(put_row_description(schema, formats, out)?),
-            None => Ok(put(&NoData, out)?),
+            None => Ok(put(&NoData::new(), out)?),
         }
     }
 
@@ -193,7 +194,7 @@ impl Connection {
         let statement = portal.statement.clone();
         let Some(prepared) = &statement.prepared else {
             self.extended.portals.insert(name.to_owned(), portal);
-            return Ok(put(&EmptyQueryResponse, &mut self.wire.writer.buffer)?);
+            return Ok(put(&EmptyQueryResponse::new(), &mut self.wire.writer.buffer)?);
         };
         let max_rows = u64::try_from(max_rows).unwrap_or(0);
         let guard = self.begin();
@@ -223,7 +224,7 @@ impl Connection {
                 self.cancelable.end();
                 portal.state = State::Running(running);
                 self.extended.portals.insert(name.to_owned(), portal);
-                Ok(put(&PortalSuspended, &mut self.wire.writer.buffer)?)
+                Ok(put(&PortalSuspended::new(), &mut self.wire.writer.buffer)?)
             }
             Progress::Finished => {
                 if prepared.schema.is_some() {
@@ -245,7 +246,7 @@ impl Connection {
     async fn start(
         &mut self,
         guard: &crate::wire::Guard,
-        prepared: &Prepared,
+        prepared: &Planned,
         parameters: Vec<ScalarValue>,
         formats: &[i16],
     ) -> Result<Running, Stop> {
@@ -269,7 +270,7 @@ impl Connection {
             Target::Statement => drop(self.extended.statements.remove(name)),
             Target::Portal => drop(self.extended.portals.remove(name)),
         }
-        Ok(put(&CloseComplete, &mut self.wire.writer.buffer)?)
+        Ok(put(&CloseComplete::new(), &mut self.wire.writer.buffer)?)
     }
 
     /// `DEALLOCATE name` of a statement made by Parse: both kinds of prepared statements share their names, and the session knows

@@ -28,6 +28,7 @@ pub mod encode;
 pub mod error;
 pub mod extended;
 pub mod message;
+mod node_house;
 pub mod params;
 pub mod running;
 pub mod scram;
@@ -54,6 +55,13 @@ pub async fn serve(
     tls: Option<Arc<rustls::ServerConfig>>,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let limits = Limits::default();
-    serve_house(Arc::new(desk::NodeHouse::new(node)), limits, listener, tls, shutdown).await
+    let config = &node.config;
+    let limits = Limits {
+        max_connections: config.max_connections,
+        statement_timeout: config.statement_timeout,
+        shutdown_grace: config.shutdown_timeout,
+        require_tls: config.require_tls,
+        ..Limits::default()
+    };
+    serve_house(Arc::new(node_house::NodeHouse::new(node)), limits, listener, tls, shutdown).await
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit, i256};
+use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit, i256};
 use datafusion::scalar::ScalarValue;
 use kanon_engine::error::{Error, Result, Sqlstate};
 use kanon_engine::pg_catalog::types::PgType;
@@ -76,7 +76,7 @@ fn from_text(text: &str, pg_type: PgType, target: &DataType, zone: &str) -> Resu
         PgType::TIME => cast(DataType::Time64(TimeUnit::Microsecond))?,
         PgType::TIMESTAMP => cast(DataType::Timestamp(TimeUnit::Microsecond, None))?,
         PgType::TIMESTAMPTZ => cast(DataType::Timestamp(TimeUnit::Microsecond, Some(zone.into())))?,
-        PgType::INTERVAL => cast(DataType::Interval(datafusion::arrow::datatypes::IntervalUnit::MonthDayNano))?,
+        PgType::INTERVAL => cast(DataType::Interval(IntervalUnit::MonthDayNano))?,
         PgType::UUID => ScalarValue::Utf8(Some(uuid_text(&uuid_bytes(text)?))),
         // A numeric's own precision and scale do not make it another type.
         numeric if numeric.oid == PgType::NUMERIC.oid => numeric_of(text, pg_type, target)?,

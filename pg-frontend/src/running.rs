@@ -168,7 +168,7 @@ impl Running {
 
 fn tag_with_count(tag: String, rows: u64) -> String {
     match tag.as_str() {
-        "SELECT" | "FETCH" | "COPY" => format!("{tag} {rows}"),
+        "SELECT" | "FETCH" | "MOVE" | "COPY" => format!("{tag} {rows}"),
         _ => tag,
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use kanon_engine::error::{Error, Result, Sqlstate};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::cancel::Registry;
 use crate::desk::House;
@@ -85,12 +85,13 @@ pub async fn serve_house(
         shutdown: shutdown.clone(),
     });
     let starting = Arc::new(Semaphore::new(MAX_STARTING));
-    let tasks = TaskTracker::new();
+    let mut tasks = JoinSet::new();
     let killed = CancellationToken::new();
     loop {
         let accepted = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
+            Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
             accepted = accept(&listener, &starting) => accepted,
         };
         let (tcp, from, slot) = match accepted {
@@ -121,11 +122,11 @@ pub async fn serve_house(
         });
     }
     drop(listener);
-    tasks.close();
-    if tokio::time::timeout(server.limits.shutdown_grace, tasks.wait()).await.is_err() {
+    let ended = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(server.limits.shutdown_grace, ended).await.is_err() {
         tracing::warn!(connections = tasks.len(), "statements still running at the end of the grace are stopped");
         killed.cancel();
-        tasks.wait().await;
+        while tasks.join_next().await.is_some() {}
     }
     Ok(())
 }

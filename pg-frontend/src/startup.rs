@@ -23,23 +23,6 @@ use crate::wire::{Gone, Io, Wire};
 /// The one database of a node.
 pub const DATABASE: &str = "kanon";
 
-/// Settings that clients are told of when they connect, in PostgreSQL's order.
-const REPORTED: [&str; 13] = [
-    "in_hot_standby",
-    "integer_datetimes",
-    "TimeZone",
-    "IntervalStyle",
-    "is_superuser",
-    "application_name",
-    "default_transaction_read_only",
-    "scram_iterations",
-    "DateStyle",
-    "standard_conforming_strings",
-    "session_authorization",
-    "client_encoding",
-    "server_version",
-];
-
 /// A client that is logged in, and what it holds until it leaves.
 pub struct LoggedIn {
     /// To be served.
@@ -224,17 +207,13 @@ async fn log_in(
     };
     // A place is taken only now, so that clients without a password cannot take them all.
     let permit = server.places.clone().try_acquire_owned().map_err(|_| too_many())?;
-    if !credentials.may_log_in {
-        let message = format!("role \"{user}\" is not permitted to log in");
-        return Err(fatal(Sqlstate::InvalidAuthorization, message));
-    }
     if database != DATABASE {
         return Err(fatal(Sqlstate::UndefinedDatabase, format!("database \"{database}\" does not exist")));
     }
     let desk = server.house.open(principal);
     apply_settings(desk.as_ref(), &parameters).map_err(Stop::Fatal)?;
     let cancelable = Cancelable::new(desk.clone());
-    let registered = server.registry.add(&cancelable);
+    let registered = server.registry.add(desk.id(), &cancelable);
     greet(wire, desk.as_ref(), &registered).map_err(Stop::Fatal)?;
     Ok((desk, cancelable, permit, registered))
 }
@@ -289,13 +268,8 @@ fn command_line_options(text: &str) -> Result<Vec<(String, String)>, Error> {
 fn greet(wire: &mut Wire, desk: &dyn Desk, registered: &Registered) -> Result<(), Error> {
     let out = &mut wire.writer.buffer;
     put(&Authentication::Ok, out)?;
-    for name in REPORTED {
-        if let Some(value) = desk.setting(name) {
-            put(&ParameterStatus::new(name.to_owned(), value), out)?;
-        }
-    }
-    if let Some(value) = desk.setting("server_encoding") {
-        put(&ParameterStatus::new("server_encoding".to_owned(), value), out)?;
+    for (name, value) in desk.reported_settings() {
+        put(&ParameterStatus::new(name, value), out)?;
     }
     put(&BackendKeyData::new(registered.pid, SecretKey::I32(registered.secret)), out)
 }

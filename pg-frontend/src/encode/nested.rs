@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytes::{BufMut, BytesMut};
 use datafusion::arrow::array::*;
+use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use kanon_engine::error::{Error, Result, Sqlstate};
@@ -50,7 +51,7 @@ pub(super) struct ListCells<'a> {
 
 enum Items<'a> {
     Values(Cells<'a>),
-    Lists { nulls: Option<datafusion::arrow::buffer::NullBuffer>, lists: Box<ListCells<'a>> },
+    Lists { nulls: Option<NullBuffer>, lists: Box<ListCells<'a>> },
 }
 
 impl<'a> ListCells<'a> {

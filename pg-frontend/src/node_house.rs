@@ -1,0 +1,89 @@
+//! A node as a house, its sessions as desks.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::scalar::ScalarValue;
+use kanon_engine::auth::{load_principal, scram_verifier};
+use kanon_engine::error::{Error, Result};
+use kanon_engine::node::Node;
+use kanon_engine::principal::{AuthMethod, Principal};
+use kanon_engine::session::{Answer, Piece, Prepared, Session, TransactionStatus};
+
+use crate::desk::{Credentials, Desk, House, Planned};
+
+/// A node.
+pub struct NodeHouse {
+    node: Arc<Node>,
+}
+
+impl NodeHouse {
+    /// Of a node.
+    pub fn new(node: Arc<Node>) -> NodeHouse {
+        NodeHouse { node }
+    }
+}
+
+#[async_trait]
+impl House for NodeHouse {
+    async fn credentials(&self, role: &str) -> Result<Credentials> {
+        let (verifier, own) = scram_verifier(&self.node.store, role).await?;
+        let principal = match own {
+            true => Some(load_principal(&self.node.store, self.node.site(), role, AuthMethod::ScramSha256)?),
+            false => None,
+        };
+        Ok(Credentials { verifier: verifier.to_text(), principal })
+    }
+
+    fn open(&self, principal: Principal) -> Arc<dyn Desk> {
+        Arc::new(SessionDesk(Session::open(self.node.clone(), principal)))
+    }
+}
+
+/// A session.
+struct SessionDesk(Arc<Session>);
+
+#[async_trait]
+impl Desk for SessionDesk {
+    fn id(&self) -> i32 {
+        self.0.id
+    }
+    fn split(&self, text: &str) -> Result<Vec<Piece>> {
+        self.0.split(text)
+    }
+    async fn prepare(&self, text: &str, types: &[Option<DataType>]) -> Result<Planned> {
+        let prepared = self.0.prepare(text, types).await?;
+        Ok(Planned {
+            text: prepared.text.clone(),
+            parameters: prepared.parameters.clone(),
+            schema: prepared.schema.clone(),
+            copy: None,
+            inner: Arc::new(prepared),
+        })
+    }
+    async fn execute(&self, planned: &Planned, parameters: Vec<ScalarValue>) -> Result<Answer> {
+        match planned.inner.downcast_ref::<Prepared>() {
+            Some(prepared) => self.0.execute(prepared, parameters).await,
+            None => Err(Error::internal("a statement of another desk")),
+        }
+    }
+    fn cancel(&self) {
+        self.0.cancel();
+    }
+    fn fail_transaction(&self) {
+        self.0.fail_transaction();
+    }
+    fn transaction_status(&self) -> TransactionStatus {
+        self.0.transaction_status()
+    }
+    fn setting(&self, name: &str) -> Option<String> {
+        self.0.setting(name)
+    }
+    fn reported_settings(&self) -> Vec<(String, String)> {
+        self.0.reported_settings()
+    }
+    fn set(&self, name: &str, value: &str) -> Result<()> {
+        self.0.set(name, value)
+    }
+}
