@@ -18,118 +18,30 @@
 //! one with the fewest rows, then the first by key. Beyond a bound on the work only one grouping set is kept: it has a single
 //! equation. The outcome depends on the table and the question alone.
 
+mod grid;
 mod linear;
 mod work;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+pub use self::grid::{BadGrid, Cell, Grid, GroupingSet};
 use self::linear::{Echelon, Sparse, less, plus};
 use self::work::{Spent, Work};
 use crate::evidence::Evidence;
 use crate::policy::MinCohort;
 
-/// Steps of the search before only one grouping set is kept; about a second.
-const MAX_WORK: u64 = 200_000_000;
-
-/// A cell of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cell {
-    /// Its grouping set, an index into the grid's sets.
-    pub set: usize,
-    /// Rows behind it.
-    pub rows: u64,
-    /// Its place when the answer is sorted by key: ties by rows are decided by it.
-    pub rank: usize,
-}
-
-/// A grouping set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupingSet {
-    /// Which key columns it groups by, a bit each.
-    pub columns: u64,
-    /// For every atom the cell of this set that holds it.
-    pub cell_of: Vec<u32>,
-}
-
-/// The cells of an answer and what they are made of.
-#[derive(Debug, Clone)]
-pub struct Grid {
-    sets: Vec<GroupingSet>,
-    cells: Vec<Cell>,
-    atoms: usize,
-    atoms_of: Vec<Vec<u32>>,
-}
-
-/// A grid that does not fit together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("cells and atoms do not fit together")]
-pub struct BadGrid;
-
-impl Grid {
-    /// A grid of `atoms` atoms. Every set says of every atom which cell holds it.
-    ///
-    /// # Errors
-    /// If a set names a cell of another set, or leaves atoms or cells out.
-    pub fn new(sets: Vec<GroupingSet>, cells: Vec<Cell>, atoms: usize) -> Result<Grid, BadGrid> {
-        let mut atoms_of = vec![Vec::new(); cells.len()];
-        for (index, set) in sets.iter().enumerate() {
-            if set.cell_of.len() != atoms {
-                return Err(BadGrid);
-            }
-            for (atom, cell) in (0u32..).zip(&set.cell_of) {
-                if cells.get(*cell as usize).is_none_or(|c| c.set != index) {
-                    return Err(BadGrid);
-                }
-                atoms_of.get_mut(*cell as usize).ok_or(BadGrid)?.push(atom);
-            }
-        }
-        if atoms_of.iter().any(Vec::is_empty) {
-            return Err(BadGrid);
-        }
-        Ok(Grid { sets, cells, atoms, atoms_of })
-    }
-
-    /// The grid of one grouping set: every cell is its own atom. `rows` by cell, in order of key.
-    pub fn flat(rows: impl IntoIterator<Item = u64>) -> Grid {
-        let cells: Vec<Cell> = rows.into_iter().enumerate().map(|(rank, rows)| Cell { set: 0, rows, rank }).collect();
-        let atoms = cells.len();
-        let cell_of = (0u32..).take(atoms).collect();
-        let atoms_of = (0u32..).take(atoms).map(|a| vec![a]).collect();
-        Grid { sets: vec![GroupingSet { columns: u64::MAX, cell_of }], cells, atoms, atoms_of }
-    }
-
-    /// How many cells.
-    pub fn cells(&self) -> usize {
-        self.cells.len()
-    }
-
-    /// How many atoms.
-    pub fn atoms(&self) -> usize {
-        self.atoms
-    }
-
-    /// The atoms of a cell.
-    pub fn atoms_of(&self, cell: usize) -> &[u32] {
-        self.atoms_of.get(cell).map_or(&[], Vec::as_slice)
-    }
-
-    /// Whether a cell is the sum of everything: it says no more than the total, which is known anyway.
-    fn is_total(&self, cell: usize) -> bool {
-        self.atoms_of(cell).len() == self.atoms
-    }
-
-    fn set_of(&self, cell: usize) -> Option<&GroupingSet> {
-        self.cells.get(cell).and_then(|c| self.sets.get(c.set))
-    }
-}
+/// Steps of the search before only one grouping set is kept: well below a second.
+const MAX_WORK: u64 = 50_000_000;
 
 /// Takes back released cells of one column until nothing withheld follows from the rest.
 ///
 /// `released` says what rule 1 lets out, by cell, and is changed in place. `evidence` says, by atom, what must hold of rows whose sum becomes
 /// known; it holds for every released cell.
 pub fn protect(grid: &Grid, evidence: &[Evidence], released: &mut [bool], k: MinCohort) {
-    protect_within(grid, evidence, released, k, MAX_WORK);
+    // One grouping set takes a few steps a part, however many there are.
+    let parts = evidence.iter().fold(0u64, |sum, e| sum.saturating_add(1 + e.len() as u64));
+    protect_within(grid, evidence, released, k, MAX_WORK.max(parts.saturating_mul(4)));
 }
 
 fn protect_within(grid: &Grid, evidence: &[Evidence], released: &mut [bool], k: MinCohort, steps: u64) {
@@ -139,9 +51,10 @@ fn protect_within(grid: &Grid, evidence: &[Evidence], released: &mut [bool], k: 
     }
     let mut column = Column { grid, evidence, released, k, total_known: false, work: Work::new(steps) };
     if column.settle().is_err() {
-        column.keep_one_set();
-        column.work = Work::new(steps);
-        if column.settle().is_err() {
+        // What the other sets would have shown follows from this one, and passes rule 1: nothing below k does.
+        let kept = column.keep_one_set();
+        column.work = Work::new(u64::MAX);
+        if column.settle_one_set(kept).is_err() {
             column.released.fill(false);
         }
     }
@@ -189,7 +102,7 @@ impl Column<'_> {
             _ => self.would_be_released(&all)?,
         };
         if self.grid.sets.len() == 1 {
-            return self.settle_flat();
+            return self.settle_one_set(0);
         }
         while self.released.contains(&true) && (self.released.contains(&false) || self.hides_atoms()) {
             if !self.take_back()? {
@@ -200,14 +113,14 @@ impl Column<'_> {
     }
 
     /// One grouping set has one equation, the total: the withheld cells together must pass rule 1, and be more than one.
-    fn settle_flat(&mut self) -> Result<(), Spent> {
-        if !self.total_known || !self.released.contains(&false) {
+    fn settle_one_set(&mut self, set: usize) -> Result<(), Spent> {
+        if !self.total_known {
             return Ok(());
         }
         let mut hidden = Evidence::new();
         let mut count = 0usize;
         let mut next: Vec<(u64, usize, usize)> = Vec::new();
-        for (index, cell) in self.grid.cells.iter().enumerate() {
+        for (index, cell) in self.grid.cells.iter().enumerate().filter(|(_, cell)| cell.set == set) {
             if self.is_released(index) {
                 next.push((cell.rows, cell.rank, index));
             } else {
@@ -217,7 +130,7 @@ impl Column<'_> {
         }
         next.sort_unstable();
         for (_, _, index) in next {
-            if count > 1 && hidden.holds() {
+            if count == 0 || count > 1 && hidden.holds() {
                 break;
             }
             count += 1;
@@ -525,22 +438,62 @@ impl Column<'_> {
     }
 
     /// The way out when there is too much to solve: the grouping set with the most cells stays, the others are withheld.
-    fn keep_one_set(&mut self) {
+    fn keep_one_set(&mut self) -> usize {
         let mut cells = vec![0usize; self.grid.sets.len()];
         for cell in &self.grid.cells {
             if let Some(n) = cells.get_mut(cell.set) {
                 *n += 1;
             }
         }
-        let kept = (0..cells.len()).max_by_key(|s| (cells.get(*s).copied(), Reverse(*s)));
+        let kept = (0..cells.len()).max_by_key(|s| (cells.get(*s).copied(), Reverse(*s))).unwrap_or(0);
         for (cell, released) in self.grid.cells.iter().zip(self.released.iter_mut()) {
-            if Some(cell.set) != kept {
-                *released = false;
-            }
+            *released &= cell.set == kept;
         }
+        // The total is known whether or not it is shown here; before the work ran out it may not have been worked out.
+        self.total_known = true;
+        kept
     }
 }
 
 fn named(certificate: &Sparse, lines: &[Line]) -> Vec<(Line, u64)> {
     certificate.iter().filter_map(|(index, coefficient)| lines.get(*index as usize).map(|l| (*l, *coefficient))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+    use super::*;
+    use crate::cohort::Cohort;
+    use crate::evidence::Part;
+
+    #[test]
+    fn beyond_the_bound_one_grouping_set_stays() {
+        let k = MinCohort::try_from(5).unwrap();
+        // 12 × 12 atoms of 10 units, but the first of 2.
+        let size = |atom: u64| if atom == 0 { 2 } else { 10 };
+        let evidence: Vec<Evidence> = (0..144u64)
+            .map(|a| {
+                let mut e = Evidence::new();
+                e.add(Part { guard: 0, part: 0 }, &Cohort::of((a * 100..a * 100 + size(a)).collect(), k), k);
+                e
+            })
+            .collect();
+        let mut cells: Vec<Cell> = (0..144u64).map(|a| Cell { set: 0, rows: size(a), rank: a as usize }).collect();
+        cells.extend((0..12).map(|r| Cell { set: 1, rows: 120, rank: 144 + r }));
+        cells.extend((0..12).map(|r| Cell { set: 2, rows: 120, rank: 156 + r }));
+        let sets = vec![
+            GroupingSet { columns: 3, cell_of: (0..144).collect() },
+            GroupingSet { columns: 1, cell_of: (0..144).map(|a| 144 + a / 12).collect() },
+            GroupingSet { columns: 2, cell_of: (0..144).map(|a| 156 + a % 12).collect() },
+        ];
+        let grid = Grid::new(sets, cells, 144).unwrap();
+        let start: Vec<bool> = (0..168).map(|c| c != 0).collect();
+        let mut released = start.clone();
+        protect(&grid, &evidence, &mut released, k);
+        let hidden: Vec<usize> = (0..168).filter(|c| !released[*c]).collect();
+        assert_eq!(hidden, [0, 1, 12, 13], "a rectangle is withheld, its rows and columns stay");
+        let mut released = start;
+        protect_within(&grid, &evidence, &mut released, k, 1_500);
+        assert!(released[144..].iter().all(|r| !r) && released.iter().filter(|r| **r).count() == 142);
+    }
 }

@@ -44,6 +44,8 @@ impl Held {
 #[derive(Debug, Default)]
 struct Group {
     parts: Vec<(u32, Held)>,
+    /// The combinations, of the first 64, that have k already: more rows change nothing.
+    settled: u64,
     /// More than [`MAX_PARTS`]: not followed any more.
     too_many: bool,
 }
@@ -63,6 +65,16 @@ impl Group {
                 self.parts.insert(at, (name, empty.clone()));
                 self.parts.get_mut(at).map(|(_, held)| held)
             }
+        }
+    }
+
+    fn is_settled(&self, name: u32) -> bool {
+        self.too_many || (name < 64 && self.settled >> name & 1 == 1)
+    }
+
+    fn settle(&mut self, name: u32) {
+        if name < 64 {
+            self.settled |= 1 << name;
         }
     }
 
@@ -127,28 +139,42 @@ impl Tally for Parts {
     }
 
     fn add(&mut self, values: &[ArrayRef], groups: &[usize], valid: Option<&BooleanBuffer>) -> Result<()> {
-        let (ids, valid, conditions) = match values.split_first() {
+        let (units, valid, conditions) = match values.split_first() {
             Some((units, conditions)) if self.by_unit => {
-                (Some(unit_ids(units)?), and_present(valid, units.logical_nulls().as_ref()), conditions)
+                (Some(units), and_present(valid, units.logical_nulls().as_ref()), conditions)
             }
             _ => (None, valid.cloned(), values),
         };
         let codes = self.coder.codes(conditions, valid.as_ref(), &mut self.names)?;
+        if let Codes::Same(code) = codes
+            && self.groups.iter().all(|group| group.is_settled(code))
+        {
+            return Ok(());
+        }
+        let ids = units.map(unit_ids).transpose()?;
         let empty = self.empty();
         let Parts { k, groups: tallies, heap, .. } = self;
         for_each(groups, valid.as_ref(), |row, group| {
             let Some(tally) = tallies.get_mut(group) else { return };
-            match codes.get(row) {
-                Some(&Names::NONE) => tally.give_up(),
-                Some(&code) => {
-                    let before = tally.bytes();
-                    if let Some(held) = tally.part(code, &empty) {
-                        add_row(held, ids.as_ref(), row, *k, heap);
-                    }
-                    *heap = heap.saturating_add(tally.bytes()).saturating_sub(before);
-                }
-                None => {}
+            let code = match &codes {
+                Codes::Same(code) => *code,
+                Codes::Each(codes) => codes.get(row).copied().unwrap_or(Names::NONE),
+            };
+            if tally.is_settled(code) {
+                return;
             }
+            if code == Names::NONE {
+                tally.give_up();
+                return;
+            }
+            let before = tally.bytes();
+            if let Some(held) = tally.part(code, &empty) {
+                add_row(held, ids.as_ref(), row, *k, heap);
+                if held.is_enough(*k) {
+                    tally.settle(code);
+                }
+            }
+            *heap = heap.saturating_add(tally.bytes()).saturating_sub(before);
         });
         Ok(())
     }
@@ -314,43 +340,67 @@ impl Coder {
         Ok(Coder::Rows(RowConverter::new(types.iter().map(|t| SortField::new(t.clone())).collect())?))
     }
 
-    fn codes(&self, conditions: &[ArrayRef], valid: Option<&BooleanBuffer>, names: &mut Names) -> Result<Vec<u32>> {
+    fn codes(&self, conditions: &[ArrayRef], valid: Option<&BooleanBuffer>, names: &mut Names) -> Result<Codes> {
+        let counts = |row: usize| valid.is_none_or(|v| v.value(row));
         match self {
             Coder::Booleans => {
                 let columns: Vec<&BooleanArray> = conditions.iter().filter_map(|c| c.as_boolean_opt()).collect();
-                let rows = conditions.first().map_or(0, |c| c.len());
                 if columns.len() != conditions.len() {
                     return Err(BadState.into());
                 }
-                // Base 3, a digit a condition; numbered once a combination.
-                let mut numbers: HashMap<u32, u32> = HashMap::new();
-                let mut codes = vec![0u32; rows];
+                // Base 3, a digit a condition.
+                let same = columns.iter().try_fold(0u32, |code, column| Some(code * 3 + only_digit(column)?));
+                if let Some(code) = same {
+                    return Ok(Codes::Same(names.number(&code.to_le_bytes())));
+                }
+                let mut codes = vec![0u32; conditions.first().map_or(0, |c| c.len())];
                 for column in &columns {
-                    for (row, code) in codes.iter_mut().enumerate() {
-                        let digit = if column.is_null(row) { 2 } else { u32::from(column.value(row)) };
-                        *code = *code * 3 + digit;
+                    match column.nulls() {
+                        None => codes.iter_mut().zip(column.values()).for_each(|(code, value)| *code = *code * 3 + u32::from(value)),
+                        Some(nulls) => codes.iter_mut().zip(column.values()).zip(nulls).for_each(|((code, value), valid)| {
+                            *code = *code * 3 + if valid { u32::from(value) } else { 2 };
+                        }),
                     }
                 }
-                let mut last = (u32::MAX, 0);
+                // Numbered once a combination.
+                let mut numbers: HashMap<u32, u32> = HashMap::new();
+                let mut last = None;
                 for (row, code) in codes.iter_mut().enumerate() {
-                    if valid.is_some_and(|v| !v.value(row)) {
-                        continue;
-                    }
-                    if last.0 != *code {
-                        let number = *numbers.entry(*code).or_insert_with(|| names.number(&code.to_le_bytes()));
-                        last = (*code, number);
-                    }
-                    *code = last.1;
+                    *code = match last {
+                        Some((same, number)) if same == *code => number,
+                        _ if !counts(row) => continue,
+                        _ => {
+                            let number = *numbers.entry(*code).or_insert_with(|| names.number(&code.to_le_bytes()));
+                            last = Some((*code, number));
+                            number
+                        }
+                    };
                 }
-                Ok(codes)
+                Ok(Codes::Each(codes))
             }
             Coder::Rows(converter) => {
                 let rows = converter.convert_columns(conditions)?;
-                let codes = rows.iter().enumerate().map(|(row, name)| {
-                    if valid.is_some_and(|v| !v.value(row)) { 0 } else { names.number(name.as_ref()) }
-                });
-                Ok(codes.collect())
+                let codes = rows.iter().enumerate().map(|(row, name)| if counts(row) { names.number(name.as_ref()) } else { 0 });
+                Ok(Codes::Each(codes.collect()))
             }
         }
+    }
+}
+
+/// The numbers of combinations, by row. Of rows that do not count they mean nothing.
+enum Codes {
+    Same(u32),
+    Each(Vec<u32>),
+}
+
+/// The digit of a condition that is the same in all rows.
+fn only_digit(column: &BooleanArray) -> Option<u32> {
+    if column.null_count() > 0 {
+        return (column.null_count() == column.len()).then_some(2);
+    }
+    match column.true_count() {
+        0 => Some(0),
+        n if n == column.len() => Some(1),
+        _ => None,
     }
 }
