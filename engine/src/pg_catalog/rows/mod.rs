@@ -1,0 +1,59 @@
+//! The rows of every relation. What is not listed here is empty, truthfully: there are no triggers, indexes or rules.
+
+mod information_schema;
+mod relations;
+mod system;
+
+use super::defs::Relation;
+use super::directory::Directory;
+use super::provider::Wanted;
+use super::values::Rows;
+
+/// Writes the rows of a relation that can be wanted.
+pub(crate) fn write(directory: &Directory, relation: &Relation, wanted: &Wanted, rows: &mut Rows) {
+    match (relation.schema_name, relation.name) {
+        ("pg_catalog", "pg_class") => relations::class(directory, wanted, rows),
+        ("pg_catalog", "pg_attribute") => relations::attribute(directory, wanted, rows),
+        ("pg_catalog", "pg_description") => relations::description(directory, wanted, rows),
+        ("pg_catalog", "pg_tables") => relations::tables(directory, wanted, rows),
+        ("pg_catalog", "pg_views") => relations::views(directory, wanted, rows),
+        ("pg_catalog", "pg_stat_user_tables") => relations::stat_user_tables(directory, rows),
+        ("pg_catalog", "pg_namespace") => system::namespace(directory, wanted, rows),
+        ("pg_catalog", "pg_type") => system::types(wanted, rows),
+        ("pg_catalog", "pg_range") => system::range(rows),
+        ("pg_catalog", "pg_proc") => system::proc(wanted, rows),
+        ("pg_catalog", "pg_database") => system::database(directory, rows),
+        ("pg_catalog", "pg_roles") => system::roles(directory, rows),
+        ("pg_catalog", "pg_user") => system::user(directory, rows),
+        ("pg_catalog", "pg_group") => system::group(directory, rows),
+        ("pg_catalog", "pg_auth_members") => system::auth_members(directory, rows),
+        ("pg_catalog", "pg_settings") => system::settings(directory, rows),
+        ("pg_catalog", "pg_am") => system::am(rows),
+        ("pg_catalog", "pg_collation") => system::collation(rows),
+        ("pg_catalog", "pg_language") => system::language(rows),
+        ("pg_catalog", "pg_tablespace") => system::tablespace(rows),
+        ("information_schema", name) => information_schema::write(directory, name, wanted, rows),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::pg_catalog::defs::RELATIONS;
+    use crate::pg_catalog::testing;
+
+    #[test]
+    fn writers_name_columns_that_exist_and_fill_those_that_may_not_be_null() {
+        let directory = Directory::new(Arc::new(testing::viewer()));
+        for relation in RELATIONS.iter() {
+            let mut rows = Rows::new(Arc::clone(&relation.schema), Arc::clone(&relation.schema));
+            write(&directory, relation, &Wanted::default(), &mut rows);
+            assert!(rows.unknown.is_empty(), "{}: {:?}", relation.name, rows.unknown);
+            rows.finish().unwrap_or_else(|e| panic!("{}: {e}", relation.name));
+        }
+    }
+}
