@@ -68,7 +68,7 @@ impl Directory {
         let roles = roles(&viewer);
         let oid_of_schema = |name: &str| schemas.iter().find(|s| s.name == name).map_or(0, |s| s.oid);
         let oid_of_role = |name: &str| roles.iter().find(|(_, n)| n == name).map_or(ADMIN, |(oid, _)| *oid);
-        let mut entries = Vec::with_capacity(viewer.visible.len() + viewer.views.len() + RELATIONS.len());
+        let mut entries = Vec::with_capacity(viewer.visible.len() + RELATIONS.len());
         for table in &viewer.visible {
             entries.push(Entry {
                 oid: table.oid,
@@ -80,19 +80,6 @@ impl Directory {
                 schema: Arc::clone(&table.schema),
                 table: Some(Arc::clone(table)),
                 description: table.description.clone(),
-            });
-        }
-        for view in &viewer.views {
-            entries.push(Entry {
-                oid: view.oid,
-                schema_oid: oid_of_schema(&view.schema_name),
-                schema_name: view.schema_name.clone(),
-                name: view.name.clone(),
-                kind: "v",
-                owner: ADMIN,
-                schema: Arc::clone(&view.schema),
-                table: None,
-                description: view.description.clone(),
             });
         }
         entries.sort_by(|a, b| (&a.schema_name, &a.name).cmp(&(&b.schema_name, &b.name)));
@@ -192,7 +179,7 @@ fn schemas(viewer: &Viewer) -> Vec<SchemaEntry> {
         .into_iter()
         .map(|(oid, name, description)| SchemaEntry { oid, name: name.to_owned(), description })
         .collect();
-    let named = viewer.visible.iter().map(|t| &t.schema_name).chain(viewer.views.iter().map(|v| &v.schema_name));
+    let named = viewer.visible.iter().map(|t| &t.schema_name);
     let others: BTreeSet<&String> = named.filter(|name| schemas.iter().all(|s| s.name != **name)).collect();
     let mut taken = BTreeSet::new();
     for name in others {

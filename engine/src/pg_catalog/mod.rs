@@ -11,7 +11,9 @@
 
 mod defs;
 mod directory;
+mod functions;
 mod provider;
+mod rewrite;
 mod rows;
 pub mod types;
 #[cfg(test)]
@@ -21,66 +23,22 @@ mod values;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::{CatalogProvider, TableProvider};
+use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::execution::FunctionRegistry;
 
 use crate::catalog::{Snapshot, Table};
 use crate::error::{Error, Result};
 use crate::principal::Principal;
 
+use crate::store::RoleInfo;
 use directory::Directory;
+pub use rewrite::{display_name, rewrite};
+
+/// The one database.
+pub const DATABASE_NAME: &str = "kanon";
 
 /// Reads a setting of the session.
 pub type ReadSetting = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
-
-/// A role as `pg_roles` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoleInfo {
-    /// Its name.
-    pub name: String,
-    /// Whether it may log in.
-    pub can_login: bool,
-    /// Whether it is `admin` or holds it.
-    pub is_admin: bool,
-    /// The roles that it was granted.
-    pub member_of: Vec<String>,
-}
-
-/// A setting as `pg_settings` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SettingInfo {
-    /// Its name.
-    pub name: String,
-    /// Its value now.
-    pub setting: String,
-    /// `ms`, `kB` …
-    pub unit: Option<String>,
-    /// What it is for.
-    pub description: String,
-    /// `bool`, `integer`, `real`, `string` or `enum`.
-    pub vartype: String,
-    /// Its value if nobody sets it.
-    pub default: String,
-    /// The values that an `enum` can have.
-    pub values: Vec<String>,
-    /// Whether a session can change it.
-    pub is_changeable: bool,
-}
-
-/// A view of schema `kanon`, to be listed with the tables.
-#[derive(Debug, Clone)]
-pub struct SystemView {
-    /// Stable; below 16384 and not PostgreSQL's.
-    pub oid: u32,
-    /// `kanon`.
-    pub schema_name: String,
-    /// Its name.
-    pub name: String,
-    /// Its columns.
-    pub schema: SchemaRef,
-    /// What it tells.
-    pub description: Option<String>,
-}
 
 /// What one principal sees in one session at one moment.
 #[derive(Clone)]
@@ -89,8 +47,6 @@ pub struct Viewer {
     pub snapshot: Arc<Snapshot>,
     /// Those of them that the principal may see.
     pub visible: Vec<Arc<Table>>,
-    /// The views of `kanon` that it may see.
-    pub views: Vec<SystemView>,
     /// Who looks.
     pub principal: Principal,
     /// The node's id.
@@ -99,14 +55,10 @@ pub struct Viewer {
     pub roles: Vec<RoleInfo>,
     /// The session's settings, by name.
     pub setting: ReadSetting,
-    /// All of them, for `pg_settings`.
-    pub settings: Vec<SettingInfo>,
+    /// All of them, for `pg_settings`: name, value, what it is for.
+    pub settings: Vec<(&'static str, String, &'static str)>,
     /// The session's number, as cancel requests name it.
     pub backend_pid: i32,
-    /// The database's name: `kanon`.
-    pub database: String,
-    /// When the node started: microseconds since 1970, UTC.
-    pub started_at_us: i64,
 }
 
 impl fmt::Debug for Viewer {
@@ -132,12 +84,23 @@ impl Shared {
     }
 }
 
-/// Adds the schemas `pg_catalog` and `information_schema` to a statement's catalog.
-pub fn register(catalog: &dyn CatalogProvider, viewer: Viewer) -> Result<()> {
-    let shared = Shared::new(viewer);
-    for schema_name in ["pg_catalog", "information_schema"] {
-        let schema = Arc::new(provider::SystemSchema::new(schema_name, Arc::clone(&shared)));
-        catalog.register_schema(schema_name, schema).map_err(Error::internal)?;
+/// The schemas `pg_catalog` and `information_schema` for a statement's catalog.
+pub fn schemas(viewer: &Viewer) -> Result<Vec<(String, Arc<dyn SchemaProvider>)>> {
+    let shared = Shared::new(viewer.clone());
+    Ok(["pg_catalog", "information_schema"]
+        .into_iter()
+        .map(|name| {
+            let schema: Arc<dyn SchemaProvider> = Arc::new(provider::SystemSchema::new(name, Arc::clone(&shared)));
+            (name.to_owned(), schema)
+        })
+        .collect())
+}
+
+/// Adds the functions by which drivers and tools ask about the catalog and the session.
+pub fn register_functions(registry: &mut dyn FunctionRegistry, viewer: &Viewer) -> Result<()> {
+    let shared = Shared::new(viewer.clone());
+    for function in functions::all(&shared) {
+        registry.register_udf(Arc::new(function)).map_err(Error::internal)?;
     }
     Ok(())
 }

@@ -7,8 +7,9 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::datasource::empty::EmptyTable;
 use kanon_planner::facts::{Placement, SiteId, TableFacts};
 
-use super::{RoleInfo, SettingInfo, Viewer};
+use super::Viewer;
 use crate::catalog::{Snapshot, Table};
+use crate::store::RoleInfo;
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
 
 fn table(oid: u32, schema_name: &str, name: &str, description: Option<&str>, fields: Vec<Field>) -> Arc<Table> {
@@ -81,27 +82,22 @@ pub(crate) fn viewer() -> Viewer {
         vec![field("site", DataType::Utf8), field("age", DataType::Int32), field("chest_pain", DataType::Utf8)],
     );
     let visible = vec![patients, visits, heart_disease];
-    let role = |name: &str, can_login, is_admin| RoleInfo {
+    let role = |name: &str, login, groups: &[&str]| RoleInfo {
         name: name.to_owned(),
-        can_login,
-        is_admin,
-        member_of: Vec::new(),
+        login,
+        has_password: login,
+        member_of: groups.iter().map(|g| (*g).to_owned()).collect(),
+        created_at: String::new(),
     };
-    let settings: Vec<SettingInfo> = [("search_path", "\"$user\", public"), ("TimeZone", "UTC"), ("server_version", "15.18")]
-        .into_iter()
-        .map(|(name, value)| SettingInfo {
-            name: name.to_owned(),
-            setting: value.to_owned(),
-            default: value.to_owned(),
-            vartype: "string".to_owned(),
-            ..SettingInfo::default()
-        })
-        .collect();
-    let values = settings.clone();
+    let values = [
+        ("search_path", "\"$user\", public"),
+        ("TimeZone", "UTC"),
+        ("server_version", "15.18"),
+        ("default_table_access_method", "heap"),
+    ];
     Viewer {
         snapshot: Arc::new(Snapshot { version: 1, tables: visible.clone() }),
         visible,
-        views: Vec::new(),
         principal: Principal {
             name: "postgres".to_owned(),
             roles: BTreeSet::from([BuiltinRole::Admin]),
@@ -110,11 +106,14 @@ pub(crate) fn viewer() -> Viewer {
             via_peer: None,
         },
         node_id: "cleveland".to_owned(),
-        roles: vec![role("postgres", true, true), role("alice", true, false), role("bob", true, false), role("analyst", false, false)],
-        setting: Arc::new(move |name| values.iter().find(|s| s.name.eq_ignore_ascii_case(name)).map(|s| s.setting.clone())),
-        settings,
+        roles: vec![
+            role("postgres", true, &["admin"]),
+            role("alice", true, &[]),
+            role("bob", true, &[]),
+            role("analyst", false, &[]),
+        ],
+        setting: Arc::new(move |name| values.iter().find(|v| v.0.eq_ignore_ascii_case(name)).map(|v| v.1.to_owned())),
+        settings: values.iter().map(|(name, value)| (*name, (*value).to_owned(), "")).collect(),
         backend_pid: 42,
-        database: "kanon".to_owned(),
-        started_at_us: 0,
     }
 }

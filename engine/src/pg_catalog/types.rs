@@ -157,6 +157,35 @@ impl PgType {
         SCALARS.iter().chain(ARRAYS).copied().find(|t| t.name == name && t.oid != 0)
     }
 
+    /// The built-in type of a name as SQL writes it, without regard to case: `integer`, `pg_catalog.int4`, `varchar(10)`, `text[]`.
+    pub fn by_sql_name(name: &str) -> Option<PgType> {
+        let (name, _) = split_modifiers(name.trim());
+        if let Some(element) = name.strip_suffix("[]") {
+            return PgType::by_sql_name(element)?.array();
+        }
+        if name == "\"char\"" || name == "pg_catalog.\"char\"" {
+            return Some(PgType::CHAR);
+        }
+        let name = name.to_ascii_lowercase().replace('"', "");
+        let words = name.strip_prefix("pg_catalog.").unwrap_or(&name).split_whitespace().collect::<Vec<_>>().join(" ");
+        Some(match words.as_str() {
+            "int" | "integer" => PgType::INT4,
+            "smallint" => PgType::INT2,
+            "bigint" => PgType::INT8,
+            "real" => PgType::FLOAT4,
+            "double precision" | "double" | "float" => PgType::FLOAT8,
+            "decimal" | "dec" => PgType::NUMERIC,
+            "boolean" => PgType::BOOL,
+            "character varying" | "string" => PgType::VARCHAR,
+            "char" | "character" => PgType::BPCHAR,
+            "timestamp without time zone" => PgType::TIMESTAMP,
+            "timestamp with time zone" => PgType::TIMESTAMPTZ,
+            "time without time zone" => PgType::TIME,
+            "time with time zone" => PgType::TIMETZ,
+            other => return PgType::by_name(other),
+        })
+    }
+
     /// Arrays of it.
     pub fn array(self) -> Option<PgType> {
         PgType::by_oid(self.array_oid)
@@ -199,6 +228,26 @@ impl PgType {
             Some((precision, scale)) if self.oid == PgType::NUMERIC.oid => format!("{name}({precision},{scale})"),
             _ => name.to_owned(),
         }
+    }
+}
+
+/// The Arrow type of a type's name in SQL (`int4`, `double precision`, `numeric(10,2)`, `text[]`).
+pub fn arrow_of_name(name: &str) -> Option<DataType> {
+    let (base, modifiers) = split_modifiers(name);
+    if let (Some(PgType::NUMERIC), Some(modifiers)) = (PgType::by_sql_name(&base), modifiers) {
+        let mut numbers = modifiers.split(',').map(|n| n.trim().parse::<i8>());
+        let precision = u8::try_from(numbers.next()?.ok()?).ok().filter(|p| (1..=38).contains(p))?;
+        let scale = numbers.next().transpose().ok()?.unwrap_or(0);
+        return Some(DataType::Decimal128(precision, scale));
+    }
+    arrow_of(PgType::by_sql_name(&base)?.oid)
+}
+
+/// A type's name without `(…)`, and what was in the parentheses.
+fn split_modifiers(name: &str) -> (String, Option<&str>) {
+    match name.split_once('(').and_then(|(head, tail)| Some((head, tail.split_once(')')?))) {
+        Some((head, (modifiers, tail))) => (format!("{}{}", head.trim_end(), tail), Some(modifiers)),
+        None => (name.to_owned(), None),
     }
 }
 
@@ -283,6 +332,17 @@ mod tests {
         let field = Field::new("oid", DataType::UInt32, false);
         assert_eq!(PgType::of_field(&field), PgType::INT8);
         assert_eq!(PgType::of_field(&annotate(field, PgType::OID)), PgType::OID);
+    }
+
+    #[test]
+    fn types_are_found_by_the_names_sql_writes() {
+        assert_eq!(PgType::by_sql_name("character varying(10)"), Some(PgType::VARCHAR));
+        assert_eq!(PgType::by_sql_name("pg_catalog.INT4"), Some(PgType::INT4));
+        assert_eq!(PgType::by_sql_name("Double  Precision").map(|t| t.oid), Some(701));
+        assert_eq!(PgType::by_sql_name("text[]").map(|t| t.oid), Some(1009));
+        assert_eq!(PgType::by_sql_name("nosuch"), None);
+        assert_eq!(arrow_of_name("NUMERIC(10,2)"), Some(DataType::Decimal128(10, 2)));
+        assert_eq!(arrow_of_name("INT"), Some(DataType::Int32));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The standard's views of the same.
 
+use crate::pg_catalog::DATABASE_NAME;
 use crate::pg_catalog::defs::PROCEDURES;
 use crate::pg_catalog::directory::{ADMIN, Directory, Entry, columns};
 use crate::pg_catalog::provider::Wanted;
@@ -18,14 +19,14 @@ pub(super) fn write(directory: &Directory, name: &str, wanted: &Wanted, rows: &m
         "enabled_roles" => enabled_roles(directory, rows),
         "applicable_roles" => applicable_roles(directory, rows),
         "information_schema_catalog_name" => {
-            rows.writer(["catalog_name"]).push([(&directory.viewer.database).into()]);
+            rows.writer(["catalog_name"]).push([DATABASE_NAME.into()]);
         }
         "character_sets" => {
             rows.writer(["character_set_name", "character_repertoire", "form_of_use", "default_collate_catalog"]).push([
                 "UTF8".into(),
                 "UCS".into(),
                 "UTF8".into(),
-                (&directory.viewer.database).into(),
+                DATABASE_NAME.into(),
             ]);
         }
         _ => {}
@@ -46,7 +47,7 @@ fn tables(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
     ]);
     for entry in entries(directory, wanted) {
         out.push([
-            (&directory.viewer.database).into(),
+            DATABASE_NAME.into(),
             (&entry.schema_name).into(),
             (&entry.name).into(),
             if entry.kind == "v" { "VIEW" } else { "BASE TABLE" }.into(),
@@ -63,7 +64,7 @@ fn views(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
     ]);
     for entry in entries(directory, wanted).filter(|entry| entry.kind == "v") {
         out.push([
-            (&directory.viewer.database).into(),
+            DATABASE_NAME.into(),
             (&entry.schema_name).into(),
             (&entry.name).into(),
             "NONE".into(),
@@ -122,7 +123,7 @@ fn all_columns(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
         "udt_catalog", "udt_schema", "udt_name", "dtd_identifier", "is_self_referencing", "is_identity", "identity_cycle",
         "is_generated", "is_updatable",
     ]);
-    let database = &directory.viewer.database;
+    let database = DATABASE_NAME;
     for entry in entries(directory, wanted) {
         for (number, field) in columns(&entry.schema) {
             let pg_type = PgType::of_field(field);
@@ -157,7 +158,7 @@ fn all_columns(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
 fn schemata(directory: &Directory, rows: &mut Rows) {
     let mut out = rows.writer(["catalog_name", "schema_name", "schema_owner"]);
     for schema in &directory.schemas {
-        out.push([(&directory.viewer.database).into(), (&schema.name).into(), directory.role(ADMIN).into()]);
+        out.push([DATABASE_NAME.into(), (&schema.name).into(), directory.role(ADMIN).into()]);
     }
 }
 
@@ -179,7 +180,7 @@ fn privileges(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
             out.push([
                 directory.role(entry.owner).into(),
                 grantee.into(),
-                (&directory.viewer.database).into(),
+                DATABASE_NAME.into(),
                 (&entry.schema_name).into(),
                 (&entry.name).into(),
                 "SELECT".into(),
@@ -201,7 +202,7 @@ fn column_privileges(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
                 out.push([
                     directory.role(entry.owner).into(),
                     Value::from(grantee.clone()),
-                    (&directory.viewer.database).into(),
+                    DATABASE_NAME.into(),
                     (&entry.schema_name).into(),
                     (&entry.name).into(),
                     field.name().into(),
@@ -218,7 +219,7 @@ fn routines(directory: &Directory, rows: &mut Rows) {
         "specific_catalog", "specific_schema", "specific_name", "routine_catalog", "routine_schema", "routine_name",
         "routine_type", "data_type", "routine_body", "external_language", "security_type",
     ]);
-    let database = &directory.viewer.database;
+    let database = DATABASE_NAME;
     for p in PROCEDURES.iter() {
         let result = PgType::by_oid(p.result).map(PgType::sql_name);
         out.push([

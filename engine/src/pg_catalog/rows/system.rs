@@ -1,9 +1,12 @@
 //! What PostgreSQL itself has: schemas, types, functions, roles, settings, the database.
 
+use crate::pg_catalog::DATABASE_NAME;
 use crate::pg_catalog::defs::{PROCEDURES, TYPES, procedure_oid};
 use crate::pg_catalog::directory::{ADMIN, DATABASE, Directory, PG_CATALOG};
 use crate::pg_catalog::provider::Wanted;
 use crate::pg_catalog::values::{Rows, Value};
+use crate::session::settings::{self, SettingKind};
+use crate::store::RoleInfo;
 
 /// The OID of the tablespace `pg_default`.
 const PG_DEFAULT: i64 = 1663;
@@ -146,7 +149,7 @@ pub(super) fn database(directory: &Directory, rows: &mut Rows) {
     ]);
     out.push([
         DATABASE.into(),
-        (&directory.viewer.database).into(),
+        DATABASE_NAME.into(),
         ADMIN.into(),
         6.into(),
         "c".into(),
@@ -165,7 +168,7 @@ pub(super) fn roles(directory: &Directory, rows: &mut Rows) {
     ]);
     for (oid, name) in &directory.roles {
         let info = directory.viewer.roles.iter().find(|role| role.name == *name);
-        let is_admin = info.is_some_and(|role| role.is_admin);
+        let is_admin = name == "admin" || info.is_some_and(is_admin);
         out.push([
             (*oid).into(),
             name.into(),
@@ -173,7 +176,7 @@ pub(super) fn roles(directory: &Directory, rows: &mut Rows) {
             true.into(),
             is_admin.into(),
             false.into(),
-            info.is_some_and(|role| role.can_login).into(),
+            info.is_some_and(|role| role.login).into(),
             false.into(),
             (-1).into(),
             "********".into(),
@@ -186,12 +189,12 @@ pub(super) fn user(directory: &Directory, rows: &mut Rows) {
     let mut out =
         rows.writer(["usename", "usesysid", "usecreatedb", "usesuper", "userepl", "usebypassrls", "passwd"]);
     for (oid, name) in &directory.roles {
-        let Some(role) = directory.viewer.roles.iter().find(|r| r.name == *name && r.can_login) else { continue };
+        let Some(role) = directory.viewer.roles.iter().find(|r| r.name == *name && r.login) else { continue };
         out.push([
             name.into(),
             (*oid).into(),
             false.into(),
-            role.is_admin.into(),
+            is_admin(role).into(),
             false.into(),
             false.into(),
             "********".into(),
@@ -202,7 +205,7 @@ pub(super) fn user(directory: &Directory, rows: &mut Rows) {
 pub(super) fn group(directory: &Directory, rows: &mut Rows) {
     let mut out = rows.writer(["groname", "grosysid", "grolist"]);
     for (oid, name) in &directory.roles {
-        if directory.viewer.roles.iter().any(|r| r.name == *name && !r.can_login) {
+        if directory.viewer.roles.iter().any(|r| r.name == *name && !r.login) {
             let members = directory.viewer.roles.iter().filter(|r| r.member_of.contains(name));
             let members = members.filter_map(|r| directory.role_named(&r.name)).map(i64::from).collect();
             out.push([name.into(), (*oid).into(), Value::Ints(members)]);
@@ -225,23 +228,41 @@ pub(super) fn settings(directory: &Directory, rows: &mut Rows) {
         "name", "setting", "unit", "category", "short_desc", "context", "vartype", "source", "enumvals", "boot_val",
         "reset_val", "pending_restart",
     ]);
-    for s in &directory.viewer.settings {
-        let category = if s.name.starts_with("kanon.") { "Kanon" } else { "Client Connection Defaults" };
+    for (name, value, about) in &directory.viewer.settings {
+        let declared = settings::find(name);
+        let (vartype, context, values) = declared.map_or(("string", "user", Vec::new()), |s| kind(s.kind));
+        let default = declared.map_or(value.as_str(), |s| s.default);
         out.push([
-            (&s.name).into(),
-            (&s.setting).into(),
-            s.unit.as_deref().into(),
-            category.into(),
-            (&s.description).into(),
-            if s.is_changeable { "user" } else { "internal" }.into(),
-            (&s.vartype).into(),
-            if s.setting == s.default { "default" } else { "session" }.into(),
-            if s.values.is_empty() { Value::Null } else { Value::Texts(s.values.clone()) },
-            (&s.default).into(),
-            (&s.default).into(),
+            (*name).into(),
+            value.into(),
+            declared.and_then(|s| matches!(s.kind, SettingKind::Duration).then_some("ms")).into(),
+            if name.starts_with("kanon.") { "Kanon" } else { "Client Connection Defaults" }.into(),
+            (*about).into(),
+            context.into(),
+            vartype.into(),
+            if value == default { "default" } else { "session" }.into(),
+            if values.is_empty() { Value::Null } else { Value::Texts(values) },
+            default.into(),
+            default.into(),
             false.into(),
         ]);
     }
+}
+
+/// `vartype`, `context` and `enumvals` of a kind of setting.
+fn kind(kind: SettingKind) -> (&'static str, &'static str, Vec<String>) {
+    match kind {
+        SettingKind::Text => ("string", "user", Vec::new()),
+        SettingKind::Bool => ("bool", "user", Vec::new()),
+        SettingKind::Int(_, _) | SettingKind::Duration => ("integer", "user", Vec::new()),
+        SettingKind::Enum(values) => ("enum", "user", values.iter().map(|v| (*v).to_owned()).collect()),
+        SettingKind::Fixed => ("string", "internal", Vec::new()),
+    }
+}
+
+/// Whether it holds the built-in role `admin`.
+fn is_admin(role: &RoleInfo) -> bool {
+    role.member_of.contains("admin")
 }
 
 pub(super) fn am(rows: &mut Rows) {

@@ -1,0 +1,107 @@
+//! `has_…_privilege`: what the principal, or another role, may do. Nothing here can be written, so only reading is ever granted.
+
+use super::Kind::Any;
+use super::names::{class_oid, schema_oid};
+use super::{Answer, Row, Spec, spec};
+use crate::error::{Error, Result, Sqlstate};
+use crate::pg_catalog::directory::{Directory, Entry};
+use crate::pg_catalog::values::Value;
+
+const fn asks(name: &'static str, run: super::Run) -> Spec {
+    Spec { least: 2, ..spec(name, &[Any, Any, Any], Answer::Bool, run) }
+}
+
+pub(super) const SPECS: &[Spec] = &[
+    asks("has_table_privilege", |d, row| {
+        let Some(asked) = Asked::of(row) else { return Ok(Value::Null) };
+        Ok(relation(d, asked.object)?.map(|entry| asked.wants("SELECT") && may_select(d, asked.role, entry)).into())
+    }),
+    asks("has_any_column_privilege", |d, row| {
+        let Some(asked) = Asked::of(row) else { return Ok(Value::Null) };
+        Ok(relation(d, asked.object)?.map(|entry| asked.wants("SELECT") && may_select(d, asked.role, entry)).into())
+    }),
+    Spec { least: 3, ..spec("has_column_privilege", &[Any, Any, Any, Any], Answer::Bool, |d, row| {
+        let first = row.count().saturating_sub(3);
+        let (Some(object), Some(privilege)) = (row.text(first), row.text(first + 2)) else { return Ok(Value::Null) };
+        let role = if first == 0 { None } else { row.text(0) };
+        let asked = Asked { role, object, privilege };
+        Ok(relation(d, object)?.map(|entry| asked.wants("SELECT") && may_select(d, role, entry)).into())
+    }) },
+    asks("has_schema_privilege", |d, row| {
+        let Some(asked) = Asked::of(row) else { return Ok(Value::Null) };
+        let known = match asked.object.parse::<u32>() {
+            Ok(oid) => d.schema(oid).is_some(),
+            Err(_) if schema_oid(d, asked.object).is_some() => true,
+            Err(_) => {
+                return Err(Error::new(Sqlstate::UndefinedSchema, format!("schema \"{}\" does not exist", asked.object)));
+            }
+        };
+        Ok(known.then(|| asked.wants("USAGE")).into())
+    }),
+    asks("has_database_privilege", |_, row| Ok(Asked::of(row).map(|asked| asked.wants("CONNECT")).into())),
+    asks("has_function_privilege", |_, row| Ok(Asked::of(row).map(|asked| asked.wants("EXECUTE")).into())),
+    asks("has_type_privilege", |_, row| Ok(Asked::of(row).map(|asked| asked.wants("USAGE")).into())),
+    asks("has_language_privilege", |_, row| Ok(Asked::of(row).map(|_| false).into())),
+    asks("has_sequence_privilege", |_, row| Ok(Asked::of(row).map(|_| false).into())),
+    asks("has_tablespace_privilege", |_, row| Ok(Asked::of(row).map(|_| false).into())),
+    asks("has_server_privilege", |_, row| Ok(Asked::of(row).map(|_| false).into())),
+    asks("has_foreign_data_wrapper_privilege", |_, row| Ok(Asked::of(row).map(|_| false).into())),
+    asks("pg_has_role", |d, row| {
+        let Some(asked) = Asked::of(row) else { return Ok(Value::Null) };
+        let by_oid = |text: &str| text.parse().ok().and_then(|oid| d.role(oid)).map(str::to_owned);
+        let name = by_oid(asked.object).unwrap_or_else(|| asked.object.to_owned());
+        Ok(holds(d, asked.role, &name).into())
+    }),
+];
+
+/// `has_…_privilege([role,] object, privilege)`.
+struct Asked<'r> {
+    role: Option<&'r str>,
+    object: &'r str,
+    privilege: &'r str,
+}
+
+impl<'r> Asked<'r> {
+    fn of(row: &'r Row<'_>) -> Option<Asked<'r>> {
+        match row.count() {
+            2 => Some(Asked { role: None, object: row.text(0)?, privilege: row.text(1)? }),
+            _ => Some(Asked { role: Some(row.text(0)?), object: row.text(1)?, privilege: row.text(2)? }),
+        }
+    }
+    /// Whether one of the privileges asked for (`SELECT, INSERT` asks for either) is this one, without the right to grant it on.
+    fn wants(&self, privilege: &str) -> bool {
+        self.privilege.split(',').any(|word| word.trim().eq_ignore_ascii_case(privilege))
+    }
+}
+
+fn relation<'d>(directory: &'d Directory, object: &str) -> Result<Option<&'d Entry>> {
+    if let Ok(oid) = object.parse::<u32>() {
+        return Ok(directory.entry(oid));
+    }
+    let missing = || Error::new(Sqlstate::UndefinedTable, format!("relation \"{object}\" does not exist"));
+    let oid = class_oid(directory, object).ok_or_else(missing)?;
+    Ok(directory.entry(oid))
+}
+
+fn is_self(directory: &Directory, role: Option<&str>) -> bool {
+    let own = directory.viewer.principal.display();
+    role.is_none_or(|role| role == own || role.parse().ok().and_then(|oid| directory.role(oid)) == Some(own.as_str()))
+}
+
+/// Whether a role is, or holds, another.
+fn holds(directory: &Directory, role: Option<&str>, other: &str) -> bool {
+    if is_self(directory, role) {
+        let principal = &directory.viewer.principal;
+        return principal.display() == other || principal.roles.iter().any(|r| r.as_str() == other);
+    }
+    let info = directory.viewer.roles.iter().find(|r| Some(r.name.as_str()) == role);
+    role == Some(other) || info.is_some_and(|r| r.member_of.contains(other))
+}
+
+fn may_select(directory: &Directory, role: Option<&str>, entry: &Entry) -> bool {
+    if is_self(directory, role) {
+        return directory.may_select(entry);
+    }
+    let Some(table) = &entry.table else { return true };
+    table.readers.iter().any(|reader| reader == "public" || holds(directory, role, reader))
+}

@@ -1,0 +1,289 @@
+//! Columns named as PostgreSQL names them: `count(*)` is `count`, `a + b` is `?column?`, a cast keeps its column's name.
+//!
+//! DataFusion refuses two columns of one name, so what repeats gets an alias with a hidden number ([`display_name`] takes it
+//! off). A statement's own columns keep their expressions, and get their names when the answer is described; columns of
+//! subqueries are aliased, so that `SELECT count FROM (SELECT count(*) FROM t) s` finds them.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, DataType, Expr, FunctionArguments, Ident, ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr,
+    TrimWhereField, Value, VisitMut, VisitorMut,
+};
+
+use crate::pg_catalog::types::PgType;
+
+/// Stands between a name and the number that keeps it apart from others. No statement can contain it.
+const MARK: char = '\u{1}';
+const NO_NAME: &str = "?column?";
+
+/// A column's name without what keeps it apart from others of the same name.
+pub fn display_name(name: &str) -> &str {
+    name.split_once(MARK).map_or(name, |(name, _)| name)
+}
+
+/// Names the columns of a query and of its subqueries. Answers the names of its own, in order, or none if it selects `*`:
+/// then the plan's own are to be shown, through [`display_name`].
+pub(super) fn name_columns(query: &mut Query) -> Vec<String> {
+    let names = top_names(query);
+    let mut visitor = Subqueries { depth: 0, top_has_names: names.is_some() };
+    let _ = query.visit(&mut visitor);
+    names.unwrap_or_default()
+}
+
+/// The names of a query's own columns; `None` if they cannot be told without the tables.
+fn top_names(query: &Query) -> Option<Vec<String>> {
+    first_select(&query.body)?
+        .projection
+        .iter()
+        .map(|item| match item {
+            SelectItem::UnnamedExpr(expr) => Some(name_of(expr)),
+            SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
+            SelectItem::ExprWithAliases { .. } | SelectItem::QualifiedWildcard(..) | SelectItem::Wildcard(_) => None,
+        })
+        .collect()
+}
+
+fn first_select(body: &SetExpr) -> Option<&Select> {
+    match body {
+        SetExpr::Select(select) => Some(select),
+        SetExpr::Query(query) => first_select(&query.body),
+        SetExpr::SetOperation { left, .. } => first_select(left),
+        _ => None,
+    }
+}
+
+/// Aliases what must have one.
+struct Subqueries {
+    depth: usize,
+    top_has_names: bool,
+}
+
+impl VisitorMut for Subqueries {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let is_top = self.depth == 0 && self.top_has_names;
+        let ordered = ordered_names(query);
+        alias_all(&mut query.body, is_top, &ordered);
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+}
+
+/// Bare names in ORDER BY: they mean an output column, if there is one of that name.
+fn ordered_names(query: &Query) -> HashSet<String> {
+    let Some(OrderByKind::Expressions(items)) = query.order_by.as_ref().map(|order| &order.kind) else {
+        return HashSet::new();
+    };
+    items
+        .iter()
+        .filter_map(|item| match &item.expr {
+            Expr::Identifier(ident) => Some(folded(ident)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn alias_all(body: &mut SetExpr, is_top: bool, ordered: &HashSet<String>) {
+    match body {
+        SetExpr::Select(select) => alias_select(select, is_top, ordered),
+        SetExpr::SetOperation { left, right, .. } => {
+            alias_all(left, is_top, ordered);
+            alias_all(right, is_top, ordered);
+        }
+        // A query in parentheses is visited by itself.
+        _ => {}
+    }
+}
+
+fn alias_select(select: &mut Select, is_top: bool, ordered: &HashSet<String>) {
+    let mut taken: HashSet<String> = HashSet::new();
+    let mut columns: HashSet<String> = HashSet::new();
+    for item in &mut select.projection {
+        let number = taken.len() + columns.len();
+        match item {
+            SelectItem::UnnamedExpr(expr) => {
+                let name = name_of(expr);
+                let wanted = match expr {
+                    Expr::Identifier(_) => taken.contains(&name) || !columns.insert(name.clone()),
+                    Expr::CompoundIdentifier(_) => taken.contains(&name) || !columns.insert(expr.to_string()),
+                    // Left as it is where the answer is named afterwards, unless ORDER BY means it or it repeats.
+                    _ if is_top => ordered.contains(&name) || !columns.insert(expr.to_string()),
+                    _ => true,
+                };
+                if wanted {
+                    let unique = free_name(&name, &taken, &columns, number);
+                    taken.insert(unique.clone());
+                    let expr = std::mem::replace(expr, Expr::Identifier(Ident::new("")));
+                    *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', unique) };
+                }
+            }
+            SelectItem::ExprWithAlias { alias, .. } => {
+                let name = folded(alias);
+                let unique = free_name(&name, &taken, &columns, number);
+                if unique != name {
+                    *alias = Ident { value: unique.clone(), quote_style: Some('"'), span: alias.span };
+                }
+                taken.insert(unique);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn free_name(name: &str, taken: &HashSet<String>, columns: &HashSet<String>, number: usize) -> String {
+    let ends_alike = |column: &String| column == name || column.rsplit('.').next() == Some(name);
+    if taken.contains(name) || columns.iter().any(ends_alike) {
+        format!("{name}{MARK}{number}")
+    } else {
+        name.to_owned()
+    }
+}
+
+fn folded(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+fn last(name: &ObjectName) -> String {
+    name.0.last().and_then(|part| part.as_ident()).map_or_else(|| NO_NAME.to_owned(), folded)
+}
+
+/// The name that PostgreSQL gives an expression.
+pub(super) fn name_of(expr: &Expr) -> String {
+    figure(expr).map_or_else(|| NO_NAME.to_owned(), |(name, _)| name)
+}
+
+/// A name and whether it is one of its own (a column's, a function's), which a cast around it keeps.
+fn figure(expr: &Expr) -> Option<(String, bool)> {
+    let own = |name: &str| Some((name.to_owned(), true));
+    match expr {
+        Expr::Identifier(ident) => Some((folded(ident), true)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(|ident| (folded(ident), true)),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let field = access_chain.iter().rev().find_map(|access| match access {
+                AccessExpr::Dot(Expr::Identifier(ident)) => Some((folded(ident), true)),
+                _ => None,
+            });
+            field.or_else(|| figure(root))
+        }
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => figure(inner),
+        Expr::Cast { expr, data_type, .. } => match figure(expr) {
+            Some((name, true)) => Some((name, true)),
+            _ => Some((type_name(data_type), false)),
+        },
+        Expr::TypedString(typed) => Some((type_name(&typed.data_type), false)),
+        Expr::Interval(_) => Some(("interval".to_owned(), false)),
+        Expr::Function(function) => {
+            if matches!(function.args, FunctionArguments::Subquery(_)) {
+                return own("array");
+            }
+            Some((last(&function.name), true))
+        }
+        Expr::Case { else_result, .. } => match else_result.as_deref().and_then(figure) {
+            Some((name, true)) => Some((name, true)),
+            _ => Some(("case".to_owned(), false)),
+        },
+        Expr::Subquery(query) => {
+            let select = first_select(&query.body)?;
+            match select.projection.first()? {
+                SelectItem::UnnamedExpr(expr) => figure(expr),
+                SelectItem::ExprWithAlias { alias, .. } => Some((folded(alias), true)),
+                _ => None,
+            }
+        }
+        Expr::Exists { .. } => own("exists"),
+        Expr::Array(_) => own("array"),
+        Expr::Tuple(_) => own("row"),
+        Expr::Extract { .. } => own("extract"),
+        Expr::Ceil { .. } => own("ceil"),
+        Expr::Floor { .. } => own("floor"),
+        Expr::Position { .. } => own("position"),
+        Expr::Substring { .. } => own("substring"),
+        Expr::Overlay { .. } => own("overlay"),
+        Expr::AtTimeZone { .. } => own("timezone"),
+        Expr::Trim { trim_where, .. } => own(match trim_where {
+            Some(TrimWhereField::Leading) => "ltrim",
+            Some(TrimWhereField::Trailing) => "rtrim",
+            _ => "btrim",
+        }),
+        Expr::Value(value) => match &value.value {
+            Value::Placeholder(_) => None,
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn type_name(data_type: &DataType) -> String {
+    if let DataType::Custom(name, _) = data_type {
+        return last(name);
+    }
+    let text = data_type.to_string();
+    let element = text.trim_end_matches("[]");
+    PgType::by_sql_name(element).map_or_else(|| element.to_lowercase(), |t| t.name.to_owned())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use datafusion::sql::sqlparser::ast::Statement;
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::*;
+
+    fn named(sql: &str) -> (Vec<String>, String) {
+        let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap();
+        let Some(Statement::Query(mut query)) = statements.pop() else { panic!("no query") };
+        let names = name_columns(&mut query);
+        (names, query.to_string())
+    }
+
+    #[test]
+    fn names_are_those_that_postgresql_gives() {
+        // Each with the name PostgreSQL 15 gave it.
+        for (expr, name) in [
+            ("true", "?column?"), ("1::int", "int4"), ("'x'::text", "text"), ("current_user", "current_user"),
+            ("extract(year from now())", "extract"), ("substring('a' from 1)", "substring"), ("trim('a')", "btrim"),
+            ("date '2020-01-01'", "date"), ("interval '1 day'", "interval"), ("case when true then 1 end", "case"),
+            ("case when true then 1 else age end", "age"), ("coalesce(1,2)", "coalesce"), ("array[1]", "array"),
+            ("exists(select 1)", "exists"), ("array(select 1)", "array"), ("(select 1)", "?column?"),
+            ("(select 1 as q)", "q"), ("(array[1,2])[1]", "array"), ("tags[1]", "tags"), ("age is null", "?column?"),
+            ("-age", "?column?"), ("not true", "?column?"), ("now() at time zone 'utc'", "timezone"),
+            ("position('a' in 'b')", "position"), ("age::text", "age"), ("age::numeric(10,2)::text", "age"),
+            ("count(*) over ()", "count"), ("null", "?column?"), ("floor(1.5)", "floor"), ("patients.age", "age"),
+            ("cast(lower(sex) as varchar)", "lower"), ("(age)", "age"), ("1::double precision", "float8"),
+            ("'now'::timestamp with time zone", "timestamptz"), ("'{1}'::int[]", "int4"), ("cast(1 as bigint)", "int8"),
+            ("cast(1 as boolean)", "bool"), ("cast(1 as char(3))", "bpchar"), ("age || 'x'", "?column?"),
+            ("trim(leading 'x' from 'y')", "ltrim"), ("to_regclass('x')::oid", "to_regclass"),
+        ] {
+            assert_eq!(named(&format!("SELECT {expr} FROM patients")).0, [name], "{expr}");
+        }
+    }
+
+    #[test]
+    fn what_repeats_is_kept_apart_and_shown_alike() {
+        let (names, sql) = named("SELECT count(*), count(*), age, age FROM t");
+        assert_eq!(names, ["count", "count", "age", "age"]);
+        assert_eq!(sql.matches(MARK).count(), 1, "{sql}");
+        assert_eq!(display_name("age\u{1}3"), "age");
+    }
+
+    #[test]
+    fn expressions_stay_bare_unless_order_by_means_them() {
+        assert_eq!(named("SELECT sex, count(*) FROM t GROUP BY sex ORDER BY 2").1, "SELECT sex, count(*) FROM t GROUP BY sex ORDER BY 2");
+        assert!(named("SELECT sex, count(*) FROM t GROUP BY sex ORDER BY count").1.contains("count(*) AS \"count\""));
+        assert!(named("SELECT n FROM (SELECT max(age) FROM t) s").1.contains("max(age) AS \"max\""));
+        assert!(named("SELECT *, age + 1 FROM t").1.contains("age + 1 AS \"?column?\""));
+    }
+}

@@ -1,0 +1,261 @@
+//! Subqueries that DataFusion does not plan as they stand.
+//!
+//! - One that reads a relation which never has a row is NULL, or an empty list, or false.
+//! - One that answers a value, correlated, must be an aggregate: the greatest of at most one value is that value.
+//! - `ARRAY(SELECT …)` is `array_agg`.
+//! - The collation of a column that is not its type's (psql's `\d`, `\dD`) joins on an inequality across the border: a look-up.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, OrderByKind, Query, Select, SelectItem,
+    SetExpr, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+};
+
+use super::expressions::column_name;
+use super::{Scope, call, called, null, take};
+use crate::pg_catalog::rows::is_always_empty;
+
+const AGGREGATES: &[&str] = &[
+    "count", "sum", "min", "max", "avg", "array_agg", "string_agg", "bool_and", "bool_or", "every", "json_agg", "jsonb_agg",
+    "json_object_agg",
+];
+
+/// Columns that are always NULL, as they are unnested.
+const NULL_LISTS: &[&str] = &["reloptions", "evttags", "setconfig", "proconfig", "attoptions", "attfdwoptions", "srvoptions"];
+
+/// Rewrites an expression that holds a query.
+pub(super) fn rewrite(expr: &mut Expr, scope: &Scope) {
+    match expr {
+        Expr::Subquery(query) => {
+            if let Some(lookup) = collation_lookup(query, scope) {
+                *expr = lookup;
+            } else if never_answers(query, scope) {
+                *expr = null();
+            } else {
+                make_aggregate(query);
+            }
+        }
+        Expr::Function(function) if called_array(function) => {
+            let FunctionArguments::Subquery(query) = &mut function.args else { return };
+            if never_answers(query, scope) {
+                *expr = call("kanon_texts", vec![null()]);
+            } else if collect(query) {
+                let query = std::mem::replace(query, empty_query());
+                *expr = call("kanon_texts", vec![Expr::Subquery(query)]);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn called_array(function: &datafusion::sql::sqlparser::ast::Function) -> bool {
+    let name = function.name.0.last().and_then(|part| part.as_ident());
+    name.is_some_and(|ident| ident.value.eq_ignore_ascii_case("array"))
+}
+
+/// In a SELECT from nothing no expression is ever computed: its subqueries need not be planned.
+pub(super) fn fold_empty(select: &mut Select, scope: &Scope) {
+    if !reads_nothing(&select.from, scope) {
+        return;
+    }
+    let mut fold = Fold;
+    for item in &mut select.projection {
+        let _ = item.visit(&mut fold);
+    }
+    if let Some(selection) = &mut select.selection {
+        let _ = selection.visit(&mut fold);
+    }
+}
+
+struct Fold;
+
+impl VisitorMut for Fold {
+    type Break = ();
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Subquery(_) => *expr = null(),
+            Expr::Exists { .. } => *expr = Expr::Value(Value::Boolean(false).into()),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn select_of(query: &Query) -> Option<&Select> {
+    match query.body.as_ref() {
+        SetExpr::Select(select) => Some(select),
+        _ => None,
+    }
+}
+
+fn select_of_mut(query: &mut Query) -> Option<&mut Select> {
+    match query.body.as_mut() {
+        SetExpr::Select(select) => Some(select),
+        _ => None,
+    }
+}
+
+fn has_no_groups(select: &Select) -> bool {
+    matches!(&select.group_by, GroupByExpr::Expressions(exprs, modifiers) if exprs.is_empty() && modifiers.is_empty())
+}
+
+fn is_aggregate(select: &Select) -> bool {
+    select.projection.iter().any(|item| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            called(expr).is_some_and(|name| AGGREGATES.contains(&name.as_str()))
+        }
+        _ => false,
+    })
+}
+
+/// Whether a query has no row whatever the catalog holds.
+fn never_answers(query: &Query, scope: &Scope) -> bool {
+    select_of(query).is_some_and(|s| has_no_groups(s) && !is_aggregate(s) && reads_nothing(&s.from, scope))
+}
+
+/// Whether one of the relations that must have a row has none.
+fn reads_nothing(from: &[TableWithJoins], scope: &Scope) -> bool {
+    from.iter().any(|table| {
+        is_nothing(&table.relation, scope)
+            || table.joins.iter().any(|join| {
+                let inner = matches!(
+                    join.join_operator,
+                    JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(JoinConstraint::None)
+                );
+                inner && is_nothing(&join.relation, scope)
+            })
+    })
+}
+
+fn is_nothing(factor: &TableFactor, scope: &Scope) -> bool {
+    let is_null_list = |expr: &Expr| column_name(expr).is_some_and(|name| NULL_LISTS.contains(&name.as_str()));
+    match factor {
+        TableFactor::Table { name, args: None, .. } => scope
+            .system_relation(name)
+            .is_some_and(|relation| relation.schema_name == "pg_catalog" && is_always_empty(relation.name)),
+        TableFactor::UNNEST { array_exprs, .. } => array_exprs.iter().all(is_null_list),
+        TableFactor::Table { name, args: Some(args), .. } => {
+            use datafusion::sql::sqlparser::ast::{FunctionArg, FunctionArgExpr};
+            let is_unnest = name.0.last().and_then(|p| p.as_ident()).is_some_and(|i| i.value.eq_ignore_ascii_case("unnest"));
+            is_unnest
+                && args.args.iter().all(|arg| {
+                    matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if is_null_list(expr))
+                })
+        }
+        _ => false,
+    }
+}
+
+/// `(SELECT e FROM …)` → `(SELECT max(e) FROM …)`.
+fn make_aggregate(query: &mut Query) {
+    if query.limit_clause.is_some() || query.fetch.is_some() {
+        return;
+    }
+    let is_plain = select_of(query)
+        .is_some_and(|s| has_no_groups(s) && !is_aggregate(s) && s.distinct.is_none() && s.projection.len() == 1 && !s.from.is_empty());
+    if !is_plain {
+        return;
+    }
+    query.order_by = None;
+    let Some(select) = select_of_mut(query) else { return };
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+            *expr = call("max", vec![take(expr)]);
+        }
+    }
+}
+
+/// `SELECT e FROM … ORDER BY 1` → `SELECT array_agg(e ORDER BY e) FROM …`.
+fn collect(query: &mut Query) -> bool {
+    let is_plain = query.limit_clause.is_none()
+        && select_of(query).is_some_and(|s| has_no_groups(s) && !is_aggregate(s) && s.distinct.is_none() && s.projection.len() == 1);
+    if !is_plain {
+        return false;
+    }
+    let order = query.order_by.take();
+    let Some(select) = select_of_mut(query) else { return false };
+    let Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = select.projection.first_mut() else {
+        return false;
+    };
+    let inner = take(expr);
+    let mut aggregate = call("array_agg", vec![inner.clone()]);
+    if let (Expr::Function(function), Some(order)) = (&mut aggregate, order)
+        && let (FunctionArguments::List(list), OrderByKind::Expressions(mut items)) = (&mut function.args, order.kind)
+    {
+        for item in &mut items {
+            if matches!(&item.expr, Expr::Value(v) if matches!(v.value, Value::Number(..))) {
+                item.expr = inner.clone();
+            }
+        }
+        list.clauses.push(datafusion::sql::sqlparser::ast::FunctionArgumentClause::OrderBy(items));
+    }
+    *expr = aggregate;
+    true
+}
+
+/// `(SELECT c.collname FROM pg_collation c, pg_type t WHERE c.oid = X AND t.oid = Y AND X <> t.typcollation)`: the look-up of X and Y.
+fn collation_lookup(query: &Query, scope: &Scope) -> Option<Expr> {
+    let select = select_of(query)?;
+    let relations: Vec<&str> = select
+        .from
+        .iter()
+        .filter(|table| table.joins.is_empty())
+        .filter_map(|table| match &table.relation {
+            TableFactor::Table { name, args: None, .. } => scope.system_relation(name).map(|r| r.name),
+            _ => None,
+        })
+        .collect();
+    let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] = select.projection.as_slice() else {
+        return None;
+    };
+    if relations != ["pg_collation", "pg_type"] || column_name(item).as_deref() != Some("collname") {
+        return None;
+    }
+    let mut conditions = Vec::new();
+    conjuncts(select.selection.as_ref()?, &mut conditions);
+    let [
+        Expr::BinaryOp { left: collation_oid, op: BinaryOperator::Eq, right: collation },
+        Expr::BinaryOp { left: type_oid, op: BinaryOperator::Eq, right: pg_type },
+        Expr::BinaryOp { left: same, op: BinaryOperator::NotEq, right: own },
+    ] = conditions.as_slice()
+    else {
+        return None;
+    };
+    let is_shape = column_name(collation_oid).as_deref() == Some("oid")
+        && column_name(type_oid).as_deref() == Some("oid")
+        && column_name(own).as_deref() == Some("typcollation")
+        && same == collation;
+    is_shape.then(|| call("kanon_other_collation", vec![collation.as_ref().clone(), pg_type.as_ref().clone()]))
+}
+
+fn conjuncts<'e>(expr: &'e Expr, out: &mut Vec<&'e Expr>) {
+    match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            conjuncts(left, out);
+            conjuncts(right, out);
+        }
+        Expr::Nested(inner) => conjuncts(inner, out),
+        other => out.push(other),
+    }
+}
+
+/// Stands where a query was taken from.
+fn empty_query() -> Box<Query> {
+    Box::new(Query {
+        with: None,
+        body: Box::new(SetExpr::Values(datafusion::sql::sqlparser::ast::Values {
+            explicit_row: false,
+            value_keyword: false,
+            rows: Vec::new(),
+        })),
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: Vec::new(),
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: Vec::new(),
+    })
+}
