@@ -71,6 +71,7 @@ impl Facts for PlanFacts {
             return guarded.table().facts.clone();
         }
         if provider.downcast_ref::<SystemTable>().is_some()
+            || crate::pg_catalog::is_system_table(provider.as_ref())
             || provider.downcast_ref::<MemTable>().is_some()
             || provider.downcast_ref::<GenerateSeriesTable>().is_some()
         {

@@ -135,7 +135,10 @@ pub fn renamed(schema: &Schema, names: &[String]) -> SchemaRef {
             let field = field.as_ref().clone().with_nullable(true);
             match names.get(i) {
                 Some(name) => field.with_name(name.clone()),
-                None => field,
+                None => {
+                    let name = crate::pg_catalog::display_name(field.name()).to_owned();
+                    field.with_name(name)
+                }
             }
         })
         .collect();
