@@ -7,6 +7,8 @@ mod bytes;
 mod cohorts;
 mod parts;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod units;
 mod weights;
 
