@@ -41,7 +41,7 @@ pub(super) fn provider(runtime: &RuntimeEnv, source: &Source, schema: &SchemaRef
 pub(super) async fn register(state: &SessionState, source: &mut Source, declared: Option<Schema>) -> Result<Schema> {
     let store = object_store(state.runtime_env(), listing_url(source)?.get_url())?;
     let files = find(state, &store, source).await?;
-    infer::schema(&store, source, &files, declared).await
+    infer::schema(state, &store, source, &files, declared).await
 }
 
 /// The files of a source, by name. At least one.
@@ -88,7 +88,7 @@ fn listing_url(source: &Source) -> Result<ListingTableUrl> {
 }
 
 /// How DataFusion reads files of this kind.
-fn format(source: &Source) -> Arc<dyn FileFormat> {
+pub(super) fn format(source: &Source) -> Arc<dyn FileFormat> {
     let compression = FileCompressionType::from(variant(source.compression));
     match source.kind {
         SourceKind::Parquet => Arc::new(ParquetFormat::default().with_force_view_types(false)),
