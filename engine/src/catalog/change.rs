@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::array::Int64Array;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::functions_aggregate::expr_fn::{count, count_distinct};
 use datafusion::logical_expr::lit;
@@ -273,7 +274,7 @@ impl Catalog {
         let number = |column: usize| {
             let batch = found.first()?;
             let column = batch.columns().get(column)?;
-            let values = column.as_any().downcast_ref::<datafusion::arrow::array::Int64Array>()?;
+            let values = column.as_any().downcast_ref::<Int64Array>()?;
             (!values.is_empty()).then(|| values.value(0))
         };
         let (Some(all), Some(named)) = (number(0), number(1)) else {
