@@ -183,7 +183,7 @@ impl Columns {
 
     fn measure(&mut self, measure: &Measure, value: usize) -> AskedMeasure {
         // A weight that is NULL is not counted: where only that is asked of a row, the weights say who is present.
-        let same = matches!((&measure.present, &measure.dominated), (Some(Expr::IsNotNull(x)), Some(d)) if bare(x) == bare(d));
+        let same = matches!((&measure.present, &measure.dominated), (Some(Expr::IsNotNull(x)), Some(d)) if bare(x) == bare(d) || bare(x) == bare(untried(d)));
         let filter = if same { None } else { measure.present.clone() };
         let weights = measure.dominated.as_ref().map(|x| self.weights(x, filter));
         let present = match (&measure.present, weights) {
@@ -270,6 +270,15 @@ fn means(aggregate: &Expr) -> usize {
         Expr::Alias(alias) => means(&alias.expr),
         Expr::AggregateFunction(function) => function.params.args.len().max(1),
         _ => 2,
+    }
+}
+
+/// An expression without a cast that gives NULL where it fails. Where the weight is NULL but the value is not, somebody present is not
+/// counted: that withholds more. The other way round would not do.
+fn untried(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::TryCast(cast) => &cast.expr,
+        other => other,
     }
 }
 

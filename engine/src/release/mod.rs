@@ -20,8 +20,11 @@ mod run;
 #[cfg(test)]
 mod tests;
 
+use std::panic::AssertUnwindSafe;
+
 use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::SessionState;
+use futures::FutureExt;
 use kanon_planner::release_unit::ReleaseUnit;
 use kanon_privacy::policy::Access;
 
@@ -56,10 +59,14 @@ pub async fn release(state: &SessionState, unit: &ReleaseUnit) -> Result<Release
     if protection.access != Access::Cohort {
         return Err(Error::unsupported("access \"private\" cannot be answered by this version"));
     }
-    let asked = ask::Asked::of(unit, protection, unit_column)?;
-    let raw = run::to_sorted_batch(state, &asked).await?;
-    let findings = findings::Findings::of(&asked, &raw, protection)?;
-    let batch = answer::release(state, unit, protection, &asked, &raw, findings).await?;
+    let computed = async {
+        let asked = ask::Asked::of(unit, protection, unit_column)?;
+        let raw = run::to_sorted_batch(state, &asked).await?;
+        let findings = findings::Findings::of(&asked, &raw, protection)?;
+        answer::release(state, unit, protection, &asked, &raw, findings).await
+    };
+    // A panic of a library may depend on the rows too: it is a failure like any other.
+    let batch = AssertUnwindSafe(computed).catch_unwind().await.map_err(below)??;
     Ok(Released { batch })
 }
 

@@ -13,6 +13,7 @@ use futures::TryStreamExt;
 use super::ask::Asked;
 use super::below;
 use crate::error::Result;
+use crate::statement::future_on_large_stack;
 
 /// The exact answer, and the memory it is accounted in.
 pub(super) struct Raw {
@@ -23,7 +24,9 @@ pub(super) struct Raw {
 
 /// Starts a plan.
 pub(super) async fn stream(state: &SessionState, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
-    let physical = state.create_physical_plan(plan).await.map_err(below)?;
+    let (planner, plan) = (state.clone(), plan.clone());
+    let planned = future_on_large_stack(async move { planner.create_physical_plan(&plan).await });
+    let physical = planned.await.map_err(below)?.map_err(below)?;
     execute_stream(physical, state.task_ctx()).map_err(below)
 }
 
