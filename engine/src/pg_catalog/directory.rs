@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::Viewer;
 use super::defs::{RELATIONS, Relation};
@@ -144,12 +144,7 @@ impl Directory {
     /// Whether the principal may SELECT from it.
     pub(crate) fn may_select(&self, entry: &Entry) -> bool {
         let Some(table) = &entry.table else { return true };
-        let principal = &self.viewer.principal;
-        table.readers.iter().any(|reader| {
-            reader == "public"
-                || *reader == principal.display()
-                || principal.roles.iter().any(|role| role.as_str() == reader)
-        })
+        self.viewer.snapshot.may_select(&self.viewer.principal, table)
     }
 }
 
@@ -259,6 +254,6 @@ const RESERVED: &[&str] = &[
 ];
 
 /// The columns of an entry as a schema without metadata of its source.
-pub(crate) fn columns(schema: &Schema) -> impl Iterator<Item = (i16, &datafusion::arrow::datatypes::Field)> {
+pub(crate) fn columns(schema: &Schema) -> impl Iterator<Item = (i16, &Field)> {
     schema.fields().iter().enumerate().filter_map(|(i, field)| Some((i16::try_from(i + 1).ok()?, field.as_ref())))
 }

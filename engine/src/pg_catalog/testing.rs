@@ -28,10 +28,12 @@ fn table(oid: u32, schema_name: &str, name: &str, description: Option<&str>, fie
             roles: BTreeMap::new(),
             placement: Placement::Local,
         },
+        policy: Default::default(),
+        column_settings: BTreeMap::new(),
         kind: "parquet".to_owned(),
         location: None,
         owner: "postgres".to_owned(),
-        readers: BTreeSet::from(["alice".to_owned()]),
+        readers: BTreeSet::from(["alice".to_owned(), "postgres".to_owned()]),
         sites: vec![SiteId::new("cleveland")],
         provider: Arc::new(EmptyTable::new(schema)),
         registered_at: String::new(),
@@ -93,10 +95,11 @@ pub(crate) fn viewer() -> Viewer {
         ("search_path", "\"$user\", public"),
         ("TimeZone", "UTC"),
         ("server_version", "15.18"),
+        ("server_version_num", "150018"),
         ("default_table_access_method", "heap"),
     ];
     Viewer {
-        snapshot: Arc::new(Snapshot { version: 1, tables: visible.clone() }),
+        snapshot: Arc::new(Snapshot { version: 1, tables: visible.clone(), ..Snapshot::default() }),
         visible,
         principal: Principal {
             name: "postgres".to_owned(),

@@ -9,6 +9,7 @@ use datafusion::arrow::array::{
     ArrayBuilder, ArrayRef, BooleanBuilder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
     ListBuilder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder, UInt32Builder,
 };
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::error::{DataFusionError, Result};
 
@@ -223,7 +224,7 @@ impl Rows {
             .zip(self.schema.fields())
             .map(|(array, field)| match array.data_type() == field.data_type() {
                 true => Ok(array),
-                false => datafusion::arrow::compute::cast(&array, field.data_type()),
+                false => cast(&array, field.data_type()),
             })
             .collect::<Result<Vec<_>, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(self.count));

@@ -13,7 +13,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, StringArray};
-use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::kernels::zip::zip;
+use datafusion::arrow::compute::{cast, is_not_null};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::common::{ScalarValue, plan_err};
 use datafusion::error::{DataFusionError, Result};
@@ -26,8 +27,6 @@ use super::directory::Directory;
 use super::types::{PgType, annotate};
 use super::values::{Column, Value};
 use crate::error::Error;
-
-pub(crate) use names::{parse_name, type_oid};
 
 /// What an argument is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +56,8 @@ pub(crate) enum Answer {
     Names,
     Texts,
     Subscripts,
+    /// The argument, an empty list for NULL.
+    List,
 }
 
 impl Answer {
@@ -69,7 +70,7 @@ impl Answer {
             Answer::Int8 => DataType::Int64,
             Answer::Oid => DataType::UInt32,
             Answer::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
-            Answer::Names | Answer::Texts => list(DataType::Utf8),
+            Answer::Names | Answer::Texts | Answer::List => list(DataType::Utf8),
             Answer::Subscripts => list(DataType::Int16),
         }
     }
@@ -159,11 +160,19 @@ impl ScalarUDFImpl for CatalogFunction {
     fn signature(&self) -> &Signature {
         &self.signature
     }
-    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
-        Ok(self.spec.answer.data_type())
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        match (self.spec.answer, arguments) {
+            (Answer::List, [list @ DataType::List(_)]) => Ok(list.clone()),
+            (answer, _) => Ok(answer.data_type()),
+        }
     }
-    fn return_field_from_args(&self, _arguments: ReturnFieldArgs) -> Result<FieldRef> {
-        Ok(Arc::new(self.spec.answer.field(self.spec.name)))
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
+        match (self.spec.answer, arguments.arg_fields) {
+            (Answer::List, [list]) if matches!(list.data_type(), DataType::List(_)) => {
+                Ok(Arc::new(list.as_ref().clone().with_name(self.spec.name).with_nullable(true)))
+            }
+            (answer, _) => Ok(Arc::new(answer.field(self.spec.name))),
+        }
     }
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         if types.len() < self.spec.least || types.len() > self.spec.arguments.len() {
@@ -172,6 +181,9 @@ impl ScalarUDFImpl for CatalogFunction {
         Ok(types.iter().zip(self.spec.arguments).map(|(given, kind)| wanted_type(*kind, given)).collect())
     }
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        if let (Answer::List, [list]) = (self.spec.answer, args.args.as_slice()) {
+            return or_empty(list, args.number_rows);
+        }
         let directory = self.shared.directory();
         let all_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let count = if all_scalar { 1 } else { args.number_rows };
@@ -192,6 +204,15 @@ impl ScalarUDFImpl for CatalogFunction {
         }
         Ok(ColumnarValue::Array(array))
     }
+}
+
+/// A list, with empty ones for NULL.
+fn or_empty(list: &ColumnarValue, count: usize) -> Result<ColumnarValue> {
+    let array = list.to_array(count)?;
+    let DataType::List(item) = array.data_type() else { return Ok(list.clone()) };
+    let empty = ScalarValue::List(ScalarValue::new_list(&[], item.data_type(), true)).to_scalar()?;
+    let given = is_not_null(&array)?;
+    Ok(ColumnarValue::Array(zip(&given, &array, &empty)?))
 }
 
 fn wanted_type(kind: Kind, given: &DataType) -> DataType {

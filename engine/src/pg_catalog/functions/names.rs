@@ -64,7 +64,7 @@ pub(super) const SPECS: &[Spec] = &[
         Ok(Value::Ints((1..=length).collect()))
     }),
     // An empty list for NULL: what ARRAY(SELECT …) of no rows is.
-    spec("kanon_texts", &[List], Answer::Texts, |_, row| {
+    spec("kanon_list", &[List], Answer::List, |_, row| {
         Ok(Value::Texts(row.list(0).unwrap_or_default().into_iter().flatten().collect()))
     }),
     // A LIKE pattern with another escape character, as one with a backslash.

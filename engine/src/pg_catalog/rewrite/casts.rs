@@ -25,7 +25,7 @@ pub(super) fn rewrite(expr: &mut Expr) {
             *data_type = usual;
         }
         if is_text(data_type)
-            && let Some(shown) = show_name(inner)
+            && let Some(shown) = show_name(inner).or_else(|| function_column(inner))
         {
             *expr = call(&shown, vec![take(inner)]);
         }

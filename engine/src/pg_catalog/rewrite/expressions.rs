@@ -101,7 +101,7 @@ fn function_in_catalog(expr: &mut Expr) {
         "coalesce" => {
             let (Some(first), Some(second)) = (arguments.next(), arguments.next()) else { return };
             if string(second) == Some("{}") {
-                *expr = call("kanon_texts", vec![take(first)]);
+                *expr = call("kanon_list", vec![take(first)]);
             }
         }
         "generate_subscripts" => {

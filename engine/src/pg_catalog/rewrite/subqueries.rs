@@ -39,10 +39,10 @@ pub(super) fn rewrite(expr: &mut Expr, scope: &Scope) {
         Expr::Function(function) if called_array(function) => {
             let FunctionArguments::Subquery(query) = &mut function.args else { return };
             if never_answers(query, scope) {
-                *expr = call("kanon_texts", vec![null()]);
+                *expr = call("kanon_list", vec![null()]);
             } else if collect(query) {
                 let query = std::mem::replace(query, empty_query());
-                *expr = call("kanon_texts", vec![Expr::Subquery(query)]);
+                *expr = call("kanon_list", vec![Expr::Subquery(query)]);
             }
         }
         _ => {}

@@ -15,7 +15,7 @@ pub(super) fn write(directory: &Directory, name: &str, wanted: &Wanted, rows: &m
         "schemata" => schemata(directory, rows),
         "table_privileges" | "role_table_grants" => privileges(directory, wanted, rows),
         "column_privileges" => column_privileges(directory, wanted, rows),
-        "routines" => routines(directory, rows),
+        "routines" => routines(rows),
         "enabled_roles" => enabled_roles(directory, rows),
         "applicable_roles" => applicable_roles(directory, rows),
         "information_schema_catalog_name" => {
@@ -214,7 +214,7 @@ fn column_privileges(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
     }
 }
 
-fn routines(directory: &Directory, rows: &mut Rows) {
+fn routines(rows: &mut Rows) {
     let mut out = rows.writer([
         "specific_catalog", "specific_schema", "specific_name", "routine_catalog", "routine_schema", "routine_name",
         "routine_type", "data_type", "routine_body", "external_language", "security_type",

@@ -142,7 +142,7 @@ pub(super) fn proc(wanted: &Wanted, rows: &mut Rows) {
     }
 }
 
-pub(super) fn database(directory: &Directory, rows: &mut Rows) {
+pub(super) fn database(rows: &mut Rows) {
     let mut out = rows.writer([
         "oid", "datname", "datdba", "encoding", "datlocprovider", "datallowconn", "datconnlimit", "dattablespace",
         "datcollate", "datctype",
