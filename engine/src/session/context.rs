@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::memory::MemorySourceConfig;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, Session as DataFusionSession, TableProvider};
 use datafusion::datasource::{MemTable, source_as_provider};
@@ -18,7 +18,8 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::functions_table::generate_series::GenerateSeriesTable;
 use datafusion::logical_expr::{LogicalPlan, TableScan, UserDefinedLogicalNode};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner, PhysicalPlanningContext};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use kanon_planner::facts::{Facts, Placement, TableFacts};
 use kanon_planner::release_unit::ReleaseNode;
@@ -236,8 +237,8 @@ impl ReleasedBatches {
         }
         // Measures may be withheld, so every column may be NULL whatever the plan said of the aggregate.
         let fields: Vec<_> = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
-        let schema = Arc::new(datafusion::arrow::datatypes::Schema::new(fields));
-        let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let schema = Arc::new(Schema::new(fields));
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let batch = RecordBatch::try_new_with_options(schema, columns, &options).map_err(Error::internal)?;
         self.0.insert(unit.id, batch);
         Ok(())
@@ -279,7 +280,7 @@ impl ExtensionPlanner for ReleaseLeafPlanner {
         _session: &dyn DataFusionSession,
         _planning_ctx: &PhysicalPlanningContext,
     ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
-        let Some(leaf) = node.downcast_ref::<ReleaseNode>() else {
+        let Some(leaf) = node.as_any().downcast_ref::<ReleaseNode>() else {
             return Ok(None);
         };
         match self.0.0.get(&leaf.unit.id) {

@@ -21,10 +21,9 @@ use super::report::PrivacyReport;
 use super::stream::{Stop, renamed, stoppable};
 use super::{Rows, Session};
 use crate::error::{Error, Result, Sqlstate};
-use crate::federation::run as federated;
 use crate::pg_catalog;
 use crate::release;
-use crate::statement::on_large_stack;
+use crate::statement::future_on_large_stack;
 use crate::system;
 
 /// A query planned for one principal at one moment.
@@ -46,7 +45,7 @@ impl Planned {
 
 impl Session {
     /// What DataFusion may find: the tables of this principal, and the system's, made for it.
-    fn state(&self) -> Result<SessionState> {
+    fn query_state(&self) -> Result<SessionState> {
         let viewer = self.viewer();
         let mut schemas = pg_catalog::schemas(&viewer)?;
         schemas.push(("kanon".to_owned(), system_schema(system::tables(&self.system_context()))));
@@ -64,10 +63,10 @@ impl Session {
 
     /// Plans and analyses a query. With `parameters`, placeholders are replaced by them first.
     pub(super) async fn plan(&self, query: &ast::Query, parameters: Parameters) -> Result<(Planned, Vec<DataType>)> {
-        let state = self.state()?;
+        let state = self.query_state()?;
         let viewer = self.viewer();
         let mut query = query.clone();
-        on_large_stack(move || async move {
+        future_on_large_stack(async move {
             system::rewrite(&mut query);
             let names = pg_catalog::rewrite(&mut query, &viewer)?;
             let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
@@ -76,11 +75,11 @@ impl Session {
             let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
             Ok((Planned { plan, state, names }, types))
         })
-        .await
+        .await?
     }
 
     fn decide(&self, plan: LogicalPlan) -> Result<Decision> {
-        let options = Options { peer: self.principal.via_peer.is_some() };
+        let options = Options { peer: self.principal().via_peer.is_some() };
         Ok(boundary::decide(plan, &PlanFacts, &options)?)
     }
 
@@ -97,7 +96,7 @@ impl Session {
         };
         let physical = {
             let state = state.clone();
-            on_large_stack(move || async move { Ok(state.create_physical_plan(&plan).await?) }).await?
+            future_on_large_stack(async move { state.create_physical_plan(&plan).await.map_err(Error::from) }).await??
         };
         let inner = execute_stream(physical, state.task_ctx())?;
         let session = Arc::downgrade(self);
@@ -143,21 +142,21 @@ impl Session {
     /// EXPLAIN: the logical plan with the boundary in it; with PRIVACY, what each site would be asked, or why it would be refused.
     pub(super) async fn explain(&self, query: &ast::Query, parameters: Parameters, privacy: bool) -> Result<Rows> {
         let (planned, _) = self.plan(query, parameters).await?;
-        let text = match self.decide(planned.plan) {
+        let lines = match self.decide(planned.plan) {
             Ok(decision) if privacy => {
-                let mut text = kanon_planner::explain::privacy(&decision);
-                text.push_str(&federated::explain(self, &decision)?);
-                text
+                let mut lines = kanon_planner::explain::explain(&decision);
+                lines.extend(federated::explain(self, &decision)?);
+                lines
             }
             Ok(decision) => kanon_planner::explain::explain(&decision),
             // What EXPLAIN (PRIVACY) is for: the reason is the answer.
             Err(error) if privacy && matches!(error.state, Sqlstate::InsufficientPrivilege | Sqlstate::FeatureNotSupported) => {
-                let hint = error.hint.map(|h| format!("\nHint: {h}")).unwrap_or_default();
-                format!("Refused ({}): {}{hint}", error.state.code(), error.message)
+                let hint = error.hint.map(|h| format!(" (hint: {h})")).unwrap_or_default();
+                vec![format!("Refused ({}): {}{hint}", error.state.code(), error.message)]
             }
             Err(error) => return Err(error),
         };
-        text_rows("QUERY PLAN", text.lines().map(str::to_owned).collect())
+        text_rows("QUERY PLAN", lines)
     }
 }
 
@@ -230,4 +229,26 @@ pub(super) fn text_table(names: &[&str], columns: Vec<Vec<Option<String>>>) -> R
 pub(super) fn memory_rows(schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<Rows> {
     let stream = MemoryStream::try_new(batches, Arc::clone(&schema), None)?;
     Ok(Rows { stream: Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream)), schema })
+}
+
+/// Until sites can be asked, queries over several of them say so.
+mod federated {
+    use std::sync::Arc;
+
+    use kanon_planner::facts::SiteId;
+    use kanon_planner::release_unit::{Decision, ReleaseUnit};
+
+    use super::super::report::SiteStatus;
+    use super::super::stream::Stop;
+    use super::Session;
+    use crate::error::{Error, Result};
+    use crate::release::Released;
+
+    pub async fn release(_: &Arc<Session>, unit: &ReleaseUnit, _: &Stop) -> Result<(Released, Vec<(SiteId, SiteStatus)>)> {
+        Err(Error::unsupported(format!("{} is at other sites, which cannot be asked yet", unit.tables.join(", "))))
+    }
+
+    pub fn explain(_: &Session, _: &Decision) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use datafusion::arrow::array::timezone::Tz;
+
 use crate::error::{Error, Result, Sqlstate};
 
 /// What values a setting takes.
@@ -305,7 +307,7 @@ fn time_zone(value: &str) -> Option<String> {
     if let Ok(hours) = value.parse::<i32>() {
         return (-15..=15).contains(&hours).then(|| format!("{}{:02}:00", if hours < 0 { '-' } else { '+' }, hours.abs()));
     }
-    value.parse::<datafusion::arrow::array::timezone::Tz>().ok().map(|_| value.to_owned())
+    value.parse::<Tz>().ok().map(|_| value.to_owned())
 }
 
 /// Milliseconds of `250`, `250ms`, `30s`, `5 min`, `1h`, `2d`.
