@@ -33,6 +33,10 @@ impl PublicKey {
         let raw = spki.strip_prefix(&ED25519_SPKI_PREFIX)?;
         Some(PublicKey(raw.try_into().ok()?))
     }
+    /// The key of these 32 bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> PublicKey {
+        PublicKey(bytes)
+    }
     /// Its 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -57,6 +61,10 @@ impl Fingerprint {
     /// The fingerprint of these 32 bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Fingerprint {
         Fingerprint(bytes)
+    }
+    /// Its 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 

@@ -1,0 +1,198 @@
+//! One peer: its pin, its connection, what it last said of itself, and whether it answers.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arrow_flight::Action;
+use chrono::{DateTime, Utc};
+use futures::TryStreamExt as _;
+use kanon_planner::facts::SiteId;
+use rand::Rng as _;
+
+use super::connect::{self, PeerService, is_untrusted};
+use super::descriptor::{self, DESCRIPTOR_ACTION, Descriptor, PROTOCOL};
+use super::identity::Identity;
+use super::pin::Pin;
+use super::wire::describe;
+use super::tls;
+use crate::error::Result;
+
+/// How often a peer that answers is asked for its descriptor.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// How long the answer may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+/// How soon a peer that does not answer is asked again: doubled each time, from the first to the second.
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+const RETRY_LAST: Duration = Duration::from_millis(1500);
+
+/// Whether a peer answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerStatus {
+    /// Not asked yet.
+    Unknown,
+    /// It answered the last time.
+    Up,
+    /// It did not.
+    Down,
+    /// Its key, or its descriptor, is not the one trusted; or it does not trust ours.
+    Untrusted,
+    /// It speaks another version of the protocol.
+    VersionMismatch,
+}
+
+/// A peer at one moment, for `kanon.nodes`.
+#[derive(Debug, Clone)]
+pub struct PeerInfo {
+    /// Where it is and which key it must show.
+    pub pin: Pin,
+    /// Whether it answers.
+    pub status: PeerStatus,
+    /// When it last answered.
+    pub last_seen: Option<DateTime<Utc>>,
+    /// How long its last answer took.
+    pub latency: Option<Duration>,
+    /// What it last said of itself.
+    pub descriptor: Option<Arc<Descriptor>>,
+}
+
+/// A pinned peer.
+pub(super) struct Peer {
+    pub(super) pin: Pin,
+    service: PeerService,
+    state: Mutex<State>,
+}
+
+struct State {
+    status: PeerStatus,
+    last_seen: Option<DateTime<Utc>>,
+    latency: Option<Duration>,
+    descriptor: Option<Arc<Descriptor>>,
+    /// The token of the descriptor, to see cheaply that nothing changed.
+    token: String,
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").field("pin", &self.pin).finish_non_exhaustive()
+    }
+}
+
+/// What a check found.
+pub(super) enum Checked {
+    /// The same descriptor as before.
+    Same,
+    /// A new one, which was verified but not yet taken.
+    New(Arc<Descriptor>, String),
+}
+
+/// Why a check failed, for the status and the log.
+pub(super) struct CheckFailed {
+    pub(super) status: PeerStatus,
+    pub(super) why: String,
+}
+
+impl Peer {
+    pub(super) fn new(pin: Pin, identity: &Identity) -> Result<Peer> {
+        let service = connect::channel(&pin, tls::client_config(identity, pin.fingerprint)?)?;
+        let state = State { status: PeerStatus::Unknown, last_seen: None, latency: None, descriptor: None, token: String::new() };
+        Ok(Peer { pin, service, state: Mutex::new(state) })
+    }
+
+    /// A handle on the kept connection.
+    pub(super) fn service(&self) -> PeerService {
+        self.service.clone()
+    }
+
+    pub(super) fn descriptor(&self) -> Option<Arc<Descriptor>> {
+        self.state().descriptor.clone()
+    }
+
+    pub(super) fn site(&self) -> Option<SiteId> {
+        self.descriptor().map(|d| SiteId::new(d.id.clone()))
+    }
+
+    pub(super) fn info(&self) -> PeerInfo {
+        let state = self.state();
+        PeerInfo {
+            pin: self.pin.clone(),
+            status: state.status,
+            last_seen: state.last_seen,
+            latency: state.latency,
+            descriptor: state.descriptor.clone(),
+        }
+    }
+
+    /// Takes a descriptor as the peer's.
+    pub(super) fn take(&self, descriptor: Arc<Descriptor>, token: String) {
+        let mut state = self.state();
+        state.descriptor = Some(descriptor);
+        state.token = token;
+    }
+
+    /// Notes how a check ended. Whether the status changed.
+    pub(super) fn note(&self, status: PeerStatus, latency: Option<Duration>) -> bool {
+        let mut state = self.state();
+        let changed = state.status != status;
+        state.status = status;
+        if status == PeerStatus::Up {
+            state.last_seen = Some(Utc::now());
+            state.latency = latency;
+        }
+        changed
+    }
+
+    /// Asks the peer for its descriptor.
+    pub(super) async fn check(&self) -> Result<(Checked, Duration), CheckFailed> {
+        let began = Instant::now();
+        let token = match tokio::time::timeout(CHECK_TIMEOUT, self.ask()).await {
+            Ok(answer) => answer?,
+            Err(_) => return Err(CheckFailed { status: PeerStatus::Down, why: "no answer in time".to_owned() }),
+        };
+        let latency = began.elapsed();
+        let untrusted = |error: crate::error::Error| CheckFailed { status: PeerStatus::Untrusted, why: error.to_string() };
+        let known = {
+            let state = self.state();
+            if state.token == token
+                && let Some(known) = &state.descriptor
+                && descriptor::accept(known, None, Utc::now().timestamp()).is_ok()
+            {
+                return Ok((Checked::Same, latency));
+            }
+            state.descriptor.as_ref().map(|d| d.sequence)
+        };
+        let read = descriptor::read(&token, self.pin.fingerprint).map_err(untrusted)?;
+        if read.protocol != PROTOCOL {
+            let why = format!("protocol {} instead of {PROTOCOL}", read.protocol);
+            return Err(CheckFailed { status: PeerStatus::VersionMismatch, why });
+        }
+        descriptor::accept(&read, known, Utc::now().timestamp()).map_err(untrusted)?;
+        Ok((Checked::New(Arc::new(read), token), latency))
+    }
+
+    async fn ask(&self) -> Result<String, CheckFailed> {
+        let failed = |status: tonic::Status| {
+            let untrusted = is_untrusted(&status);
+            CheckFailed { status: if untrusted { PeerStatus::Untrusted } else { PeerStatus::Down }, why: describe(&status) }
+        };
+        let action = Action { r#type: DESCRIPTOR_ACTION.to_owned(), body: Default::default() };
+        let mut answers = self.service().do_action(action).await.map_err(failed)?.into_inner();
+        let answer = answers.try_next().await.map_err(failed)?;
+        let body = answer.map(|a| a.body.to_vec()).unwrap_or_default();
+        String::from_utf8(body)
+            .map_err(|_| CheckFailed { status: PeerStatus::Untrusted, why: "a descriptor that is no text".to_owned() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When to ask a peer again after `failures` failures in a row, with jitter so that nodes do not ask in step.
+pub(super) fn next_check(failures: u32) -> Duration {
+    let base = match failures {
+        0 => CHECK_INTERVAL,
+        n => RETRY_FIRST.saturating_mul(1 << (n - 1).min(8)).min(RETRY_LAST),
+    };
+    base.mul_f64(rand::rng().random_range(0.8..1.2))
+}
