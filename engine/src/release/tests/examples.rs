@@ -201,3 +201,28 @@ async fn failures_are_one_text() {
     let error = super::super::release(&ctx.state(), &unit).await.unwrap_err();
     assert_eq!((error.state, error.detail, error.hint), (Sqlstate::BelowBoundary, None, None));
 }
+
+#[tokio::test]
+async fn memory_is_bounded_by_the_pool() {
+    use std::sync::Arc;
+
+    use datafusion::execution::SessionStateBuilder;
+    use datafusion::execution::memory_pool::GreedyMemoryPool;
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+
+    let rows = (0..3_000).map(|u| row(u, "a", u, 1.0));
+    let (ctx, unit) = asking(rows).unit("SELECT b, count(*), sum(x), count(*) FILTER (WHERE a = 'a') FROM t GROUP BY b").await;
+    let limited = |bytes: usize| {
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(GreedyMemoryPool::new(bytes))).build_arc().unwrap();
+        SessionStateBuilder::new_from_existing(ctx.state()).with_runtime_env(runtime).build()
+    };
+    let error = super::super::release(&limited(20_000), &unit).await.unwrap_err();
+    assert_eq!((error.state, error.message.as_str()), (Sqlstate::BelowBoundary, "the query could not be computed on protected data"));
+    assert_eq!(super::super::release(&limited(200_000_000), &unit).await.unwrap().batch().num_rows(), 0);
+}
+
+#[tokio::test]
+async fn every_measure_may_be_null_in_the_answer() {
+    let released = asking(units(0, 10, "a", 0)).release("SELECT a, count(*) FROM t GROUP BY a").await.unwrap();
+    assert!(released.batch().schema().field(1).is_nullable());
+}
