@@ -10,7 +10,7 @@ use datafusion::prelude::{SessionContext, ident};
 
 use super::policy::{boolean, undefined_column};
 use super::source::Source;
-use super::{Catalog, ColumnSettings, MAX_COLUMNS, Policy, read};
+use super::{Catalog, ColumnSettings, MAX_COLUMNS, Policy, Snapshot, read};
 use crate::error::{Error, Result, Sqlstate};
 use crate::nearest::did_you_mean;
 use crate::store::{TableRecord, later_than, now};
@@ -62,7 +62,7 @@ impl Catalog {
         }
         let mut source = Source::resolve(&definition, self.data_root.as_deref())?;
         let declared = declared_schema(&definition.columns)?;
-        let schema = read::register(&self.state, &mut source, declared).await?;
+        let schema = read::register(&self.state, &mut source, declared, self.data_root.as_deref()).await?;
         check_columns(&schema)?;
         let registered_at = now();
         let record = TableRecord {
@@ -246,15 +246,53 @@ impl Catalog {
         let unit_changed = before.policy.unit != record.policy.unit || before.policy.unit_unique != record.policy.unit_unique;
         let mut notices = Vec::new();
         if refresh {
-            read::recheck(&self.state, &mut record.source, &record.schema).await?;
+            read::recheck(&self.state, &mut record.source, &record.schema, self.data_root.as_deref()).await?;
         }
         if let Some(unit) = record.policy.unit.clone()
             && (unit_changed || refresh)
         {
+            // Taken before the scan: a change while it runs makes it run again.
+            record.policy.unit_data_version = Some(read::data_version(&self.state, &record.source).await?);
             record.policy.unit_unique_verified = self.check_unit(&record, &unit, &mut notices).await?;
         }
         self.put(record).await?;
         Ok(notices)
+    }
+
+    /// The present snapshot, after tables that are said to have one row a unit were looked at again if their data has changed: what
+    /// statements are planned with. It costs a listing of the files of each such table, and a scan after a change.
+    ///
+    /// # Errors
+    /// If the store fails. A table that cannot be looked at counts as one without unique units.
+    pub async fn current(&self) -> Result<Arc<Snapshot>> {
+        let records = Arc::clone(&self.read().records);
+        for record in records.tables.iter().filter(|record| record.policy.unit_unique) {
+            let version = read::data_version(&self.state, &record.source).await.ok();
+            if version.is_some() && version == record.policy.unit_data_version {
+                continue;
+            }
+            let mut record = record.clone();
+            let unit = record.policy.unit.clone().unwrap_or_default();
+            let mut notices = Vec::new();
+            let unique = match version {
+                Some(_) => self.check_unit(&record, &unit, &mut notices).await.unwrap_or(false),
+                None => false,
+            };
+            for notice in notices {
+                tracing::warn!(table = record.name, "{notice}");
+            }
+            if (record.policy.unit_unique_verified, &record.policy.unit_data_version) == (unique, &version) {
+                continue;
+            }
+            record.policy.unit_unique_verified = unique;
+            record.policy.unit_data_version = version;
+            match self.put(record).await {
+                // Somebody else did it, or changed the table: their snapshot is the present one.
+                Err(error) if error.state == Sqlstate::ObjectNotInPrerequisiteState => {}
+                done => done?,
+            }
+        }
+        Ok(self.snapshot())
     }
 
     /// Reads the unit column: it must name somebody. Whether `unit_unique` is declared and true.

@@ -1,5 +1,8 @@
 //! Files as tables: Parquet, CSV, newline-delimited JSON and Arrow IPC, on local disks and in object stores.
 
+mod marked;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +27,9 @@ use object_store::http::HttpBuilder;
 use object_store::{ObjectMeta, ObjectStore, RetryConfig};
 use url::Url;
 
+use self::marked::{Marked, as_text};
 use super::infer;
-use super::source::{Compression, Source, SourceKind};
+use super::source::{Compression, Source, SourceKind, check_root};
 use crate::error::{Error, Result, Sqlstate};
 
 /// Reads rows of files.
@@ -33,15 +37,44 @@ pub(super) fn provider(runtime: &RuntimeEnv, source: &Source, schema: &SchemaRef
     let url = listing_url(source)?;
     object_store(runtime, url.get_url())?;
     let options = ListingOptions::new(format(source)).with_file_extension(source.suffix.clone());
-    let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(Arc::clone(schema));
-    Ok(Arc::new(ListingTable::try_new(config)?))
+    let config = ListingTableConfig::new(url).with_listing_options(options);
+    match &source.csv.null_value {
+        Some(mark) if source.kind == SourceKind::Csv => {
+            let text = Arc::new(ListingTable::try_new(config.with_schema(as_text(schema)))?);
+            Ok(Arc::new(Marked { text, schema: Arc::clone(schema), mark: mark.clone() }))
+        }
+        _ => Ok(Arc::new(ListingTable::try_new(config.with_schema(Arc::clone(schema)))?)),
+    }
 }
 
 /// Finds the files and their columns, or checks that they have the declared ones.
-pub(super) async fn register(state: &SessionState, source: &mut Source, declared: Option<Schema>) -> Result<Schema> {
+pub(super) async fn register(
+    state: &SessionState,
+    source: &mut Source,
+    declared: Option<Schema>,
+    data_root: Option<&Path>,
+) -> Result<Schema> {
     let store = object_store(state.runtime_env(), listing_url(source)?.get_url())?;
     let files = find(state, &store, source).await?;
+    if data_root.is_some() && source.local_path().is_some() {
+        // A link in the folder may lead out of it.
+        for file in &files {
+            let path = Path::new("/").join(file.location.as_ref());
+            let real = std::fs::canonicalize(&path).unwrap_or(path);
+            check_root(&real.to_string_lossy(), &real, data_root)?;
+        }
+    }
     infer::schema(state, &store, source, &files, declared).await
+}
+
+/// What is known of each file without reading it.
+pub(super) async fn data_version(state: &SessionState, source: &Source) -> Result<Vec<String>> {
+    let store = object_store(state.runtime_env(), listing_url(source)?.get_url())?;
+    let files = find(state, &store, &mut source.clone()).await?;
+    Ok(files
+        .iter()
+        .map(|file| format!("{} {} {} {}", file.location, file.size, file.last_modified.timestamp_micros(), file.e_tag.as_deref().unwrap_or_default()))
+        .collect())
 }
 
 /// The files of a source, by name. At least one.
@@ -102,19 +135,12 @@ pub(super) fn format(source: &Source) -> Arc<dyn FileFormat> {
                 quote: dialect.quote,
                 escape: dialect.escape,
                 comment: dialect.comment,
-                // Without a pattern the empty text is NULL.
-                null_regex: dialect.null_value.as_deref().map(|text| format!("^(?:{})?$", escape_pattern(text))),
                 newlines_in_values: Some(dialect.newlines_in_values),
                 ..CsvOptions::default()
             };
             Arc::new(CsvFormat::default().with_options(options).with_file_compression_type(compression))
         }
     }
-}
-
-/// A text as a regular expression that matches it alone.
-fn escape_pattern(text: &str) -> String {
-    text.chars().flat_map(|c| (!c.is_alphanumeric() && c.is_ascii() && !c.is_ascii_control()).then_some('\\').into_iter().chain([c])).collect()
 }
 
 pub(super) fn variant(compression: Compression) -> CompressionTypeVariant {

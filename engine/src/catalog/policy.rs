@@ -35,8 +35,10 @@ pub struct Policy {
     pub unit_kind: Option<String>,
     /// The steward says that every unit has at most one row.
     pub unit_unique: bool,
-    /// A scan of the data as it is now found `unit_unique` to hold.
+    /// A scan of the data found `unit_unique` to hold.
     pub unit_unique_verified: bool,
+    /// Of which state of the data: see [`crate::catalog::Catalog::current`].
+    pub unit_data_version: Option<String>,
     /// The least number of units behind anything released; the node's default unless set.
     pub min_cohort: Option<MinCohort>,
     /// The share of a sum that its two largest units may not reach; 90 unless set.

@@ -1,5 +1,6 @@
 //! From a source to rows: what is shared by all kinds of sources.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,6 +11,8 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
+
+use sha2::{Digest, Sha256};
 
 use super::source::{Source, SourceKind};
 use super::{files, sqlite};
@@ -37,16 +40,35 @@ pub(super) fn provider(runtime: &RuntimeEnv, table: &str, source: &Source, schem
 }
 
 /// Reads a source for the first time: finds its columns, or checks that it has the declared ones.
-pub(super) async fn register(state: &SessionState, source: &mut Source, declared: Option<Schema>) -> Result<Schema> {
+pub(super) async fn register(
+    state: &SessionState,
+    source: &mut Source,
+    declared: Option<Schema>,
+    data_root: Option<&Path>,
+) -> Result<Schema> {
     match source.kind {
         SourceKind::Sqlite => sqlite::register(source, declared).await,
-        _ => files::register(state, source, declared).await,
+        _ => files::register(state, source, declared, data_root).await,
     }
 }
 
 /// Reads a source again after its steward said that it changed: it must still have its columns.
-pub(super) async fn recheck(state: &SessionState, source: &mut Source, schema: &SchemaRef) -> Result<()> {
-    register(state, source, Some(schema.as_ref().clone())).await.map(|_| ())
+pub(super) async fn recheck(state: &SessionState, source: &mut Source, schema: &SchemaRef, data_root: Option<&Path>) -> Result<()> {
+    register(state, source, Some(schema.as_ref().clone()), data_root).await.map(|_| ())
+}
+
+/// A text that changes when the data does: names, sizes, times and ETags of the files.
+pub(super) async fn data_version(state: &SessionState, source: &Source) -> Result<String> {
+    let parts = match source.kind {
+        SourceKind::Sqlite => sqlite::data_version(source)?,
+        _ => files::data_version(state, source).await?,
+    };
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(part.as_bytes());
+        digest.update([0]);
+    }
+    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The types that tables have: one kind of text and one of bytes, no dictionaries. Readers cast to them.

@@ -144,6 +144,20 @@ fn open(source: &Source) -> Result<(SqlitePool, String)> {
     Ok((pool, table))
 }
 
+/// Size and time of the database and of its log.
+pub(super) fn data_version(source: &Source) -> Result<Vec<String>> {
+    let path = source.local_path().ok_or_else(|| Error::internal("a SQLite source without a path"))?;
+    check_file(&path)?;
+    let mut log = path.clone().into_os_string();
+    log.push("-wal");
+    let state = |path: &Path| {
+        let file = std::fs::metadata(path).ok()?;
+        let time = file.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some(format!("{} {}", file.len(), time.as_nanos()))
+    };
+    Ok([state(&path), state(Path::new(&log))].into_iter().map(Option::unwrap_or_default).collect())
+}
+
 fn check_file(path: &Path) -> Result<()> {
     let cannot = |why: String| Error::new(Sqlstate::IoError, format!("cannot open \"{}\": {why}", path.display()));
     let file = std::fs::metadata(path).map_err(|error| cannot(plain_io(&error)))?;

@@ -237,7 +237,7 @@ fn check_role_name(name: &str) -> Result<()> {
         return refused(format!("\"{}\" cannot be the name of a role", name.escape_debug()));
     }
     match node {
-        Some(node) => check_node_id(node),
+        Some(node) => check_node_id(node).map_err(|error| Error { state: Sqlstate::InvalidName, ..error }),
         None => Ok(()),
     }
 }
