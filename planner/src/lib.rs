@@ -6,7 +6,13 @@
 //!                                    └─ Refusal            a reason and a hint
 //! ```
 
+pub mod boundary;
+pub mod checked;
+mod conditions;
+pub mod explain;
 pub mod facts;
+pub mod functions;
 pub mod parts;
 pub mod refusal;
 pub mod release_unit;
+mod total;

@@ -1,0 +1,55 @@
+//! The text of EXPLAIN: the plan with the boundary drawn. It is made from what would run and touches no data.
+
+use datafusion::logical_expr::LogicalPlan;
+
+use crate::facts::Placement;
+use crate::release_unit::{Decision, ReleaseUnit};
+
+/// One line a plan node: the outer plan, then each release unit's inner plan under its boundary.
+pub fn explain(decision: &Decision) -> Vec<String> {
+    let mut lines = Vec::new();
+    match decision {
+        Decision::Open(plan) => add(&mut lines, plan, ""),
+        Decision::Release { outer, units } => {
+            add(&mut lines, outer, "");
+            for unit in units {
+                lines.push(boundary(unit));
+                let list = |exprs: Vec<String>| exprs.join(", ");
+                let keys = list(unit.keys.iter().map(ToString::to_string).collect());
+                let measures = list(unit.measures.iter().map(|m| m.aggregate.to_string()).collect());
+                lines.push(format!("  Aggregate: groupBy=[[{keys}]], aggr=[[{measures}]]"));
+                for m in &unit.measures {
+                    if !m.conditions.is_empty() {
+                        let conditions = list(m.conditions.iter().map(ToString::to_string).collect());
+                        lines.push(format!("    parts of {}: {conditions}", m.aggregate));
+                    }
+                }
+                add(&mut lines, &unit.input, "    ");
+            }
+        }
+    }
+    lines
+}
+
+fn add(lines: &mut Vec<String>, plan: &LogicalPlan, indent: &str) {
+    lines.extend(plan.display_indent().to_string().lines().map(|l| format!("{indent}{l}")));
+}
+
+fn boundary(unit: &ReleaseUnit) -> String {
+    let mut facts = Vec::new();
+    match &unit.protection {
+        Some(p) => {
+            facts.push(p.access.as_str().to_owned());
+            facts.push(format!("unit {}", p.unit_column));
+            facts.push(format!("k = {}", p.min_cohort.get()));
+            if unit.one_row_a_unit {
+                facts.push("one row a unit".to_owned());
+            }
+        }
+        None => facts.push("open".to_owned()),
+    }
+    if let Placement::Sites { sites, .. } = &unit.placement {
+        facts.push(format!("at {}", sites.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(", ")));
+    }
+    format!("--- boundary: release #{} ({}) ---", unit.id, facts.join(", "))
+}
