@@ -145,7 +145,7 @@ impl Walk<'_> {
         let mut one_row = true;
         let mut missing = None;
         for (i, k) in keys.into_iter().enumerate() {
-            let name = format!("k{i}");
+            let name = format!("group{i}");
             let column = Column::new(Some(alias.as_str()), &name);
             match bare_base(&k, &rows.base, &schema) {
                 Some(b) if b.role == Role::Unit => {
@@ -172,7 +172,7 @@ impl Walk<'_> {
             rows.plan = LogicalPlan::Filter(Filter::try_new(unit.is_not_null(), Arc::new(plan)).map_err(|e| unreadable(&e))?);
         }
         for (i, e) in aggregates.iter().enumerate() {
-            let name = format!("m{i}");
+            let name = format!("value{i}");
             let column = Column::new(Some(alias.as_str()), &name);
             let (value, base) = self.per_unit_aggregate(e, &rows, shown)?;
             bases.insert(key(&column), base);

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use datafusion::common::DFSchemaRef;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::utils::split_conjunction_owned;
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Projection, SubqueryAlias};
 
 use crate::facts::{Facts, Placement};
 use crate::functions::PARTS;
@@ -43,6 +43,12 @@ pub struct Options {
 pub fn decide(plan: LogicalPlan, facts: &dyn Facts, options: &Options) -> Result<Decision, Refusal> {
     let mut walk = Walk { facts, options: *options, next: 0, units: vec![], scopes: vec![], joined: vec![], recursive: vec![], depth: 0 };
     walk.refuse_parts(&plan)?;
+    if let Some(unlimited) = unlimited(&plan)
+        && let Node::Private(rows) = walk.another().node(&unlimited)?
+    {
+        // A LIMIT on rows of people is a question for rows.
+        return Err(outer::rows_refused(&rows, plan.schema()));
+    }
     match walk.node(&plan)? {
         Node::Private(rows) => Err(outer::rows_refused(&rows, plan.schema())),
         Node::Open(open) => {
@@ -50,6 +56,23 @@ pub fn decide(plan: LogicalPlan, facts: &dyn Facts, options: &Options) -> Result
             outer::check(&open.plan, facts)?;
             if units.is_empty() { Ok(Decision::Open(open.plan)) } else { Ok(Decision::Release { outer: open.plan, units }) }
         }
+    }
+}
+
+/// The plan without the LIMITs at its top; `None` if there are none.
+fn unlimited(plan: &LogicalPlan) -> Option<LogicalPlan> {
+    match plan {
+        LogicalPlan::Limit(l) => Some(unlimited(&l.input).unwrap_or_else(|| l.input.as_ref().clone())),
+        LogicalPlan::Sort(s) => unlimited(&s.input),
+        LogicalPlan::Projection(p) => {
+            let input = unlimited(&p.input)?;
+            Some(LogicalPlan::Projection(Projection::try_new_with_schema(p.expr.clone(), Arc::new(input), Arc::clone(&p.schema)).ok()?))
+        }
+        LogicalPlan::SubqueryAlias(a) => {
+            let input = unlimited(&a.input)?;
+            SubqueryAlias::try_new(Arc::new(input), a.alias.clone()).ok().map(LogicalPlan::SubqueryAlias)
+        }
+        _ => None,
     }
 }
 
@@ -109,7 +132,21 @@ struct Walk<'a> {
 
 const DEEPEST: usize = 1_000;
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    /// A walk of the same facts from the start.
+    fn another(&self) -> Walk<'a> {
+        Walk {
+            facts: self.facts,
+            options: self.options,
+            next: 0,
+            units: vec![],
+            scopes: vec![],
+            joined: vec![],
+            recursive: vec![],
+            depth: 0,
+        }
+    }
+
     fn alias(&mut self, letter: char) -> String {
         let alias = format!("{letter}{}", self.next);
         self.next += 1;

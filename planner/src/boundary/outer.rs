@@ -179,8 +179,9 @@ pub(super) fn rows_refused(rows: &Rows, shown: &DFSchema) -> Refusal {
     let mut key = None;
     let mut number = None;
     for (def, field) in rows.defs.iter().zip(shown.fields()) {
-        let role = bare_base(def, &rows.base, rows.plan.schema()).map_or(Role::Plain, |b| b.role);
-        match role {
+        // Only columns as they stand have names that a person can write.
+        let Some(base) = bare_base(def, &rows.base, rows.plan.schema()).filter(|b| b.bare) else { continue };
+        match base.role {
             Role::Unit | Role::Identifier => continue,
             Role::Plain if field.data_type().is_string() && key.is_none() => key = Some(field.name()),
             _ if field.data_type().is_numeric() && number.is_none() => number = Some(field.name()),
