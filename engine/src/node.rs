@@ -73,6 +73,38 @@ impl Node {
         }
     }
 
+    /// Begins to look for the peers that the configuration pins.
+    pub fn begin_federation(&self) {
+        self.federation.begin(&self.stopping);
+    }
+
+    /// TLS for clients: the operator's certificate, or the node's own.
+    ///
+    /// # Errors
+    /// A certificate or key that cannot be read or do not fit: the node does not start without the TLS it was to have.
+    pub fn client_tls(&self) -> Result<Arc<rustls::ServerConfig>> {
+        let broken = |what: String| Error::new(crate::error::Sqlstate::SystemError, what);
+        let (cert, key) = match (&self.config.tls_cert, &self.config.tls_key) {
+            (Some(cert), Some(key)) => {
+                let read = |path: &std::path::Path| {
+                    std::fs::read_to_string(path).map_err(|e| broken(format!("cannot read {}: {e}", path.display())))
+                };
+                (read(cert)?, read(key)?)
+            }
+            _ => {
+                let own = &self.federation.identity().listener;
+                (own.cert_pem.clone(), own.key_pem.clone())
+            }
+        };
+        let certified = crate::federation::tls::listener_key(&cert, &key)?;
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|e| broken(format!("cannot set up TLS: {e}")))?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
+        Ok(Arc::new(config))
+    }
+
     /// Ends sessions and closes the store.
     pub async fn stop(&self) {
         self.stopping.cancel();

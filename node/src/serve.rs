@@ -35,10 +35,10 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
     if !demo || !loopback_only(&node.config) {
         refuse_demo_passwords(&node)?;
     }
-    node.federation_begin();
+    node.begin_federation();
 
     let shutdown = CancellationToken::new();
-    let tls = node.pg_tls()?;
+    let tls = Some(node.client_tls()?);
     let mut servers = tokio::task::JoinSet::new();
     servers.spawn(kanon_pg::serve(Arc::clone(&node), pg, tls, shutdown.clone()));
     servers.spawn(kanon_flight::serve(Arc::clone(&node), flight, shutdown.clone()));

@@ -185,6 +185,16 @@ impl Catalog {
         self.reload().await
     }
 
+    /// As [`Catalog::grant_select`], for a table that a peer does not offer yet: it holds once the peer does.
+    ///
+    /// # Errors
+    /// 42704.
+    pub async fn grant_select_ahead(&self, schema: &str, table: &str, grantee: &str) -> Result<()> {
+        self.store.check_grantee(grantee)?;
+        self.store.set_grant(schema, table, grantee, true).await?;
+        self.reload().await
+    }
+
     /// REVOKE SELECT ON a table of any schema FROM a role, a built-in role or `public`.
     ///
     /// # Errors
