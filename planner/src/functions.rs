@@ -27,17 +27,17 @@ pub enum Aggregate {
 }
 
 const TOTAL: &[&str] = &[
-    "acos", "acosh", "ascii", "asin", "asinh", "atan", "atan2", "atanh", "bit_length", "btrim", "cbrt", "ceil", "character_length",
-    "coalesce", "contains", "cos", "cosh", "cot", "degrees", "ends_with", "exp", "floor", "greatest", "isnan", "iszero", "least", "ln",
-    "log10", "log2", "lower", "ltrim", "nanvl", "nullif", "nvl", "nvl2", "octet_length", "pi", "radians", "reverse", "rtrim", "signum",
-    "sin", "sinh", "sqrt", "starts_with", "strpos", "tan", "tanh", "upper",
+    "bit_length", "character_length", "coalesce", "ends_with", "greatest", "isnan", "iszero", "least", "lower", "nullif", "nvl", "nvl2",
+    "octet_length", "pi", "starts_with", "upper",
 ];
 
 const GUARDED: &[&str] = &[
-    "abs", "chr", "concat", "concat_ws", "date_bin", "factorial", "find_in_set", "from_unixtime", "gcd", "get_field", "initcap", "lcm",
-    "left", "levenshtein", "log", "make_date", "make_time", "overlay", "power", "replace", "right", "round", "split_part", "substr",
-    "substr_index", "to_date", "to_hex", "to_local_time", "to_time", "to_timestamp", "to_timestamp_micros", "to_timestamp_millis",
-    "to_timestamp_nanos", "to_timestamp_seconds", "to_unixtime", "translate", "trunc",
+    "abs", "acos", "acosh", "ascii", "asin", "asinh", "atan", "atan2", "atanh", "btrim", "cbrt", "ceil", "chr", "concat", "concat_ws",
+    "contains", "cos", "cosh", "cot", "date_bin", "degrees", "exp", "factorial", "find_in_set", "floor", "from_unixtime", "gcd",
+    "get_field", "initcap", "lcm", "left", "levenshtein", "ln", "log", "log10", "log2", "ltrim", "make_date", "make_time", "nanvl",
+    "overlay", "power", "radians", "replace", "reverse", "right", "round", "rtrim", "signum", "sin", "sinh", "split_part", "sqrt",
+    "strpos", "substr", "substr_index", "tan", "tanh", "to_date", "to_hex", "to_local_time", "to_time", "to_timestamp",
+    "to_timestamp_micros", "to_timestamp_millis", "to_timestamp_nanos", "to_timestamp_seconds", "to_unixtime", "translate", "trunc",
 ];
 
 /// A pattern, format, field or length that must be a literal, and where it stands.

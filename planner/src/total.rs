@@ -51,9 +51,21 @@ pub(crate) fn total(expr: Expr, schema: &DFSchema) -> Result<Expr, Refusal> {
             let from = kind(&expr, schema)?;
             let to = field.data_type();
             if infallible(&from, to) {
+                if let Expr::Literal(value, _) = expr.as_ref()
+                    && let Ok(value) = value.cast_to(to)
+                {
+                    return Ok(Expr::Literal(value, None));
+                }
                 return Ok(Expr::Cast(Cast { expr, field }));
             }
             castable(&from, to)?;
+            if let Expr::Literal(value, _) = expr.as_ref() {
+                // The query's own text, not a row's: it is read now, and a bad one is refused.
+                return match value.cast_to(to) {
+                    Ok(value) => Ok(Expr::Literal(value, None)),
+                    Err(_) => Err(Refusal::unsupported(format!("a literal of the query cannot be read as {to}")).hint("Correct the literal.")),
+                };
+            }
             Ok(Expr::TryCast(TryCast { expr, field }))
         }
         Expr::TryCast(TryCast { expr, field }) => {

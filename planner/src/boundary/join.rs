@@ -145,6 +145,9 @@ impl Walk<'_> {
     /// `open`: for a join with an open side, whether that is the left one, and whether the query made its rows.
     fn join_rows(&mut self, join: &Join, left: Rows, right: Rows, kind: JoinType, open: Option<(bool, bool)>) -> Result<Rows, Refusal> {
         let (mut left, mut right) = (left, right);
+        if join.null_aware {
+            return Err(mark());
+        }
         let kept = match kind {
             JoinType::LeftSemi | JoinType::LeftAnti => Kept::Left,
             JoinType::RightSemi | JoinType::RightAnti => Kept::Right,
@@ -153,9 +156,11 @@ impl Walk<'_> {
         // Values of a side that may be missing are made before the join, so that they are NULL where the row is missing.
         if matches!(kind, JoinType::Left | JoinType::Full) {
             self.make(&mut right)?;
+            may_be_missing(&mut right);
         }
         if matches!(kind, JoinType::Right | JoinType::Full) {
             self.make(&mut left)?;
+            may_be_missing(&mut left);
         }
         let preserved = |left: bool| match kind {
             JoinType::Inner => true,
@@ -247,7 +252,7 @@ impl Walk<'_> {
             kind,
             JoinConstraint::On,
             join.null_equality,
-            join.null_aware && kind == JoinType::LeftAnti,
+            false,
         )
         .map_err(|e| unreadable(&e))?;
         rows.plan = LogicalPlan::Join(made);
@@ -355,6 +360,13 @@ impl Walk<'_> {
         rows.plan = LogicalPlan::Filter(plan);
         rows.unit = Some(column);
         Ok(())
+    }
+}
+
+/// Columns that the join makes NULL where it finds no row are not as they stand in their table: that they are NULL tells of the join.
+fn may_be_missing(rows: &mut Rows) {
+    for base in rows.base.values_mut() {
+        base.bare = false;
     }
 }
 

@@ -136,8 +136,12 @@ impl Walk<'_> {
         } else {
             return Err(fits());
         };
-        let nulls = Filter::try_new(def.clone().is_not_null(), Arc::new(inner.plan.clone())).map_err(|e| unreadable(&e))?;
-        let plan = Projection::try_new(vec![def], Arc::new(LogicalPlan::Filter(nulls))).map_err(|e| unreadable(&e))?;
+        let mut plan = inner.plan.clone();
+        if bare(&def, plan.schema()) != inner.unit.as_ref() {
+            // From an outer join: rows without that unit are nobody's.
+            plan = LogicalPlan::Filter(Filter::try_new(def.clone().is_not_null(), Arc::new(plan)).map_err(|e| unreadable(&e))?);
+        }
+        let plan = Projection::try_new(vec![def], Arc::new(plan)).map_err(|e| unreadable(&e))?;
         let subquery = Subquery { subquery: Arc::new(LogicalPlan::Projection(plan)), outer_ref_columns: vec![], spans: Spans::new() };
         self.joined.push(inner);
         Ok(Expr::InSubquery(InSubquery { expr: Box::new(value), subquery, negated }))

@@ -4,4 +4,5 @@
 mod golden;
 mod random;
 mod rules;
+mod totality;
 mod world;

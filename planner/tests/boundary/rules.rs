@@ -17,7 +17,7 @@ async fn conditions_are_those_of_rule_1() {
         ("SELECT count(age) FROM patients", vec!["t0.age IS NULL"]),
         ("SELECT sum(age) FROM patients", vec!["CAST(t0.age AS Int64) IS NULL"]),
         ("SELECT avg(age) FROM patients", vec![]),
-        ("SELECT avg(weight * 2) FROM patients", vec!["t0.weight * CAST(Int64(2) AS Float64) IS NULL"]),
+        ("SELECT avg(weight * 2) FROM patients", vec!["t0.weight * Float64(2) IS NULL"]),
         ("SELECT avg(floor(weight)) FROM patients", vec!["floor(t0.weight)"]),
         ("SELECT avg(age) FILTER (WHERE smoker) FROM patients", vec!["t0.smoker"]),
         ("SELECT count(*) FILTER (WHERE smoker AND age > 3) FROM patients", vec!["t0.smoker AND CAST(t0.age AS Int64) > Int64(3)"]),
@@ -122,4 +122,12 @@ async fn what_is_released_may_be_null() {
     let ctx = context();
     let unit = unit(&ctx, "SELECT sex, count(*) FROM patients GROUP BY sex").await;
     assert!(unit.schema.fields().iter().all(|f| f.is_nullable()), "a withheld count is NULL");
+}
+
+#[tokio::test]
+async fn a_column_that_a_join_makes_null_is_not_as_it_stands() {
+    let ctx = context();
+    let sql = "SELECT avg(s.age) FROM patients p LEFT JOIN (SELECT pid, age FROM patients WHERE age <> 77) AS s ON p.pid = s.pid";
+    let joined = unit(&ctx, sql).await;
+    assert_eq!(joined.measures[0].conditions.len(), 1, "the rows without a partner are a part");
 }
