@@ -1,0 +1,92 @@
+//! Random names for what a client comes back for. Bounded in number and in time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use kanon_engine::error::{Error, Result, Sqlstate};
+use rand::Rng as _;
+
+/// 256 random bits, as text.
+pub(crate) fn random_name() -> String {
+    let bytes: [u8; 32] = rand::rng().random();
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Values by random name.
+pub(crate) struct Handles<T> {
+    most: usize,
+    idle: Duration,
+    entries: Mutex<HashMap<String, Entry<T>>>,
+}
+
+struct Entry<T> {
+    value: Arc<T>,
+    used: Instant,
+}
+
+impl<T> Handles<T> {
+    /// At most `most`, each forgotten when it was not used for `idle`.
+    pub(crate) fn new(most: usize, idle: Duration) -> Self {
+        Handles { most, idle, entries: Mutex::default() }
+    }
+
+    /// Keeps a value and names it.
+    ///
+    /// # Errors
+    /// 53300 if there are too many.
+    pub(crate) fn insert(&self, value: Arc<T>) -> Result<String> {
+        let mut entries = self.lock();
+        if entries.len() >= self.most {
+            entries.retain(|_, entry| entry.used.elapsed() < self.idle);
+        }
+        if entries.len() >= self.most {
+            return Err(Error::new(Sqlstate::TooManyConnections, "too many sessions or statements are open"));
+        }
+        let name = random_name();
+        entries.insert(name.clone(), Entry { value, used: Instant::now() });
+        Ok(name)
+    }
+
+    /// The value of a name; it is used now.
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<T>> {
+        let mut entries = self.lock();
+        let entry = entries.get_mut(name)?;
+        if entry.used.elapsed() >= self.idle {
+            entries.remove(name);
+            return None;
+        }
+        entry.used = Instant::now();
+        Some(Arc::clone(&entry.value))
+    }
+
+    /// Forgets a name. Its value, if it had one.
+    pub(crate) fn remove(&self, name: &str) -> Option<Arc<T>> {
+        let entry = self.lock().remove(name)?;
+        (entry.used.elapsed() < self.idle).then_some(entry.value)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry<T>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounded_in_number_and_time() {
+        let handles = Handles::new(2, Duration::from_millis(50));
+        let first = handles.insert(Arc::new(1)).unwrap();
+        handles.insert(Arc::new(2)).unwrap();
+        assert_eq!(handles.insert(Arc::new(3)).unwrap_err().state, Sqlstate::TooManyConnections);
+        assert_eq!(handles.get(&first).as_deref(), Some(&1));
+        std::thread::sleep(Duration::from_millis(60));
+        assert!(handles.get(&first).is_none());
+        handles.insert(Arc::new(3)).unwrap();
+    }
+}

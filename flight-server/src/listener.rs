@@ -1,0 +1,160 @@
+//! Connections: TLS or, on loopback where it is allowed, plaintext; told apart by their first byte.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use kanon_engine::federation::identity::PublicKey;
+use kanon_engine::federation::tls::key_of;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
+
+/// How long a client may take to say what it wants.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait after accepting failed (no file handles left).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The first byte of a TLS handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What a listener takes.
+pub(crate) struct Policy {
+    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) allow_plaintext: bool,
+    pub(crate) max_connections: usize,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConnectionInfo {
+    /// The pinned key that a peer has proved it holds.
+    pub(crate) peer: Option<PublicKey>,
+}
+
+/// Takes connections until `shutdown`, each in its own task until it is ready for HTTP/2.
+pub(crate) fn accept(listener: TcpListener, policy: Policy, shutdown: CancellationToken) -> mpsc::Receiver<io::Result<Connection>> {
+    let (ready, connections) = mpsc::channel(16);
+    let slots = Arc::new(Semaphore::new(policy.max_connections));
+    let policy = Arc::new(policy);
+    tokio::spawn(async move {
+        loop {
+            let accepted = tokio::select! {
+                () = shutdown.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let tcp = match accepted {
+                Ok((tcp, _)) => tcp,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            // Beyond the limit a connection is closed at once: the others go on unharmed.
+            let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+                tracing::warn!("too many connections");
+                continue;
+            };
+            let (policy, ready) = (Arc::clone(&policy), ready.clone());
+            tokio::spawn(async move {
+                match tokio::time::timeout(GREETING_TIMEOUT, greet(tcp, slot, &policy)).await {
+                    Ok(Ok(connection)) => {
+                        let _ = ready.send(Ok(connection)).await;
+                    }
+                    Ok(Err(error)) => tracing::debug!(%error, "a connection was not made"),
+                    Err(_) => tracing::debug!("a connection was not made in time"),
+                }
+            });
+        }
+    });
+    connections
+}
+
+async fn greet(tcp: TcpStream, slot: OwnedSemaphorePermit, policy: &Policy) -> io::Result<Connection> {
+    tcp.set_nodelay(true)?;
+    let mut first = [0];
+    if tcp.peek(&mut first).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let (stream, peer) = if first == [TLS_HANDSHAKE] {
+        let tls = TlsAcceptor::from(Arc::clone(&policy.tls)).accept(tcp).await?;
+        // The handshake verified that the key is pinned, and that the peer holds it.
+        let peer = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first()).and_then(key_of);
+        (Transport::Tls(Box::new(tls)), peer)
+    } else if policy.allow_plaintext {
+        (Transport::Plain(tcp), None)
+    } else {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "plaintext where TLS is required"));
+    };
+    Ok(Connection { stream, info: ConnectionInfo { peer }, _slot: slot })
+}
+
+/// A connection that is ready for HTTP/2.
+pub(crate) struct Connection {
+    stream: Transport,
+    info: ConnectionInfo,
+    _slot: OwnedSemaphorePermit,
+}
+
+enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ConnectionInfo;
+
+    fn connect_info(&self) -> ConnectionInfo {
+        self.info
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Transport::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Transport::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Transport::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Transport::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Transport::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}

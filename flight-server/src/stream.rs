@@ -1,0 +1,143 @@
+//! An answer as Flight data: streamed, in batches of our size, with the notices behind the last.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow_flight::FlightData;
+use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
+use arrow_flight::error::FlightError;
+use bytes::Bytes;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::BatchCoalescer;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatchOptions;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::{Stream, StreamExt as _};
+use kanon_engine::error::Error;
+use kanon_engine::federation::wire::to_status;
+use kanon_engine::session::{Answer, Session};
+use serde_json::json;
+use tonic::Status;
+
+/// Rows in every batch but the last: how rows were cut on their way here is nobody's business.
+const BATCH_ROWS: usize = 8192;
+
+/// What `do_get` answers.
+pub(crate) type FlightStream = Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send + 'static>>;
+
+/// Columns as clients are told of them: without metadata, which files fill with statistics.
+pub(crate) fn public_schema(schema: &Schema) -> SchemaRef {
+    let fields: Vec<Field> = schema.fields().iter().map(|f| f.as_ref().clone().with_metadata(Default::default())).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// Streams an answer. The session lives until the stream ends or is dropped, which stops the query.
+pub(crate) fn encode(answer: Answer, session: Arc<Session>) -> FlightStream {
+    let metadata = metadata(&answer);
+    match answer.rows {
+        Some(rows) => {
+            let schema = public_schema(&rows.schema);
+            let source = Source::new(rows.stream, Arc::clone(&schema), session);
+            send(schema, futures::stream::unfold(source, Source::next).boxed(), metadata)
+        }
+        None => batch(RecordBatch::new_empty(Arc::new(Schema::empty())), metadata),
+    }
+}
+
+/// Streams one batch.
+pub(crate) fn batch(batch: RecordBatch, metadata: Bytes) -> FlightStream {
+    send(batch.schema(), futures::stream::once(async { Ok(batch) }).boxed(), metadata)
+}
+
+fn metadata(answer: &Answer) -> Bytes {
+    let notices: Vec<&str> = answer.notices.iter().map(|n| n.message.as_str()).collect();
+    let sites: Vec<_> = answer.report.iter().flat_map(|report| report.sites()).map(|site| {
+        json!({
+            "site": site.site.as_str(), "status": site.status.as_str(), "rule": site.rule,
+            "epsilon": site.epsilon, "delta": site.delta, "cached": site.cached,
+        })
+    }).collect();
+    json!({ "tag": answer.tag, "notices": notices, "sites": sites }).to_string().into()
+}
+
+fn send(schema: SchemaRef, batches: futures::stream::BoxStream<'static, Result<RecordBatch, FlightError>>, metadata: Bytes) -> FlightStream {
+    let data = FlightDataEncoderBuilder::new()
+        .with_schema(schema)
+        .with_dictionary_handling(DictionaryHandling::Resend)
+        .build(batches)
+        .map(|item| item.map_err(status));
+    // One message is held back, so that the metadata can be put on the last.
+    let state = (data.boxed(), None::<FlightData>, Some(metadata));
+    Box::pin(futures::stream::unfold(state, |(mut data, mut held, mut metadata)| async move {
+        loop {
+            match (data.next().await, held.take()) {
+                (Some(Ok(next)), None) => held = Some(next),
+                (Some(Ok(next)), Some(before)) => return Some((Ok(before), (data, Some(next), metadata))),
+                (Some(Err(status)), _) => return Some((Err(status), (futures::stream::empty().boxed(), None, None))),
+                (None, Some(mut last)) => {
+                    last.app_metadata = metadata.take().unwrap_or_default();
+                    return Some((Ok(last), (data, None, None)));
+                }
+                (None, None) => return None,
+            }
+        }
+    }))
+}
+
+fn status(error: FlightError) -> Status {
+    match error {
+        FlightError::Tonic(status) => *status,
+        other => to_status(&Error::internal(other)),
+    }
+}
+
+/// The batches of a query, cut anew.
+struct Source {
+    rows: Option<SendableRecordBatchStream>,
+    schema: SchemaRef,
+    out: BatchCoalescer,
+    sent_any: bool,
+    _session: Arc<Session>,
+}
+
+impl Source {
+    fn new(rows: SendableRecordBatchStream, schema: SchemaRef, session: Arc<Session>) -> Source {
+        let out = BatchCoalescer::new(Arc::clone(&schema), BATCH_ROWS);
+        Source { rows: Some(rows), schema, out, sent_any: false, _session: session }
+    }
+
+    async fn next(mut self) -> Option<(Result<RecordBatch, FlightError>, Source)> {
+        loop {
+            if let Some(batch) = self.out.next_completed_batch() {
+                self.sent_any = true;
+                return Some((Ok(batch), self));
+            }
+            let Some(rows) = self.rows.as_mut() else {
+                if self.sent_any {
+                    return None;
+                }
+                // The metadata needs a batch to travel on.
+                self.sent_any = true;
+                return Some((Ok(RecordBatch::new_empty(Arc::clone(&self.schema))), self));
+            };
+            let pushed = match rows.next().await {
+                Some(Ok(batch)) => self.rename(&batch).and_then(|batch| self.out.push_batch(batch)).map_err(Error::internal),
+                Some(Err(error)) => Err(Error::from(error)),
+                None => {
+                    self.rows = None;
+                    self.out.finish_buffered_batch().map_err(Error::internal)
+                }
+            };
+            if let Err(error) = pushed {
+                self.rows = None;
+                self.sent_any = true;
+                return Some((Err(FlightError::Tonic(Box::new(to_status(&error)))), self));
+            }
+        }
+    }
+
+    fn rename(&self, batch: &RecordBatch) -> Result<RecordBatch, datafusion::arrow::error::ArrowError> {
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)
+    }
+}
