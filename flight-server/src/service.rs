@@ -7,7 +7,6 @@ use std::time::Duration;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
-use arrow_flight::sql::metadata::{SqlInfoData, XdbcTypeInfoData};
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
     ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
@@ -254,7 +253,8 @@ impl FlightSqlService for Service {
     }
 
     async fn get_flight_info_sql_info(&self, query: CommandGetSqlInfo, request: Request<FlightDescriptor>) -> StatusResult<Response<FlightInfo>> {
-        self.info(query, SqlInfoData::schema(), request)
+        let schema = info::sql_info().map_err(failed)?.schema();
+        self.info(query, &schema, request)
     }
 
     async fn get_flight_info_primary_keys(&self, query: CommandGetPrimaryKeys, request: Request<FlightDescriptor>) -> StatusResult<Response<FlightInfo>> {
@@ -274,7 +274,7 @@ impl FlightSqlService for Service {
     }
 
     async fn get_flight_info_xdbc_type_info(&self, query: CommandGetXdbcTypeInfo, request: Request<FlightDescriptor>) -> StatusResult<Response<FlightInfo>> {
-        let schema = XdbcTypeInfoData::schema(&info::xdbc_type_info().map_err(failed)?);
+        let schema = info::xdbc_type_info().map_err(failed)?.schema();
         self.info(query, &schema, request)
     }
 
