@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::Int64Array;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
-use datafusion::functions_aggregate::expr_fn::{count, count_distinct};
-use datafusion::logical_expr::lit;
-use datafusion::prelude::{SessionContext, ident};
 
 use super::policy::{boolean, undefined_column};
 use super::source::Source;
+use super::unique::count_units;
 use super::{Catalog, ColumnSettings, MAX_COLUMNS, Policy, Snapshot, read};
 use crate::error::{Error, Result, Sqlstate};
 use crate::nearest::did_you_mean;
@@ -313,33 +310,18 @@ impl Catalog {
                 .hint("A unit is a whole number, a text or a date. Declare the column's type in CREATE EXTERNAL TABLE."));
         }
         let provider = read::provider(&self.runtime, &record.name, &record.source, &record.schema, record.policy.is_protected());
-        let rows = SessionContext::new_with_state(self.state.clone()).read_table(provider)?;
-        let mut measures = vec![count(lit(1i64)), count(ident(unit))];
-        if record.policy.unit_unique {
-            measures.push(count_distinct(ident(unit)));
-        }
-        let found = rows.aggregate(Vec::new(), measures)?.collect().await?;
-        let number = |column: usize| {
-            let batch = found.first()?;
-            let column = batch.columns().get(column)?;
-            let values = column.as_any().downcast_ref::<Int64Array>()?;
-            (!values.is_empty()).then(|| values.value(0))
-        };
-        let (Some(all), Some(named)) = (number(0), number(1)) else {
-            return Err(Error::internal("counting units gave no number"));
-        };
-        if all > 0 && named == 0 {
+        let units = count_units(&self.state, provider, unit, record.policy.unit_unique).await?;
+        if units.rows > 0 && units.named == 0 {
             return Err(Error::new(Sqlstate::InvalidParameterValue, format!("column \"{unit}\" of table \"{}\" names no one: it is NULL in every row", record.name))
                 .hint("Name the column that identifies the person of each row."));
         }
-        let unique = record.policy.unit_unique && number(2) == Some(named);
-        if record.policy.unit_unique && !unique {
+        if record.policy.unit_unique && !units.unique {
             notices.push(format!(
                 "column \"{unit}\" of table \"{}\" is not unique: some units have several rows, and the table is treated so",
                 record.name
             ));
         }
-        Ok(unique)
+        Ok(units.unique)
     }
 
     async fn put(&self, mut record: TableRecord) -> Result<()> {

@@ -17,6 +17,7 @@ mod policy;
 mod read;
 mod source;
 mod sqlite;
+mod unique;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ pub use change::{ColumnDefinition, ExternalTable};
 pub use guarded::GuardedTable;
 pub use policy::{COLUMN_OPTIONS, ColumnSettings, DEFAULT_UNIT_KIND, Policy, TABLE_OPTIONS};
 pub(crate) use source::Source;
+use unique::VerifiedUnique;
 
 /// The most columns a table may have: PostgreSQL's limit, which drivers rely on.
 pub const MAX_COLUMNS: usize = 1600;
@@ -123,7 +125,7 @@ pub struct Catalog {
     store: Store,
     runtime: Arc<RuntimeEnv>,
     /// For reading sources when they are registered or checked; statements have states of their own.
-    state: SessionState,
+    state: Arc<SessionState>,
     present: RwLock<Present>,
 }
 
@@ -146,7 +148,7 @@ impl Catalog {
             default_min_cohort: config.min_cohort,
             data_root: config.data_root.clone(),
             store: store.clone(),
-            state: read::state(Arc::clone(&runtime)),
+            state: Arc::new(read::state(Arc::clone(&runtime))),
             runtime,
             present: RwLock::default(),
         };
@@ -200,7 +202,7 @@ impl Catalog {
             // A provider keeps connections and footers: one whose table did not change stays.
             let provider = match before.get(&record.oid) {
                 Some(table) if table.updated_at == record.updated_at => Arc::clone(&table.provider),
-                _ => read::provider(&self.runtime, &record.name, &record.source, &record.schema, record.policy.is_protected()),
+                _ => self.provider(record),
             };
             self.own_table(record, provider, readers("public", &record.name))
         });
@@ -212,6 +214,18 @@ impl Catalog {
         tables.sort_by(|a, b| (&a.schema_name, &a.name).cmp(&(&b.schema_name, &b.name)));
         let snapshot = Snapshot { version: present.snapshot.version + 1, tables, roles: self.store.directory().clone() };
         present.snapshot = Arc::new(snapshot);
+    }
+
+    fn provider(&self, record: &TableRecord) -> Arc<dyn TableProvider> {
+        let policy = &record.policy;
+        let rows = read::provider(&self.runtime, &record.name, &record.source, &record.schema, policy.is_protected());
+        match (&policy.unit, &policy.unit_data_version) {
+            (Some(unit), Some(version)) if policy.unit_unique && policy.unit_unique_verified => {
+                let state = Arc::clone(&self.state);
+                Arc::new(VerifiedUnique::new(rows, state, record.source.clone(), unit.clone(), version.clone()))
+            }
+            _ => rows,
+        }
     }
 
     fn own_table(&self, record: &TableRecord, provider: Arc<dyn TableProvider>, readers: BTreeSet<String>) -> Table {

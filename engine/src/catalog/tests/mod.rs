@@ -225,7 +225,13 @@ async fn what_is_said_to_be_unique_is_looked_at() {
     assert!(!site.table("people").facts.protection.as_ref().unwrap().unit_unique);
     assert!(site.set("people", &[("unit", "patient_id")]).await.unwrap().is_empty());
     assert!(site.table("people").facts.protection.as_ref().unwrap().unit_unique);
-    // The data changes: it is looked at again before it is believed.
+    // The data changes: an old plan looks at it before it reads, and reads nothing if it does not hold.
+    std::fs::write(&path, "patient_id,age,sex,nobody,twice\n1,30,female,,5\n1,40,male,,5\n").unwrap();
+    let error = site.rows("people", "SELECT count(*) FROM people").await.unwrap_err();
+    assert!(error.to_string().contains("the table changed"), "{error}");
+    std::fs::write(&path, "patient_id,age,sex,nobody,twice\n7,30,female,,5\n8,40,male,,5\n9,40,male,,5\n").unwrap();
+    assert!(site.rows("people", "SELECT count(*) AS n FROM people").await.unwrap().contains("| 3 |"));
+    // New plans take it for what it is.
     assert!(site.catalog.current().await.unwrap().table("public", "people").unwrap().facts.protection.as_ref().unwrap().unit_unique);
     std::fs::write(&path, "patient_id,age,sex,nobody,twice\n1,30,female,,5\n1,40,male,,5\n").unwrap();
     let snapshot = site.catalog.current().await.unwrap();
