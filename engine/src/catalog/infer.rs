@@ -163,8 +163,8 @@ fn widened(a: &DataType, b: &DataType) -> Option<DataType> {
             let need = |bits: i32, signed: bool| if signed { bits } else { bits + 1 };
             Some(match need(bits_a, signed_a).max(need(bits_b, signed_b)) {
                 ..=8 => Int8,
-                ..=16 => Int16,
-                ..=32 => Int32,
+                9..=16 => Int16,
+                17..=32 => Int32,
                 _ => Int64,
             })
         }

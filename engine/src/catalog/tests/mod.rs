@@ -170,7 +170,8 @@ async fn a_policy_is_in_force_at_once_and_after_a_restart() {
 async fn a_wrong_policy_changes_nothing_and_says_what_to_do() {
     let site = Site::new().await;
     site.people().await;
-    let wrong: &[(&[(&str, &str)], Sqlstate, &str)] = &[
+    type Wrong<'a> = (&'a [(&'a str, &'a str)], Sqlstate, &'a str);
+    let wrong: &[Wrong<'_>] = &[
         (&[("access", "cohort")], Sqlstate::InvalidParameterValue, "needs a unit"),
         (&[("access", "secret")], Sqlstate::InvalidParameterValue, "access cannot be"),
         (&[("access", "cohort"), ("unit", "patient")], Sqlstate::UndefinedColumn, "does not exist"),
