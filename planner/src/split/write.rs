@@ -1,0 +1,553 @@
+//! SQL text of a subplan, from the node kinds that the boundary knows.
+
+use std::collections::BTreeSet;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, JoinType, NullEquality, ScalarValue};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::utils::split_conjunction_owned;
+use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, TableScan};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+
+use super::expr::{self, identifier};
+use super::layout::{self, Layout, SITE};
+use crate::facts::{Facts, Placement, SiteId};
+use crate::refusal::Refusal;
+
+/// A SELECT under construction.
+pub(super) struct Block {
+    /// The text after FROM; empty for none.
+    from: String,
+    /// What must hold, over the names in `from`.
+    filters: Vec<Expr>,
+    /// The plan's columns, in order, over the names in `from`.
+    columns: Vec<Expr>,
+    /// Whether columns hold window functions, which no condition may be put beside.
+    sealed: bool,
+}
+
+/// What the columns of a plan are made of, as far as the column `site` is concerned: stand-ins, or opaque columns.
+pub(super) fn columns_of(plan: &LogicalPlan, facts: &dyn Facts) -> Result<Vec<Expr>, Refusal> {
+    Ok(match plan {
+        LogicalPlan::Projection(projection) => {
+            let columns = columns_of(&projection.input, facts)?;
+            projection
+                .expr
+                .iter()
+                .map(|e| match layout::bare(e) {
+                    Expr::Column(column) => at(projection.input.schema(), &columns, column).unwrap_or_else(|_| opaque()),
+                    _ => opaque(),
+                })
+                .collect()
+        }
+        LogicalPlan::Filter(filter) => columns_of(&filter.input, facts)?,
+        LogicalPlan::SubqueryAlias(alias) => columns_of(&alias.input, facts)?,
+        LogicalPlan::Sort(sort) => columns_of(&sort.input, facts)?,
+        LogicalPlan::Window(window) => {
+            let mut columns = columns_of(&window.input, facts)?;
+            columns.resize(window.schema.fields().len(), opaque());
+            columns
+        }
+        LogicalPlan::Join(join) if matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full) => {
+            let (mut left, mut right) = (columns_of(&join.left, facts)?, columns_of(&join.right, facts)?);
+            // A missing side has no site.
+            if matches!(join.join_type, JoinType::Right | JoinType::Full) {
+                left.iter_mut().for_each(|c| *c = opaque());
+            }
+            if matches!(join.join_type, JoinType::Left | JoinType::Full) {
+                right.iter_mut().for_each(|c| *c = opaque());
+            }
+            left.append(&mut right);
+            left
+        }
+        LogicalPlan::TableScan(scan) => {
+            let has_site = matches!(facts.of(scan).placement, Placement::Sites { site_column: true, .. });
+            scan.projected_schema
+                .fields()
+                .iter()
+                .map(|f| if has_site && f.name() == "site" { stand_in() } else { opaque() })
+                .collect()
+        }
+        other => vec![opaque(); other.schema().fields().len()],
+    })
+}
+
+fn opaque() -> Expr {
+    Expr::Column(Column::from_name("__kanon_any"))
+}
+
+fn stand_in() -> Expr {
+    Expr::Column(Column::from_name(SITE))
+}
+
+fn at(schema: &DFSchema, columns: &[Expr], column: &Column) -> Result<Expr, Refusal> {
+    schema
+        .maybe_index_of_column(column)
+        .and_then(|index| columns.get(index))
+        .cloned()
+        .ok_or_else(|| Refusal::unsupported(format!("column {} cannot be written for a site", column.name)))
+}
+
+/// The text for one site; `None` if a condition on `site` rules it out.
+pub(super) fn subplan(
+    source: &LogicalPlan,
+    layout: &Layout,
+    site: &SiteId,
+    facts: &dyn Facts,
+    state: &SessionState,
+    terse: bool,
+) -> Result<Option<String>, Refusal> {
+    let aggregate = layout::source(source)?;
+    let mut scans = 0;
+    let _ = source.apply_with_subqueries(|node| {
+        scans += usize::from(matches!(node, LogicalPlan::TableScan(_)));
+        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+    });
+    let mut writer = Writer { site, facts, state, terse, qualify: scans > 1, names: BTreeSet::new(), subqueries: Vec::new(), outer: Vec::new(), nowhere: false };
+    let block = writer.block(&aggregate.input)?;
+    if writer.nowhere {
+        return Ok(None);
+    }
+    let schema = aggregate.input.schema();
+    let mut items = Vec::new();
+    let mut group = Vec::new();
+    for (number, key) in layout.asked_keys() {
+        let expr = writer.over(layout::bare(&key.expr).clone(), schema, &block.columns)?;
+        let text = writer.text(&expr)?;
+        items.push(match &expr {
+            Expr::Column(_) => text.clone(),
+            _ => format!("{text} AS k{number}"),
+        });
+        group.push(text);
+    }
+    if layout.only_site() {
+        let text = expr::scalar(&literal(site), &[], terse)?;
+        items.push(format!("{text} AS site"));
+        group.push(text);
+    }
+    let mut clause = group.join(", ");
+    if let Some(sets) = layout.asked_sets() {
+        let nothing = group.is_empty();
+        items.push(if nothing { "0 AS grouping_id".into() } else { format!("grouping({clause}) AS grouping_id") });
+        let sets: Vec<String> = sets
+            .iter()
+            .map(|set| {
+                let within: Vec<&str> = set.iter().zip(&group).filter(|(w, _)| **w).map(|(_, text)| text.as_str()).collect();
+                format!("({})", within.join(", "))
+            })
+            .collect();
+        clause = if nothing { String::new() } else { format!("GROUPING SETS ({})", sets.join(", ")) };
+    }
+    for base in &layout.bases {
+        let expr = writer.over(base.expr.clone(), schema, &block.columns)?;
+        items.push(format!("{} AS {}", expr::aggregate(&expr, &writer.subqueries, terse)?, base.name));
+    }
+    if items.is_empty() {
+        items.push("count(*) AS m0".into());
+    }
+    let mut text = writer.select(&items, &block)?;
+    if !clause.is_empty() {
+        text.push_str(" GROUP BY ");
+        text.push_str(&clause);
+    }
+    Ok(Some(text))
+}
+
+pub(super) fn literal(site: &SiteId) -> Expr {
+    Expr::Literal(ScalarValue::Utf8(Some(site.as_str().to_owned())), None)
+}
+
+/// The name of a table at its sites as it is written: `public` is searched first there.
+fn written(table: &str) -> String {
+    match table.split_once('.') {
+        Some(("public", name)) if !name.starts_with("pg_") => identifier(name),
+        Some((schema, name)) => format!("{}.{}", identifier(schema), identifier(name)),
+        None => identifier(table),
+    }
+}
+
+struct Writer<'a> {
+    site: &'a SiteId,
+    facts: &'a dyn Facts,
+    state: &'a SessionState,
+    terse: bool,
+    qualify: bool,
+    names: BTreeSet<String>,
+    subqueries: Vec<ast::Expr>,
+    /// Columns of the queries around the present one.
+    outer: Vec<(DFSchemaRef, Vec<Expr>)>,
+    /// A condition that is false for this site was met at the top.
+    nowhere: bool,
+}
+
+impl Writer<'_> {
+    fn name(&mut self, wish: &str) -> String {
+        let mut name = wish.to_owned();
+        let mut number = 2;
+        while !self.names.insert(name.clone()) {
+            name = format!("{wish}_{number}");
+            number += 1;
+        }
+        name
+    }
+
+    fn text(&self, expr: &Expr) -> Result<String, Refusal> {
+        expr::scalar(expr, &self.subqueries, self.terse)
+    }
+
+    fn column(&self, relation: &str, name: &str) -> Expr {
+        if self.qualify {
+            Expr::Column(Column::new(Some(datafusion::common::TableReference::bare(relation)), name))
+        } else {
+            Expr::Column(Column::from_name(name))
+        }
+    }
+
+    fn select(&self, items: &[String], block: &Block) -> Result<String, Refusal> {
+        let mut text = format!("SELECT {}", items.join(", "));
+        if !block.from.is_empty() {
+            text.push_str(&format!(" FROM {}", block.from));
+        }
+        if !block.filters.is_empty() {
+            let mut conjuncts = Vec::new();
+            for filter in &block.filters {
+                let conjunct = self.text(filter)?;
+                conjuncts.push(match filter {
+                    Expr::BinaryExpr(b) if b.op == datafusion::logical_expr::Operator::Or && block.filters.len() > 1 => {
+                        format!("({conjunct})")
+                    }
+                    _ => conjunct,
+                });
+            }
+            text.push_str(&format!(" WHERE {}", conjuncts.join(" AND ")));
+        }
+        Ok(text)
+    }
+
+    /// The columns of a block under names of their own.
+    fn items(&mut self, block: &Block, schema: &DFSchema) -> Result<(Vec<String>, Vec<String>), Refusal> {
+        let mut items = Vec::new();
+        let mut names: Vec<String> = Vec::new();
+        for (expr, field) in block.columns.iter().zip(schema.fields()) {
+            let plain = field.name().chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            let name = if plain && !names.contains(field.name()) { field.name().clone() } else { format!("c{}", names.len()) };
+            let text = self.text(expr)?;
+            let quoted = identifier(&name);
+            items.push(if text == quoted { text } else { format!("{text} AS {quoted}") });
+            names.push(name);
+        }
+        if items.is_empty() {
+            items.push("1 AS c0".into());
+        }
+        Ok((items, names))
+    }
+
+    /// A block whose FROM is the SELECT of another.
+    fn derived(&mut self, text: String, names: Vec<String>) -> Block {
+        let alias = self.name("q");
+        let columns = names.iter().map(|name| self.column(&alias, name)).collect();
+        Block { from: format!("({text}) AS {alias}"), filters: Vec::new(), columns, sealed: false }
+    }
+
+    fn wrapped(&mut self, block: Block, schema: &DFSchema) -> Result<Block, Refusal> {
+        let (items, names) = self.items(&block, schema)?;
+        let text = self.select(&items, &block)?;
+        Ok(self.derived(text, names))
+    }
+
+    fn block(&mut self, plan: &LogicalPlan) -> Result<Block, Refusal> {
+        match plan {
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::SubqueryAlias(alias) => self.block(&alias.input),
+            // Nothing above looks at the order of rows.
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.block(&sort.input),
+            LogicalPlan::Filter(filter) => {
+                let mut block = self.block(&filter.input)?;
+                if block.sealed {
+                    block = self.wrapped(block, filter.input.schema())?;
+                }
+                let predicate = self.over(filter.predicate.clone(), filter.input.schema(), &block.columns)?;
+                self.conjuncts(predicate, &mut block)?;
+                Ok(block)
+            }
+            LogicalPlan::Projection(projection) => {
+                let block = self.block(&projection.input)?;
+                let mut columns = Vec::new();
+                for e in &projection.expr {
+                    columns.push(self.over(layout::bare(e).clone(), projection.input.schema(), &block.columns)?);
+                }
+                Ok(Block { columns, ..block })
+            }
+            LogicalPlan::Window(window) => {
+                let mut block = self.block(&window.input)?;
+                if block.sealed {
+                    block = self.wrapped(block, window.input.schema())?;
+                }
+                let mut columns = block.columns.clone();
+                for e in &window.window_expr {
+                    columns.push(self.over(layout::bare(e).clone(), window.input.schema(), &block.columns)?);
+                }
+                Ok(Block { columns, sealed: true, ..block })
+            }
+            LogicalPlan::Aggregate(aggregate) => {
+                let mut block = self.block(&aggregate.input)?;
+                if block.sealed {
+                    block = self.wrapped(block, aggregate.input.schema())?;
+                }
+                if matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)]) {
+                    return Err(Refusal::unsupported("grouping sets within a federated query cannot be sent to sites"));
+                }
+                let (mut items, mut names, mut group) = (Vec::new(), Vec::new(), Vec::new());
+                for key in &aggregate.group_expr {
+                    let expr = self.over(layout::bare(key).clone(), aggregate.input.schema(), &block.columns)?;
+                    let text = self.text(&expr)?;
+                    let name = format!("c{}", names.len());
+                    items.push(format!("{text} AS {name}"));
+                    names.push(name);
+                    group.push(text);
+                }
+                for e in &aggregate.aggr_expr {
+                    let expr = self.over(layout::bare(e).clone(), aggregate.input.schema(), &block.columns)?;
+                    let name = format!("c{}", names.len());
+                    items.push(format!("{} AS {name}", expr::aggregate(&expr, &self.subqueries, self.terse)?));
+                    names.push(name);
+                }
+                let mut text = self.select(&items, &block)?;
+                if !group.is_empty() {
+                    text.push_str(&format!(" GROUP BY {}", group.join(", ")));
+                }
+                Ok(self.derived(text, names))
+            }
+            LogicalPlan::Distinct(Distinct::All(input)) => {
+                let block = self.block(input)?;
+                let (items, names) = self.items(&block, input.schema())?;
+                let text = self.select(&items, &block)?.replacen("SELECT ", "SELECT DISTINCT ", 1);
+                Ok(self.derived(text, names))
+            }
+            LogicalPlan::Union(union) => {
+                let mut texts = Vec::new();
+                let mut first = Vec::new();
+                for input in &union.inputs {
+                    let block = self.block(input)?;
+                    let (items, names) = self.items(&block, union.schema.as_ref())?;
+                    texts.push(self.select(&items, &block)?);
+                    if first.is_empty() {
+                        first = names;
+                    }
+                }
+                Ok(self.derived(texts.join(" UNION ALL "), first))
+            }
+            LogicalPlan::Join(join) => self.join(join),
+            other => Err(Refusal::unsupported(format!("{} cannot be sent to sites", kind(other)))),
+        }
+    }
+
+    fn scan(&mut self, scan: &TableScan) -> Result<Block, Refusal> {
+        let facts = self.facts.of(scan);
+        let Placement::Sites { table, site_column, sites } = &facts.placement else {
+            return Err(Refusal::unsupported(format!("table \"{}\" is not at the sites that hold the others", facts.name))
+                .hint("Join federated tables with one another, or join the answer of a federated query with the table."));
+        };
+        if scan.fetch.is_some() {
+            return Err(Refusal::unsupported("LIMIT below a federated aggregate cannot be sent to sites"));
+        }
+        if !sites.contains(self.site) {
+            return Err(Refusal::unsupported(format!("table \"{}\" is not at every site of the query", facts.name)));
+        }
+        let short = table.rsplit_once('.').map_or(table.as_str(), |(_, name)| name);
+        let alias = self.name(short);
+        let columns: Vec<Expr> = scan
+            .projected_schema
+            .fields()
+            .iter()
+            .map(|f| if *site_column && f.name() == "site" { literal(self.site) } else { self.column(&alias, f.name()) })
+            .collect();
+        let from = if alias == short { written(table) } else { format!("{} AS {}", written(table), identifier(&alias)) };
+        let mut block = Block { from, filters: Vec::new(), columns, sealed: false };
+        for filter in &scan.filters {
+            let predicate = self.over(filter.clone(), &scan.projected_schema, &block.columns)?;
+            self.conjuncts(predicate, &mut block)?;
+        }
+        Ok(block)
+    }
+
+    /// Adds conditions, without those that hold for this site anyway.
+    fn conjuncts(&mut self, predicate: Expr, block: &mut Block) -> Result<(), Refusal> {
+        for conjunct in split_conjunction_owned(predicate) {
+            match self.constant(&conjunct) {
+                Some(true) => {}
+                Some(false) => {
+                    self.nowhere |= self.outer.is_empty();
+                    block.filters.push(conjunct);
+                }
+                None => block.filters.push(conjunct),
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of a condition without columns (a comparison of `site` with constants): NULL is false.
+    fn constant(&self, conjunct: &Expr) -> Option<bool> {
+        let depends = conjunct
+            .exists(|e| Ok(matches!(e, Expr::Column(_) | Expr::OuterReferenceColumn(..) | Expr::Placeholder(_)) || expr::is_subquery(e)))
+            .unwrap_or(true);
+        if depends || conjunct.is_volatile() {
+            return None;
+        }
+        let context = SimplifyContext::builder().with_config_options(std::sync::Arc::clone(self.state.config_options())).build();
+        let simple = ExprSimplifier::new(context).simplify(conjunct.clone()).ok()?;
+        match simple {
+            Expr::Literal(ScalarValue::Boolean(value), _) => Some(value.unwrap_or(false)),
+            Expr::Literal(value, _) if value.is_null() => Some(false),
+            _ => None,
+        }
+    }
+
+    fn join(&mut self, join: &Join) -> Result<Block, Refusal> {
+        let word = match join.join_type {
+            JoinType::Inner => "JOIN",
+            JoinType::Left => "LEFT JOIN",
+            JoinType::Right => "RIGHT JOIN",
+            JoinType::Full => "FULL JOIN",
+            _ => return Err(Refusal::unsupported("a join of this kind cannot be sent to sites").hint("Use IN or EXISTS.")),
+        };
+        if join.null_equality != NullEquality::NullEqualsNothing {
+            return Err(Refusal::unsupported("a join on NULLs cannot be sent to sites"));
+        }
+        // What a false condition rules out in one side of an outer join is not the site.
+        let before = self.nowhere;
+        let left = self.side(&join.left, join.join_type != JoinType::Inner)?;
+        let right = self.side(&join.right, true)?;
+        if join.join_type != JoinType::Inner {
+            self.nowhere = before;
+        }
+        let mut columns = left.columns.clone();
+        columns.extend(right.columns.iter().cloned());
+        let mut block = Block { from: String::new(), filters: left.filters, columns, sealed: false };
+        let mut conditions = Vec::new();
+        for (l, r) in &join.on {
+            let l = self.over(l.clone(), join.left.schema(), &left.columns)?;
+            let r = self.over(r.clone(), join.right.schema(), &right.columns)?;
+            conditions.push(l.eq(r));
+        }
+        if let Some(filter) = &join.filter {
+            let both = join.left.schema().join(join.right.schema()).map_err(|_| Refusal::unsupported("a join with ambiguous columns"))?;
+            let filter = self.over(filter.clone(), &both, &block.columns)?;
+            conditions.extend(split_conjunction_owned(filter));
+        }
+        let mut texts = Vec::new();
+        for condition in conditions {
+            match self.constant(&condition) {
+                Some(true) => {}
+                _ => texts.push(format!("({})", self.text(&condition)?)),
+            }
+        }
+        let right_from = right.from;
+        block.from = match (texts.is_empty(), join.join_type) {
+            (true, JoinType::Inner) => format!("{} CROSS JOIN {right_from}", left.from),
+            (true, _) => format!("{} {word} {right_from} ON true", left.from),
+            (false, _) => format!("{} {word} {right_from} ON {}", left.from, texts.join(" AND ")),
+        };
+        Ok(block)
+    }
+
+    /// A side of a join: with conditions of its own (or made of several tables) it is a query of its own.
+    fn side(&mut self, plan: &LogicalPlan, alone: bool) -> Result<Block, Refusal> {
+        let block = self.block(plan)?;
+        let computed = block.columns.iter().any(|c| !matches!(c, Expr::Column(_)));
+        if block.sealed || (alone && (!block.filters.is_empty() || computed || block.from.contains(" JOIN "))) {
+            return self.wrapped(block, plan.schema());
+        }
+        Ok(block)
+    }
+
+    /// Rewrites an expression over a plan's columns to one over the names in FROM; subqueries become stand-ins for their text.
+    fn over(&mut self, expr: Expr, schema: &DFSchema, columns: &[Expr]) -> Result<Expr, Refusal> {
+        let mut failure = None;
+        let done = expr.transform_down(|e| {
+            let replaced = match e {
+                Expr::Column(column) => match at(schema, columns, &column) {
+                    Ok(found) => Transformed::new(found, true, datafusion::common::tree_node::TreeNodeRecursion::Jump),
+                    Err(refusal) => {
+                        failure.get_or_insert(refusal);
+                        Transformed::no(Expr::Column(column))
+                    }
+                },
+                Expr::OuterReferenceColumn(_, column) => {
+                    let found = self.outer.iter().rev().find_map(|(schema, columns)| at(schema, columns, &column).ok());
+                    match found {
+                        Some(found) => Transformed::new(found, true, datafusion::common::tree_node::TreeNodeRecursion::Jump),
+                        None => {
+                            failure.get_or_insert(Refusal::unsupported("a correlated subquery cannot be sent to sites"));
+                            Transformed::no(stand_in())
+                        }
+                    }
+                }
+                Expr::Alias(alias) => Transformed::yes(*alias.expr),
+                subquery if expr::is_subquery(&subquery) => match self.subquery(subquery, schema, columns) {
+                    Ok(found) => Transformed::new(found, true, datafusion::common::tree_node::TreeNodeRecursion::Jump),
+                    Err(refusal) => {
+                        failure.get_or_insert(refusal);
+                        Transformed::new(stand_in(), true, datafusion::common::tree_node::TreeNodeRecursion::Jump)
+                    }
+                },
+                other => Transformed::no(other),
+            };
+            Ok(replaced)
+        });
+        match (failure, done) {
+            (Some(refusal), _) => Err(refusal),
+            (None, Ok(done)) => Ok(done.data),
+            (None, Err(_)) => Err(Refusal::unsupported("an expression cannot be written for a site")),
+        }
+    }
+
+    fn subquery(&mut self, expr: Expr, schema: &DFSchema, columns: &[Expr]) -> Result<Expr, Refusal> {
+        let plan = match &expr {
+            Expr::InSubquery(within) => std::sync::Arc::clone(&within.subquery.subquery),
+            Expr::Exists(exists) => std::sync::Arc::clone(&exists.subquery.subquery),
+            _ => return Err(Refusal::unsupported("a scalar subquery below a federated aggregate cannot be sent to sites")),
+        };
+        self.outer.push((std::sync::Arc::new(schema.clone()), columns.to_vec()));
+        let written = self.block(&plan).and_then(|block| {
+            let (items, _) = self.items(&block, plan.schema())?;
+            self.select(&items, &block)
+        });
+        self.outer.pop();
+        let query = Parser::new(&PostgreSqlDialect {})
+            .try_with_sql(&written?)
+            .and_then(|mut parser| parser.parse_query())
+            .map_err(|_| Refusal::unsupported("a subquery cannot be written for a site"))?;
+        let tree = match expr {
+            Expr::InSubquery(within) => {
+                let operand = self.over(*within.expr, schema, columns)?;
+                ast::Expr::InSubquery {
+                    expr: Box::new(expr::tree(&operand, &self.subqueries, self.terse)?),
+                    subquery: query,
+                    negated: within.negated,
+                }
+            }
+            Expr::Exists(exists) => ast::Expr::Exists { subquery: query, negated: exists.negated },
+            _ => return Err(Refusal::unsupported("a subquery cannot be written for a site")),
+        };
+        self.subqueries.push(tree);
+        Ok(expr::stand_in(self.subqueries.len() - 1))
+    }
+}
+
+fn kind(plan: &LogicalPlan) -> &'static str {
+    match plan {
+        LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => "LIMIT below an aggregate",
+        LogicalPlan::Values(_) => "VALUES",
+        LogicalPlan::EmptyRelation(_) => "a query without a table",
+        LogicalPlan::Distinct(_) => "DISTINCT ON",
+        LogicalPlan::RecursiveQuery(_) => "a recursive query",
+        LogicalPlan::Unnest(_) => "unnest",
+        LogicalPlan::Extension(_) => "an answer of another release",
+        _ => "a query of this shape",
+    }
+}
