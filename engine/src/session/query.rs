@@ -23,7 +23,7 @@ use super::{Rows, Session};
 use crate::error::{Error, Result, Sqlstate};
 use crate::pg_catalog;
 use crate::release;
-use crate::statement::future_on_large_stack;
+use crate::statement::{future_on_large_stack, refuse_ignored};
 use crate::system;
 
 /// A query planned for one principal at one moment.
@@ -69,6 +69,7 @@ impl Session {
         future_on_large_stack(async move {
             system::rewrite(&mut query);
             let names = pg_catalog::rewrite(&mut query, &viewer)?;
+            refuse_ignored(&query, &state)?;
             let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
             let plan = state.statement_to_plan(statement).await?;
             let (plan, types) = parameters.bind(plan)?;

@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::session::Piece;
 
 mod bounds;
+mod copy;
 mod dialect;
 mod front;
 mod ignored;

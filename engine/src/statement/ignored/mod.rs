@@ -4,18 +4,22 @@
 //! and the conversion of types. A field of the tree that is not in a pattern there must be refused here. The patterns below are
 //! without `..`, so that a new field is seen when the library changes.
 
+mod functions;
+mod rewrite;
+
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::execution::FunctionRegistry;
 use datafusion::sql::sqlparser::ast::{
-    CharacterLength, DataType, Distinct, DuplicateTreatment, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    GroupByExpr, Join, JoinOperator, LimitClause, NamedWindowDefinition, NamedWindowExpr, ObjectName, OrderByKind, Query, Select,
-    SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut, WindowType,
+    ArrayElemTypeDef, DataType, Distinct, Expr, Function, FunctionArg, FunctionArguments, GroupByExpr, Join, JoinOperator, LimitClause,
+    NamedWindowDefinition, NamedWindowExpr, ObjectName, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias,
+    TableFactor, Visit, VisitMut, Visitor, WindowType,
 };
 
+use self::functions::CheckFunctions;
+use self::rewrite::Rewrite;
 use super::bounds;
-use super::reader::quoted;
 use crate::error::{Error, Result, Sqlstate};
 
 /// Rewrites what can be said in a way that the planner knows, and refuses what it would ignore, but for
@@ -60,74 +64,10 @@ fn refuse(conditions: &[(bool, &str)]) -> ControlFlow<Error> {
     }
 }
 
-/// `FETCH FIRST n ROWS ONLY` as LIMIT; casts to `varchar(n)` cut, as the planner forgets the length.
-struct Rewrite;
-
-impl VisitorMut for Rewrite {
-    type Break = Error;
-
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
-        let Some(Fetch { with_ties, percent, quantity }) = query.fetch.take() else { return ControlFlow::Continue(()) };
-        refuse(&[(with_ties, "FETCH … WITH TIES"), (percent, "FETCH … PERCENT")])?;
-        let one = || Expr::value(Value::Number("1".to_owned(), false));
-        let rows = quantity.unwrap_or_else(one);
-        let offset = match query.limit_clause.take() {
-            None => None,
-            Some(LimitClause::LimitOffset { limit: None, offset, limit_by }) if limit_by.is_empty() => offset,
-            Some(_) => {
-                let text = "multiple LIMIT clauses not allowed";
-                return ControlFlow::Break(Error::new(Sqlstate::SyntaxError, text));
-            }
-        };
-        query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(rows), offset, limit_by: Vec::new() });
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        let Expr::Cast { data_type, expr: inner, .. } = expr else { return ControlFlow::Continue(()) };
-        let length = match data_type {
-            DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => length.take(),
-            _ => return ControlFlow::Continue(()),
-        };
-        *data_type = DataType::Varchar(None);
-        let Some(length) = length else { return ControlFlow::Continue(()) };
-        let CharacterLength::IntegerLength { length, .. } = length else { return unsupported("varchar(max)") };
-        let text = Expr::Cast {
-            kind: datafusion::sql::sqlparser::ast::CastKind::Cast,
-            expr: std::mem::replace(inner, Box::new(Expr::value(Value::Null))),
-            data_type: DataType::Varchar(None),
-            array: false,
-            format: None,
-        };
-        *expr = call("left", vec![text, Expr::value(Value::Number(length.to_string(), false))]);
-        ControlFlow::Continue(())
-    }
-}
-
-fn call(name: &str, arguments: Vec<Expr>) -> Expr {
-    use datafusion::sql::sqlparser::ast::FunctionArgumentList;
-    Expr::Function(Function {
-        name: ObjectName::from(vec![quoted(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: arguments.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect(),
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
-}
-
 /// Checks queries, selects, tables and expressions, and counts the tables that are read once WITH queries are written out.
 #[derive(Default)]
 struct Check {
     scopes: Vec<Scope>,
-    /// Calls with OVER of a window's name, where the planner finds it.
-    named_windows: usize,
 }
 
 /// One query's WITH queries and what it reads.
@@ -194,14 +134,7 @@ impl Visitor for Check {
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Error> {
-        check_select(select)?;
-        // The planner looks for OVER w in the select list only, and takes it for no window elsewhere.
-        let mut windows = NamedWindows::default();
-        for item in &select.projection {
-            let _ = Visit::visit(item, &mut windows);
-        }
-        self.named_windows += windows.0;
-        ControlFlow::Continue(())
+        check_select(select)
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Error> {
@@ -215,14 +148,29 @@ impl Visitor for Check {
 
 /// Counts calls with OVER of a window's name, outside of subqueries.
 #[derive(Default)]
-struct NamedWindows(usize);
+struct NamedWindows {
+    found: usize,
+    depth: usize,
+}
 
 impl Visitor for NamedWindows {
     type Break = ();
 
+    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.depth = self.depth.saturating_sub(1);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if let Expr::Function(Function { over: Some(WindowType::NamedWindow(_)), .. }) = expr {
-            self.0 += 1;
+        if let Expr::Function(Function { over: Some(WindowType::NamedWindow(_)), .. }) = expr
+            && self.depth == 0
+        {
+            self.found += 1;
         }
         ControlFlow::Continue(())
     }
@@ -283,7 +231,7 @@ fn check_order_by_windows(query: &Query) -> ControlFlow<Error> {
     if let Some(order_by) = &query.order_by {
         let _ = Visit::visit(order_by, &mut windows);
     }
-    refuse(&[(windows.0 > 0, "the name of a window in ORDER BY")])
+    refuse(&[(windows.found > 0, "the name of a window in ORDER BY")])
 }
 
 fn check_select(select: &Select) -> ControlFlow<Error> {
@@ -363,7 +311,7 @@ fn check_select(select: &Select) -> ControlFlow<Error> {
     if let Some(Distinct::On(keys)) = distinct {
         let _ = Visit::visit(keys, &mut elsewhere);
     }
-    refuse(&[(elsewhere.0 > 0, "the name of a window outside of the select list")])
+    refuse(&[(elsewhere.found > 0, "the name of a window outside of the select list")])
 }
 
 fn check_join(operator: &JoinOperator) -> ControlFlow<Error> {
@@ -483,7 +431,6 @@ fn check_type(data_type: &DataType) -> ControlFlow<Error> {
         }
         DataType::Varchar(Some(_)) => unsupported("type varchar(n) here"),
         DataType::Array(inner) => {
-            use datafusion::sql::sqlparser::ast::ArrayElemTypeDef;
             match inner {
                 ArrayElemTypeDef::AngleBracket(inner) | ArrayElemTypeDef::SquareBracket(inner, _) | ArrayElemTypeDef::Parenthesis(inner) => {
                     check_type(inner)
@@ -492,70 +439,5 @@ fn check_type(data_type: &DataType) -> ControlFlow<Error> {
             }
         }
         _ => ControlFlow::Continue(()),
-    }
-}
-
-/// What depends on the functions there are, or on rewrites.
-struct CheckFunctions<'a> {
-    functions: &'a dyn FunctionRegistry,
-}
-
-impl Visitor for CheckFunctions<'_> {
-    type Break = Error;
-
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Error> {
-        let ordinality = match factor {
-            TableFactor::Table { with_ordinality, .. }
-            | TableFactor::Function { with_ordinality, .. }
-            | TableFactor::UNNEST { with_ordinality, .. } => *with_ordinality,
-            _ => false,
-        };
-        refuse(&[(ordinality, "WITH ORDINALITY")])?;
-        // The planner drops the schema of a function in FROM.
-        let schema = match factor {
-            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => name.0.len() > 1,
-            _ => false,
-        };
-        if schema {
-            return ControlFlow::Break(Error::new(Sqlstate::UndefinedFunction, "function in FROM does not exist"));
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
-        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
-        let name = match function.name.0.as_slice() {
-            [part] => match part.as_ident() {
-                Some(ident) if ident.quote_style.is_none() => ident.value.to_lowercase(),
-                Some(ident) => ident.value.clone(),
-                None => function.name.to_string(),
-            },
-            _ => function.name.to_string(),
-        };
-        // A scalar function comes before an aggregate of its name, as in the planner.
-        let scalar = self.functions.udf(&name).is_ok() || matches!(name.as_str(), "unnest" | "unnest_outer");
-        if !scalar {
-            return ControlFlow::Continue(());
-        }
-        let (distinct, clauses) = match &function.args {
-            FunctionArguments::List(list) => {
-                (list.duplicate_treatment == Some(DuplicateTreatment::Distinct), !list.clauses.is_empty())
-            }
-            FunctionArguments::None | FunctionArguments::Subquery(_) => (false, false),
-        };
-        let what = [
-            (distinct, "DISTINCT"),
-            (clauses, "ORDER BY"),
-            (function.filter.is_some(), "FILTER"),
-            (function.over.is_some(), "OVER"),
-            (!function.within_group.is_empty(), "WITHIN GROUP"),
-            (function.null_treatment.is_some(), "IGNORE or RESPECT NULLS"),
-        ];
-        match what.iter().find(|(holds, _)| *holds) {
-            Some((_, what)) => {
-                ControlFlow::Break(Error::unsupported(format!("{what} specified, but {name} is not an aggregate function")))
-            }
-            None => ControlFlow::Continue(()),
-        }
     }
 }
