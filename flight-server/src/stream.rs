@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_flight::FlightData;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
+use arrow_flight::utils::batches_to_flight_data;
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::BatchCoalescer;
@@ -62,11 +63,31 @@ fn metadata(answer: &Answer) -> Bytes {
 }
 
 fn send(schema: SchemaRef, batches: futures::stream::BoxStream<'static, Result<RecordBatch, FlightError>>, metadata: Bytes) -> FlightStream {
+    // The encoder sends nothing for a batch without rows; the metadata of an empty answer needs one all the same.
+    let empty = match batches_to_flight_data(&schema, vec![RecordBatch::new_empty(Arc::clone(&schema))]) {
+        Ok(messages) => messages.into_iter().skip(1).collect::<Vec<_>>(),
+        Err(error) => return Box::pin(futures::stream::once(async { Err(status(FlightError::Arrow(error))) })),
+    };
     let data = FlightDataEncoderBuilder::new()
         .with_schema(schema)
         .with_dictionary_handling(DictionaryHandling::Resend)
         .build(batches)
         .map(|item| item.map_err(status));
+    let mut seen = 0_usize;
+    let mut empty = Some(empty);
+    // Behind the columns come the rows, or else the batch without any.
+    let data = data
+        .map(Some)
+        .chain(futures::stream::once(async { None }))
+        .map(move |item| match item {
+            Some(message) => {
+                seen += usize::from(seen < 2);
+                vec![message]
+            }
+            None if seen == 1 => empty.take().unwrap_or_default().into_iter().map(Ok).collect(),
+            None => Vec::new(),
+        })
+        .flat_map(futures::stream::iter);
     // One message is held back, so that the metadata can be put on the last.
     let state = (data.boxed(), None::<FlightData>, Some(metadata));
     Box::pin(futures::stream::unfold(state, |(mut data, mut held, mut metadata)| async move {
@@ -97,30 +118,21 @@ struct Source {
     rows: Option<SendableRecordBatchStream>,
     schema: SchemaRef,
     out: BatchCoalescer,
-    sent_any: bool,
     _session: Arc<Session>,
 }
 
 impl Source {
     fn new(rows: SendableRecordBatchStream, schema: SchemaRef, session: Arc<Session>) -> Source {
         let out = BatchCoalescer::new(Arc::clone(&schema), BATCH_ROWS);
-        Source { rows: Some(rows), schema, out, sent_any: false, _session: session }
+        Source { rows: Some(rows), schema, out, _session: session }
     }
 
     async fn next(mut self) -> Option<(Result<RecordBatch, FlightError>, Source)> {
         loop {
             if let Some(batch) = self.out.next_completed_batch() {
-                self.sent_any = true;
                 return Some((Ok(batch), self));
             }
-            let Some(rows) = self.rows.as_mut() else {
-                if self.sent_any {
-                    return None;
-                }
-                // The metadata needs a batch to travel on.
-                self.sent_any = true;
-                return Some((Ok(RecordBatch::new_empty(Arc::clone(&self.schema))), self));
-            };
+            let rows = self.rows.as_mut()?;
             let pushed = match rows.next().await {
                 Some(Ok(batch)) => self.rename(&batch).and_then(|batch| self.out.push_batch(batch)).map_err(Error::internal),
                 Some(Err(error)) => Err(Error::from(error)),
@@ -131,7 +143,6 @@ impl Source {
             };
             if let Err(error) = pushed {
                 self.rows = None;
-                self.sent_any = true;
                 return Some((Err(FlightError::Tonic(Box::new(to_status(&error)))), self));
             }
         }
