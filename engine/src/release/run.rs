@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, UInt32Array, UInt64Array};
-use datafusion::arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
+use datafusion::arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take, take_record_batch};
 use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::LogicalPlan;
@@ -62,5 +62,5 @@ fn sorted(batch: RecordBatch, keys: usize, grouping_id: Option<usize>) -> Result
 
 /// Rows of a batch by number; `None` gives NULL.
 pub(super) fn pick(values: &ArrayRef, rows: &UInt64Array) -> Result<ArrayRef> {
-    datafusion::arrow::compute::take(values, rows, None).map_err(below)
+    take(values, rows, None).map_err(below)
 }

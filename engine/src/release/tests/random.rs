@@ -32,7 +32,7 @@ pub(super) fn table(random: &mut StdRng) -> Asking {
             }
         })
         .collect();
-    Asking { rows, k, one_row, text_units: random.random_bool(0.2) }
+    Asking { rows, k, one_row, text_units: random.random_bool(0.2), decided: random.random_bool(0.5) }
 }
 
 fn asks(random: &mut StdRng) -> Vec<Ask> {

@@ -1,5 +1,6 @@
 //! Release units made by hand from SQL over a table in memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
@@ -8,10 +9,11 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::Column;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::MemTable;
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, TableScan};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use kanon_planner::facts::{Placement, Protection};
-use kanon_planner::release_unit::{Measure, MeasureKind, ReleaseUnit};
+use kanon_planner::boundary::{Options, decide};
+use kanon_planner::facts::{Facts, Placement, Protection, TableFacts};
+use kanon_planner::release_unit::{Decision, Measure, MeasureKind, ReleaseUnit};
 use kanon_privacy::policy::{Access, DominancePercent, MinCohort};
 
 use crate::error::Result;
@@ -36,11 +38,28 @@ pub(super) struct Asking {
     pub(super) one_row: bool,
     /// Units as text instead of numbers.
     pub(super) text_units: bool,
+    /// Asked through the planner's boundary instead of a unit made by hand.
+    pub(super) decided: bool,
+}
+
+/// The facts of the one table there is.
+struct OneTable(Protection);
+
+impl Facts for OneTable {
+    fn of(&self, scan: &TableScan) -> TableFacts {
+        TableFacts {
+            name: scan.table_name.to_string(),
+            protection: Some(self.0.clone()),
+            closed: None,
+            roles: BTreeMap::new(),
+            placement: Placement::Local,
+        }
+    }
 }
 
 impl Asking {
     pub(super) fn of(rows: Vec<Row>) -> Asking {
-        Asking { rows, k: 10, one_row: false, text_units: false }
+        Asking { rows, k: 10, one_row: false, text_units: false, decided: false }
     }
 
     pub(super) async fn unit(&self, sql: &str) -> (SessionContext, ReleaseUnit) {
@@ -105,7 +124,16 @@ impl Asking {
 
     pub(super) async fn release(&self, sql: &str) -> Result<Released> {
         let (ctx, unit) = self.unit(sql).await;
-        release(&ctx.state(), &unit).await
+        if !self.decided {
+            return release(&ctx.state(), &unit).await;
+        }
+        let plan = ctx.state().create_logical_plan(sql).await.unwrap();
+        let plan = ctx.state().analyzer().execute_and_check(plan, &ctx.state().config_options(), |_, _| {}).unwrap();
+        let facts = OneTable(unit.protection.clone().unwrap());
+        match decide(plan, &facts, &Options { peer: false }).unwrap() {
+            Decision::Release { units, .. } => release(&ctx.state(), &units[0]).await,
+            Decision::Open(plan) => panic!("open: {plan}"),
+        }
     }
 
     /// The answer as text, a line a row, NULL as `-`.
