@@ -3,6 +3,7 @@
 
 mod golden;
 mod random;
+mod registries;
 mod rules;
 mod totality;
 mod world;
