@@ -28,7 +28,7 @@ async fn ask(session: &Arc<Session>, text: &str) -> std::result::Result<Vec<Stri
         }
         Result::Ok(lines)
     };
-    run.await.map_err(|error| format!("{} {}", error.state.code(), error.message))
+    run.await.map_err(|error: Error| format!("{} {}", error.state.code(), error.message))
 }
 
 fn principal(node: &Node, name: &str) -> Principal {
