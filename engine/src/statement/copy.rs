@@ -26,9 +26,9 @@ pub(super) fn copy(reader: &mut Reader<'_>) -> Result<Statement> {
         copy.format = CopyFormat::Binary;
     }
     let source = if reader.sees_sign(&Token::LParen) {
-        reader.refuse_only()?;
+        let only = reader.refuse_only();
         let mut query = reader.query_in_parentheses()?;
-        ignored::prepare(&mut query).map(|()| query)
+        only.and_then(|()| ignored::prepare(&mut query)).map(|()| query)
     } else {
         let table = reader.object_name()?;
         let columns = if reader.sees_sign(&Token::LParen) { reader.parenthesized(Reader::ident)? } else { Vec::new() };

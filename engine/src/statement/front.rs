@@ -82,9 +82,9 @@ pub(super) fn read_only(tag: &str) -> Error {
 
 /// The rest as a query, or why it is refused.
 fn query(reader: &mut Reader<'_>) -> Result<Result<Box<Query>>> {
-    reader.refuse_only()?;
+    let only = reader.refuse_only();
     let mut query = reader.query()?;
-    Ok(ignored::prepare(&mut query).map(|()| query))
+    Ok(only.and_then(|()| ignored::prepare(&mut query)).map(|()| query))
 }
 
 fn query_or_refusal(query: Result<Box<Query>>) -> Statement {
@@ -137,6 +137,10 @@ fn explain(reader: &mut Reader<'_>) -> Result<Statement> {
     }
     let starts = reader.peek().map_or(Keyword::NoKeyword, |l| l.keyword());
     if !reader.sees_sign(&Token::LParen) && !matches!(starts, Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::TABLE) {
+        // One inside of another is no statement: that also keeps this from recursing as deep as the text is long.
+        if reader.sees("explain") {
+            return Err(reader.syntax_error());
+        }
         return match statement(reader.fork())? {
             Statement::Refused(error) => Ok(Statement::Refused(error)),
             _ => Ok(Statement::Refused(Error::unsupported("EXPLAIN is supported for queries only"))),
@@ -347,6 +351,9 @@ fn prepare(reader: &mut Reader<'_>) -> Result<Statement> {
     let types = if reader.sees_sign(&Token::LParen) { reader.parenthesized(Reader::data_type)? } else { Vec::new() };
     reader.expect(&["as"])?;
     let text = reader.rest().to_owned();
+    if reader.sees("prepare") || reader.sees("explain") {
+        return Err(reader.syntax_error());
+    }
     match statement(reader.fork())? {
         Statement::Query(_) => Ok(Statement::Prepare(Prepare { name, types, text })),
         Statement::Refused(error) => Ok(Statement::Refused(error)),

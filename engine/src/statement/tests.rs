@@ -76,7 +76,7 @@ fn syntax_errors_are_postgresqls() {
         ("select 'ä' form t where", "error 42601 syntax error at or near \"t\" at 17"),
         ("select (1", "error 42601 syntax error at end of input at 10"),
         ("select * from t where )", "error 42601 syntax error at or near \")\" at 23"),
-        ("select\n  1\n  from from", "error 42601 syntax error at or near \"from\" at 20"),
+        ("select\n  1\n  from )", "error 42601 syntax error at or near \")\" at 19"),
         ("select 1; select 2", "error 42601 cannot insert multiple commands into a prepared statement"),
         ("begin foo", "error 42601 syntax error at or near \"foo\" at 7"),
         ("42", "error 42601 syntax error at or near \"42\" at 1"),
@@ -132,6 +132,7 @@ fn what_the_planner_would_ignore_is_refused() {
     assert_eq!(shown("select * from t for update"), "0A000 FOR UPDATE is not supported");
     assert_eq!(shown("select * from t tablesample system (10)"), "0A000 TABLESAMPLE is not supported");
     assert_eq!(shown("select * from only t"), "0A000 ONLY is not supported");
+    assert_eq!(shown("copy (select * from only t) to stdout"), "0A000 ONLY is not supported");
     assert_eq!(code("select * from t limit 1, 2"), "42601");
     for text in ["select 1 into x", "with a as (delete from t returning *) select * from a", "with a as (select 1) insert into t select * from a"] {
         assert_eq!(code(text), "25006", "{text}: {}", shown(text));

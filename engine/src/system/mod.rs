@@ -5,6 +5,8 @@
 mod functions;
 mod policy_text;
 mod rewrite;
+#[cfg(test)]
+mod tests;
 mod views;
 
 use std::sync::Arc;
