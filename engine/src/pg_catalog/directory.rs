@@ -15,6 +15,8 @@ pub(crate) const PG_CATALOG: u32 = 11;
 pub(crate) const PUBLIC: u32 = 2200;
 /// The OID of schema `information_schema`.
 pub(crate) const INFORMATION_SCHEMA: u32 = 13207;
+/// The OID of schema `kanon`.
+const KANON: u32 = 16002;
 /// The OID of the one database.
 pub(crate) const DATABASE: u32 = 16000;
 /// The OID of the built-in role `admin`, which owns what nobody registered.
@@ -80,6 +82,20 @@ impl Directory {
                 schema: Arc::clone(&table.schema),
                 table: Some(Arc::clone(table)),
                 description: table.description.clone(),
+            });
+        }
+        let mut taken = BTreeSet::new();
+        for (name, schema) in &viewer.views {
+            entries.push(Entry {
+                oid: stable_oid("view", name, &mut taken),
+                schema_oid: KANON,
+                schema_name: "kanon".to_owned(),
+                name: name.clone(),
+                kind: "v",
+                owner: ADMIN,
+                schema: Arc::clone(schema),
+                table: None,
+                description: None,
             });
         }
         entries.sort_by(|a, b| (&a.schema_name, &a.name).cmp(&(&b.schema_name, &b.name)));
@@ -168,7 +184,7 @@ fn schemas(viewer: &Viewer) -> Vec<SchemaEntry> {
         (INFORMATION_SCHEMA, "information_schema", None),
         (PUBLIC, "public", Some("tables of this node")),
         (16001, "federation", Some("tables united over the sites that offer them")),
-        (16002, "kanon", Some("the node: its peers, catalogs and policies")),
+        (KANON, "kanon", Some("the node: its peers, catalogs and policies")),
     ];
     let mut schemas: Vec<SchemaEntry> = fixed
         .into_iter()

@@ -26,6 +26,7 @@ mod values;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::execution::FunctionRegistry;
 
@@ -50,6 +51,8 @@ pub struct Viewer {
     pub snapshot: Arc<Snapshot>,
     /// Those of them that the principal may see.
     pub visible: Vec<Arc<Table>>,
+    /// The views of schema `kanon`, by name.
+    pub views: Vec<(String, SchemaRef)>,
     /// Who looks.
     pub principal: Principal,
     /// The node's id.

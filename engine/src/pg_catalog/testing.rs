@@ -101,6 +101,7 @@ pub(crate) fn viewer() -> Viewer {
     Viewer {
         snapshot: Arc::new(Snapshot { version: 1, tables: visible.clone(), ..Snapshot::default() }),
         visible,
+        views: Vec::new(),
         principal: Principal {
             name: "postgres".to_owned(),
             roles: BTreeSet::from([BuiltinRole::Admin]),

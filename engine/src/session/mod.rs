@@ -274,6 +274,7 @@ impl Session {
         let listed = settings.all();
         Viewer {
             visible: snapshot.visible_to(&principal),
+            views: Vec::new(),
             snapshot,
             node_id: self.node.config.node_id.clone(),
             roles: self.node.store.roles(),

@@ -46,9 +46,11 @@ impl Planned {
 impl Session {
     /// What DataFusion may find: the tables of this principal, and the system's, made for it.
     fn query_state(&self) -> Result<SessionState> {
-        let viewer = self.viewer();
+        let views = system::tables(&self.system_context());
+        let mut viewer = self.viewer();
+        viewer.views = views.iter().map(|(name, view)| (name.clone(), view.schema())).collect();
         let mut schemas = pg_catalog::schemas(&viewer)?;
-        schemas.push(("kanon".to_owned(), system_schema(system::tables(&self.system_context()))));
+        schemas.push(("kanon".to_owned(), system_schema(views)));
         let catalogs = visible_catalogs(&viewer.visible, schemas);
         let mut state = SessionStateBuilder::new_from_existing(self.node.base_state.clone())
             .with_catalog_list(Arc::new(catalogs))

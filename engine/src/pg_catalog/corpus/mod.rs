@@ -24,7 +24,10 @@ struct Answered {
 }
 
 fn context() -> SessionContext {
-    let viewer = testing::viewer();
+    context_of(&testing::viewer())
+}
+
+fn context_of(viewer: &super::Viewer) -> SessionContext {
     let config = SessionConfig::new().with_default_catalog_and_schema("kanon", "public");
     let context = SessionContext::new_with_config(config);
     let catalog = MemoryCatalogProvider::new();
@@ -36,7 +39,7 @@ fn context() -> SessionContext {
         });
         schema.register_table(table.name.clone(), Arc::clone(&table.provider)).unwrap();
     }
-    let all = schemas(&viewer).unwrap();
+    let all = schemas(viewer).unwrap();
     for (name, schema) in all {
         catalog.register_schema(&name, Arc::new(Wrapped(schema))).unwrap();
     }
@@ -44,7 +47,7 @@ fn context() -> SessionContext {
     datafusion::catalog::CatalogProviderList::register_catalog(&list, "kanon".to_owned(), Arc::new(catalog));
     context.register_catalog_list(Arc::new(list));
     let state = context.state_ref();
-    register_functions(&mut *state.write(), &viewer).unwrap();
+    register_functions(&mut *state.write(), viewer).unwrap();
     context
 }
 
@@ -209,4 +212,34 @@ async fn a_wrong_answer_is_noticed() {
     assert_eq!(answered.rows, ["patients\t16389"]);
     assert_eq!(answered.columns[1].1, PgType::OID);
     assert!(answer(&context, "SELECT 'nosuch'::regclass", &[]).await.is_err());
+}
+
+#[tokio::test]
+async fn views_of_the_node_are_listed() {
+    let mut viewer = testing::viewer();
+    viewer.views = vec![("nodes".to_owned(), Arc::new(Schema::empty()))];
+    let directory = super::directory::Directory::new(Arc::new(viewer));
+    let entry = directory.find(Some("kanon"), "nodes").unwrap();
+    assert_eq!((entry.kind, directory.display(entry).as_str()), ("v", "kanon.nodes"));
+}
+
+/// `\\d table` among 10,000 tables. Run by hand: it prints what a release build needs.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn ten_thousand_tables() {
+    let mut viewer = testing::viewer();
+    let table = Arc::clone(&viewer.visible[0]);
+    for i in 0..10_000_u32 {
+        let mut copy = table.as_ref().clone();
+        copy.oid = 20_000 + i;
+        copy.name = format!("t{i}");
+        viewer.visible.push(Arc::new(copy));
+    }
+    let statements = entries(include_str!("psql.sql"));
+    for (head, sql) in statements.iter().filter(|(head, _)| head.contains("\\d patients")) {
+        let started = std::time::Instant::now();
+        let context = context_of(&viewer);
+        answer(&context, sql, &[]).await.unwrap();
+        println!("{head}: {:?}", started.elapsed());
+    }
 }
