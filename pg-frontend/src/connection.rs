@@ -173,11 +173,15 @@ impl Connection {
             return Err(Error::new(Sqlstate::UndefinedParameter, "there is no parameter $1").into());
         }
         let answer = self.during(&guard, desk.execute(&prepared, Vec::new())).await??;
-        let schema = self.schema_of(&prepared, &answer);
-        if let Some(schema) = &schema {
-            put_row_description(schema, &[], &mut self.wire.writer.buffer)?;
-        }
-        let mut running = Running::new(answer, schema.as_deref(), &[], self.zone())?;
+        let mut running = if let Some(style) = &prepared.copy {
+            Running::copy(answer, style, self.zone())?
+        } else {
+            let schema = self.schema_of(&prepared, &answer);
+            if let Some(schema) = &schema {
+                put_row_description(schema, &[], &mut self.wire.writer.buffer)?;
+            }
+            Running::new(answer, schema.as_deref(), &[], self.zone())?
+        };
         let (rows, _) = self.send(&guard, &mut running, 0).await?;
         self.finish(running, rows)
     }

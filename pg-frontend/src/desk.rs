@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::scalar::ScalarValue;
-use kanon_engine::error::Result;
+use kanon_engine::error::{Error, Result, Sqlstate};
 use kanon_engine::principal::Principal;
 use kanon_engine::session::{Answer, Piece, TransactionStatus};
 
@@ -39,6 +39,64 @@ pub struct CopyStyle {
     pub null: String,
     /// Whether names come first.
     pub header: bool,
+    /// CSV: around values.
+    pub quote: u8,
+    /// CSV: before a quote in a value.
+    pub escape: u8,
+    /// CSV: which columns are always quoted.
+    pub force_quote: ForceQuote,
+}
+
+/// Columns that CSV quotes whether they need it or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForceQuote {
+    /// Of these names.
+    Named(Vec<String>),
+    /// Of these numbers, from 0; names become numbers when the rows' columns are known.
+    Numbered(Vec<usize>),
+    /// All.
+    All,
+}
+
+impl CopyStyle {
+    /// PostgreSQL's defaults for a layout.
+    pub fn new(layout: CopyLayout) -> CopyStyle {
+        let (delimiter, null) = if layout == CopyLayout::Csv { (b',', "") } else { (b'\t', "\\N") };
+        CopyStyle {
+            layout,
+            delimiter,
+            null: null.to_owned(),
+            header: false,
+            quote: b'"',
+            escape: b'"',
+            force_quote: ForceQuote::Numbered(Vec::new()),
+        }
+    }
+
+    /// The same for rows of these columns.
+    ///
+    /// # Errors
+    /// 42703 for a column to be quoted that there is not.
+    pub fn for_columns(mut self, names: &[&str]) -> Result<CopyStyle> {
+        if let ForceQuote::Named(wanted) = &self.force_quote {
+            let number = |name: &String| {
+                names.iter().position(|known| known == name).ok_or_else(|| {
+                    Error::new(Sqlstate::UndefinedColumn, format!("column \"{name}\" does not exist"))
+                })
+            };
+            self.force_quote = ForceQuote::Numbered(wanted.iter().map(number).collect::<Result<_>>()?);
+        }
+        Ok(self)
+    }
+
+    /// Whether a column is always quoted.
+    pub fn quotes(&self, column: usize) -> bool {
+        match &self.force_quote {
+            ForceQuote::All => true,
+            ForceQuote::Numbered(numbers) => numbers.contains(&column),
+            ForceQuote::Named(_) => false,
+        }
+    }
 }
 
 /// The layouts of COPY.

@@ -196,7 +196,8 @@ impl Connection {
             self.extended.portals.insert(name.to_owned(), portal);
             return Ok(put(&EmptyQueryResponse::new(), &mut self.wire.writer.buffer)?);
         };
-        let max_rows = u64::try_from(max_rows).unwrap_or(0);
+        // COPY is sent whole, whatever the client's maximum.
+        let max_rows = if prepared.copy.is_some() { 0 } else { u64::try_from(max_rows).unwrap_or(0) };
         let guard = self.begin();
         let mut running = match std::mem::replace(&mut portal.state, State::Done) {
             State::Bound(parameters) => {
@@ -227,7 +228,7 @@ impl Connection {
                 Ok(put(&PortalSuspended::new(), &mut self.wire.writer.buffer)?)
             }
             Progress::Finished => {
-                if prepared.schema.is_some() {
+                if prepared.schema.is_some() && prepared.copy.is_none() {
                     portal.state = State::Exhausted(running.tag.clone());
                 }
                 let ends = matches!(running.tag.as_str(), "COMMIT" | "ROLLBACK" | "DISCARD ALL");
@@ -252,6 +253,9 @@ impl Connection {
     ) -> Result<Running, Stop> {
         let desk = self.desk.clone();
         let answer = self.during(guard, desk.execute(prepared, parameters)).await??;
+        if let Some(style) = &prepared.copy {
+            return Ok(Running::copy(answer, style, self.zone())?);
+        }
         let schema = match &answer.rows {
             None => None,
             Some(rows) => match answered_schema(prepared.schema.as_ref(), rows) {

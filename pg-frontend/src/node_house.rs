@@ -10,8 +10,9 @@ use kanon_engine::error::{Error, Result};
 use kanon_engine::node::Node;
 use kanon_engine::principal::{AuthMethod, Principal};
 use kanon_engine::session::{Answer, Piece, Prepared, Session, TransactionStatus};
+use kanon_engine::statement;
 
-use crate::desk::{Credentials, Desk, House, Planned};
+use crate::desk::{CopyLayout, CopyStyle, Credentials, Desk, ForceQuote, House, Planned};
 
 /// A node.
 pub struct NodeHouse {
@@ -58,7 +59,7 @@ impl Desk for SessionDesk {
             text: prepared.text.clone(),
             parameters: prepared.parameters.clone(),
             schema: prepared.schema.clone(),
-            copy: None,
+            copy: prepared.copy().map(copy_style),
             inner: Arc::new(prepared),
         })
     }
@@ -85,5 +86,30 @@ impl Desk for SessionDesk {
     }
     fn set(&self, name: &str, value: &str) -> Result<()> {
         self.0.set(name, value)
+    }
+}
+
+/// How a COPY statement asks its rows to be written.
+fn copy_style(copy: &statement::Copy) -> CopyStyle {
+    let defaults = CopyStyle::new(match copy.format {
+        statement::CopyFormat::Text => CopyLayout::Text,
+        statement::CopyFormat::Csv => CopyLayout::Csv,
+        statement::CopyFormat::Binary => CopyLayout::Binary,
+    });
+    let quote = copy.quote.unwrap_or(defaults.quote);
+    CopyStyle {
+        delimiter: copy.delimiter.unwrap_or(defaults.delimiter),
+        null: copy.null.clone().unwrap_or(defaults.null),
+        header: copy.header,
+        quote,
+        escape: copy.escape.unwrap_or(quote),
+        force_quote: match &copy.force_quote {
+            statement::ForceQuote::Needed => ForceQuote::Numbered(Vec::new()),
+            statement::ForceQuote::Columns(names) => {
+                ForceQuote::Named(names.iter().map(|name| name.value.clone()).collect())
+            }
+            statement::ForceQuote::All => ForceQuote::All,
+        },
+        layout: defaults.layout,
     }
 }

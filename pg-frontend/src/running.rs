@@ -7,13 +7,16 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use kanon_engine::error::{Error, Result};
 use kanon_engine::pg_catalog::types::PgType;
-use kanon_engine::session::{Notice, Rows};
+use kanon_engine::session::{Answer, Notice, Rows};
+use pgwire::messages::copy::{CopyDone, CopyOutResponse};
 use pgwire::messages::data::{FieldDescription, RowDescription};
 use pgwire::messages::response::CommandComplete;
 use pgwire::messages::startup::ParameterStatus;
 
-use crate::encode::{RowEncoder, formats_for};
+use crate::desk::{CopyLayout, CopyStyle};
+use crate::encode::copy::{put_copy_header, put_copy_trailer};
 use crate::encode::time::Zone;
+use crate::encode::{RowEncoder, formats_for};
 use crate::error::{put, put_notice};
 use crate::wire::{Gone, Writer};
 
@@ -63,6 +66,16 @@ struct Sending {
     encoder: RowEncoder,
     /// The batch being sent, and its first row not sent.
     batch: Option<(RecordBatch, usize)>,
+    /// Set for COPY.
+    copy: Option<Copying>,
+}
+
+/// A COPY on its way.
+struct Copying {
+    style: CopyStyle,
+    scratch: BytesMut,
+    /// What comes before the rows, until it is sent.
+    preamble: BytesMut,
 }
 
 /// Appends a RowDescription.
@@ -98,18 +111,35 @@ pub fn answered_schema(described: Option<&SchemaRef>, rows: &Rows) -> Option<Sch
 impl Running {
     /// Begins to send an answer whose rows are of `schema`.
     pub fn new(
-        answer: kanon_engine::session::Answer,
+        answer: Answer,
         schema: Option<&Schema>,
         codes: &[i16],
         zone: Zone,
     ) -> Result<Running> {
         let rows = match (answer.rows, schema) {
             (Some(rows), Some(schema)) => {
-                Some(Sending { stream: rows.stream, encoder: RowEncoder::new(schema, codes, zone)?, batch: None })
+                Some(Sending { stream: rows.stream, encoder: RowEncoder::new(schema, codes, zone)?, batch: None, copy: None })
             }
             _ => None,
         };
         Ok(Running { tag: answer.tag, notices: answer.notices, parameter_status: answer.parameter_status, rows })
+    }
+
+    /// Begins to send an answer as COPY does.
+    pub fn copy(answer: Answer, style: &CopyStyle, zone: Zone) -> Result<Running> {
+        let Some(rows) = &answer.rows else { return Err(Error::internal("a COPY without rows")) };
+        let schema = rows.schema.clone();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let style = style.clone().for_columns(&names)?;
+        let format = if style.layout == CopyLayout::Binary { 1 } else { 0 };
+        let mut running = Running::new(answer, Some(&schema), &[format], zone)?;
+        let mut preamble = BytesMut::new();
+        put(&CopyOutResponse::new(format as i8, names.len() as i16, vec![format; names.len()]), &mut preamble)?;
+        put_copy_header(&names, &style, &mut preamble);
+        if let Some(sending) = &mut running.rows {
+            sending.copy = Some(Copying { style, scratch: BytesMut::new(), preamble });
+        }
+        Ok(running)
     }
 
     /// Sends rows, at most `max_rows` if that is not 0, waiting for the socket as it must; memory stays bounded by one batch and
@@ -117,11 +147,18 @@ impl Running {
     pub async fn send(&mut self, writer: &mut Writer, max_rows: u64) -> Result<(u64, Progress), Stop> {
         let mut sent = 0;
         let Some(sending) = &mut self.rows else { return Ok((0, Progress::Finished)) };
+        if let Some(copy) = &mut sending.copy {
+            writer.buffer.extend_from_slice(&copy.preamble.split());
+        }
         loop {
             let Some((batch, next)) = &mut sending.batch else {
                 match sending.stream.next().await {
                     Some(batch) => sending.batch = Some((batch.map_err(Error::from)?, 0)),
                     None => {
+                        if let Some(copy) = &sending.copy {
+                            put_copy_trailer(&copy.style, &mut writer.buffer);
+                            put(&CopyDone::new(), &mut writer.buffer)?;
+                        }
                         self.rows = None;
                         return Ok((sent, Progress::Finished));
                     }
@@ -135,7 +172,12 @@ impl Running {
                     if max_rows > 0 && sent >= max_rows {
                         return Ok((sent, Progress::Suspended));
                     }
-                    bound.put_row(*next, &mut writer.buffer)?;
+                    match &mut sending.copy {
+                        None => bound.put_row(*next, &mut writer.buffer)?,
+                        Some(Copying { style, scratch, .. }) => {
+                            bound.put_copy_row(*next, style, scratch, &mut writer.buffer)?;
+                        }
+                    }
                     *next += 1;
                     sent += 1;
                     if writer.is_full() {

@@ -8,6 +8,7 @@
 
 pub mod binary;
 mod cells;
+pub mod copy;
 mod nested;
 pub mod text;
 pub mod time;

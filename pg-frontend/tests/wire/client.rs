@@ -290,3 +290,25 @@ async fn notices_and_changed_parameters_are_told() {
     drop(client);
     watching.await.unwrap();
 }
+
+/// What COPY sends, as text.
+async fn copied(client: &Client, text: &str) -> Vec<u8> {
+    let data: Vec<bytes::Bytes> = client.copy_out(text).await.unwrap().try_collect().await.unwrap();
+    data.concat()
+}
+
+#[tokio::test]
+async fn copy_writes_what_postgresql_writes() {
+    let running = start().await;
+    let client = connect(&running).await;
+    let rows = "SELECT * FROM (VALUES (1, E'a\\tb'), (2, NULL), (3, 'c,\"d\"'), (4, ''), (5, E'\\\\x')) t(n, s) ORDER BY 1";
+    let text = copied(&client, &format!("COPY ({rows}) TO STDOUT")).await;
+    assert_eq!(String::from_utf8(text).unwrap(), "1\ta\\tb\n2\t\\N\n3\tc,\"d\"\n4\t\n5\t\\\\x\n");
+    let csv = copied(&client, &format!("COPY ({rows}) TO STDOUT CSV")).await;
+    assert_eq!(String::from_utf8(csv).unwrap(), "n,s\n1,a\tb\n2,\n3,\"c,\"\"d\"\"\"\n4,\"\"\n5,\\x\n");
+    let binary = copied(&client, "COPY (SELECT CAST(7 AS bigint)) TO STDOUT BINARY").await;
+    let expected: &[&[u8]] = &[b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", b"\0\x01\0\0\0\x08\0\0\0\0\0\0\0\x07", b"\xff\xff"];
+    assert_eq!(binary, expected.concat());
+    // And the connection goes on.
+    client.query("SELECT 1", &[]).await.unwrap();
+}

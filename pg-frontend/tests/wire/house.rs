@@ -174,8 +174,7 @@ impl Desk for TestDesk {
                     "BINARY" => CopyLayout::Binary,
                     _ => CopyLayout::Text,
                 };
-                let (delimiter, null) = if layout == CopyLayout::Csv { (b',', "") } else { (b'\t', "\\N") };
-                planned.copy = Some(CopyStyle { layout, delimiter, null: null.to_owned(), header: layout == CopyLayout::Csv });
+                planned.copy = Some(CopyStyle { header: layout == CopyLayout::Csv, ..CopyStyle::new(layout) });
                 query = inner.to_owned();
             }
             _ => {}
