@@ -74,8 +74,9 @@ impl Node {
     }
 
     /// Begins to look for the peers that the configuration pins.
-    pub fn begin_federation(&self) {
+    pub fn begin_federation(self: &Arc<Self>) {
         self.federation.begin(&self.stopping);
+        crate::federation::tables::keep(self);
     }
 
     /// TLS for clients: the operator's certificate, or the node's own.

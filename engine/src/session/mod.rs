@@ -47,6 +47,8 @@ pub struct Session {
     pub node: Arc<Node>,
     /// Who opened it. Its built-in roles may have changed since: see [`Session::principal`].
     opened_by: Principal,
+    /// A coordinator (this node itself, or a peer) asks: only own tables are there, and parts of averages may be asked for.
+    subplan: bool,
     /// Its number: what `pg_backend_pid()` answers.
     pub id: i32,
     state: Mutex<State>,
@@ -154,11 +156,22 @@ impl Answer {
 impl Session {
     /// Opens a session of an authenticated principal.
     pub fn open(node: Arc<Node>, principal: Principal) -> Arc<Session> {
+        let subplan = principal.via_peer.is_some();
+        Session::open_as(node, principal, subplan)
+    }
+
+    /// Opens a session for a subplan that this node asks of itself, as it would of a peer.
+    pub(crate) fn open_for_subplan(node: Arc<Node>, principal: Principal) -> Arc<Session> {
+        Session::open_as(node, principal, true)
+    }
+
+    fn open_as(node: Arc<Node>, principal: Principal, subplan: bool) -> Arc<Session> {
         let closed = node.stopping.child_token();
         let settings = Settings::default().with_start("session_authorization", principal.name.clone());
         Arc::new(Session {
             node,
             opened_by: principal,
+            subplan,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             state: Mutex::new(State { settings, ..State::default() }),
             running: Mutex::new(closed.child_token()),

@@ -21,6 +21,8 @@ use super::report::PrivacyReport;
 use super::stream::{Stop, renamed, stoppable};
 use super::{Rows, Session};
 use crate::error::{Error, Result, Sqlstate};
+use crate::federation::run as federated;
+use crate::federation::scan::Asker;
 use crate::pg_catalog;
 use crate::release;
 use crate::statement::{future_on_large_stack, refuse_ignored};
@@ -51,7 +53,12 @@ impl Session {
         viewer.views = views.iter().map(|(name, view)| (name.clone(), view.schema())).collect();
         let mut schemas = pg_catalog::schemas(&viewer)?;
         schemas.push(("kanon".to_owned(), system_schema(views)));
-        let catalogs = visible_catalogs(&viewer.visible, schemas);
+        let mut visible = viewer.visible.clone();
+        if self.subplan {
+            // A site answers for its own tables: a subplan is never passed on.
+            visible.retain(|table| table.schema_name == "public");
+        }
+        let catalogs = visible_catalogs(&visible, schemas);
         let mut state = SessionStateBuilder::new_from_existing(self.node.base_state.clone())
             .with_catalog_list(Arc::new(catalogs))
             .with_session_id(self.id.to_string())
@@ -59,6 +66,8 @@ impl Session {
         state.config_mut().options_mut().execution.time_zone = Some(self.setting("TimeZone").unwrap_or_else(|| "UTC".into()));
         pg_catalog::register_functions(&mut state, &viewer)?;
         system::register_functions(&mut state, &self.system_context())?;
+        let asker = Asker { principal: self.principal(), wishes: federated::Wishes::of(self) };
+        state.config_mut().set_extension(Arc::new(asker));
         state.mark_start_execution();
         Ok(state)
     }
@@ -82,7 +91,7 @@ impl Session {
     }
 
     fn decide(&self, plan: LogicalPlan) -> Result<Decision> {
-        let options = Options { peer: self.principal().via_peer.is_some() };
+        let options = Options { peer: self.subplan };
         Ok(boundary::decide(plan, &PlanFacts, &options)?)
     }
 
@@ -128,7 +137,7 @@ impl Session {
                     released
                 }
                 Placement::Sites { .. } => {
-                    let asked = federated::release(self, unit, stop);
+                    let asked = federated::release(self, &state, &PlanFacts, unit);
                     let (released, statuses) = stop.guard(asked).await?;
                     report.add_sites(statuses, unit);
                     released
@@ -145,13 +154,15 @@ impl Session {
     /// EXPLAIN: the logical plan with the boundary in it; with PRIVACY, what each site would be asked, or why it would be refused.
     pub(super) async fn explain(&self, query: &ast::Query, parameters: Parameters, privacy: bool) -> Result<Rows> {
         let (planned, _) = self.plan(query, parameters).await?;
-        let lines = match self.decide(planned.plan) {
-            Ok(decision) if privacy => {
-                let mut lines = kanon_planner::explain::explain(&decision);
-                lines.extend(federated::explain(self, &decision)?);
-                lines
-            }
-            Ok(decision) => kanon_planner::explain::explain(&decision),
+        let Planned { plan, state, .. } = planned;
+        let subplans = |decision: Decision| {
+            let mut lines = kanon_planner::explain::explain(&decision);
+            lines.extend(federated::explain(self, &state, &PlanFacts, &decision)?);
+            Ok(lines)
+        };
+        let decided = self.decide(plan).and_then(|decision| if privacy { subplans(decision) } else { Ok(kanon_planner::explain::explain(&decision)) });
+        let lines = match decided {
+            Ok(lines) => lines,
             // What EXPLAIN (PRIVACY) is for: the reason is the answer.
             Err(error) if privacy && matches!(error.state, Sqlstate::InsufficientPrivilege | Sqlstate::FeatureNotSupported) => {
                 let hint = error.hint.map(|h| format!(" (hint: {h})")).unwrap_or_default();
@@ -232,26 +243,4 @@ pub(super) fn text_table(names: &[&str], columns: Vec<Vec<Option<String>>>) -> R
 pub(super) fn memory_rows(schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<Rows> {
     let stream = MemoryStream::try_new(batches, Arc::clone(&schema), None)?;
     Ok(Rows { stream: Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream)), schema })
-}
-
-/// Until sites can be asked, queries over several of them say so.
-mod federated {
-    use std::sync::Arc;
-
-    use kanon_planner::facts::SiteId;
-    use kanon_planner::release_unit::{Decision, ReleaseUnit};
-
-    use super::super::report::SiteStatus;
-    use super::super::stream::Stop;
-    use super::Session;
-    use crate::error::{Error, Result};
-    use crate::release::Released;
-
-    pub async fn release(_: &Arc<Session>, unit: &ReleaseUnit, _: &Stop) -> Result<(Released, Vec<(SiteId, SiteStatus)>)> {
-        Err(Error::unsupported(format!("{} is at other sites, which cannot be asked yet", unit.tables.join(", "))))
-    }
-
-    pub fn explain(_: &Session, _: &Decision) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
 }

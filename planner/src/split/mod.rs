@@ -13,6 +13,8 @@ pub mod layout;
 
 mod check;
 mod expr;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::sync::Arc;

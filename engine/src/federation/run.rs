@@ -1,0 +1,361 @@
+//! Asks the sites of a federated release unit, all at once, and merges what they release.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::{cast, concat_batches};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::collect;
+use futures::StreamExt;
+use kanon_planner::facts::{Facts, Placement, SiteId};
+use kanon_planner::merge::{MergeError, merge};
+use kanon_planner::release_unit::{Decision, ReleaseUnit};
+use kanon_planner::split::{Layout, Split, Subplan, split};
+
+use super::client::{SiteClient, SiteError, SubplanRequest};
+use crate::error::{Error, Result, Sqlstate};
+use crate::node::Node;
+use crate::principal::Principal;
+use crate::release::Released;
+use crate::session::Session;
+use crate::session::report::SiteStatus;
+
+/// The largest answer of one site to a release unit, in bytes.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// What a session wants of the sites.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wishes {
+    /// Whether those that answer are enough.
+    pub partial: bool,
+    /// With `partial`: fewer than this is an error.
+    pub min_sites: usize,
+    /// For one site.
+    pub timeout: Duration,
+    /// Which to ask; `None`: all.
+    pub sites: Option<BTreeSet<SiteId>>,
+}
+
+impl Wishes {
+    /// What a session's settings say.
+    pub fn of(session: &Session) -> Wishes {
+        let text = |name: &str| session.setting(name).unwrap_or_default();
+        let millis = crate::session::settings::parse_duration_ms(&text("kanon.site_timeout")).filter(|ms| *ms > 0);
+        let sites = text("kanon.sites");
+        let sites = (!sites.trim().eq_ignore_ascii_case("all") && !sites.trim().is_empty())
+            .then(|| sites.split(',').map(|s| SiteId::new(s.trim().trim_matches('"'))).collect());
+        Wishes {
+            partial: text("kanon.on_site_failure") == "partial",
+            min_sites: text("kanon.min_sites").parse().unwrap_or(1),
+            timeout: Duration::from_millis(millis.unwrap_or(30_000)),
+            sites,
+        }
+    }
+}
+
+/// Gives the clients of sites by name.
+pub trait Sites: Send + Sync {
+    /// The client; `None` if the site is not known (any more).
+    fn client(&self, site: &SiteId) -> Option<Arc<dyn SiteClient>>;
+}
+
+impl Sites for Arc<Node> {
+    fn client(&self, site: &SiteId) -> Option<Arc<dyn SiteClient>> {
+        if site == self.site() {
+            return Some(Arc::new(Here { node: Arc::clone(self) }));
+        }
+        self.federation.client(site)
+    }
+}
+
+/// This node, asked through its own gate like a peer.
+struct Here {
+    node: Arc<Node>,
+}
+
+impl std::fmt::Debug for Here {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Here")
+    }
+}
+
+#[async_trait]
+impl SiteClient for Here {
+    fn site(&self) -> &SiteId {
+        self.node.site()
+    }
+    async fn query(&self, request: SubplanRequest) -> Result<SendableRecordBatchStream, SiteError> {
+        let session = Session::open_for_subplan(Arc::clone(&self.node), request.principal);
+        let prepared = session.prepare(&request.sql, &[]).await.map_err(SiteError::Answered)?;
+        let answer = session.execute(&prepared, vec![]).await.map_err(SiteError::Answered)?;
+        match answer.rows {
+            // The session lives as long as its answer is read.
+            Some(rows) => {
+                let stream = rows.stream.map(move |batch| {
+                    let _ = &session;
+                    batch
+                });
+                Ok(Box::pin(RecordBatchStreamAdapter::new(rows.schema, stream)))
+            }
+            None => Err(SiteError::Answered(Error::internal("a subplan without rows"))),
+        }
+    }
+}
+
+/// Releases a federated unit: each site under its own rules. Dropping the future cancels the sites.
+///
+/// # Errors
+/// 0A000 if it cannot be split; with `kanon.on_site_failure = error` a site's error, naming it; with `partial`, 08001 if fewer than
+/// `kanon.min_sites` answered.
+pub async fn release(
+    session: &Arc<Session>,
+    state: &SessionState,
+    facts: &(dyn Facts + Sync),
+    unit: &ReleaseUnit,
+) -> Result<(Released, Vec<(SiteId, SiteStatus)>)> {
+    let wishes = Wishes::of(session);
+    let Split { subplans, layout } = match planned(unit, facts, state, &wishes) {
+        Ok(split) => split,
+        // Rows of open tables may come here and be aggregated here.
+        Err(error) if unit.protection.is_none() && error.state == Sqlstate::FeatureNotSupported => {
+            let plan = state.create_physical_plan(&unit.source).await?;
+            let schema = plan.schema();
+            let batches = collect(plan, state.task_ctx()).await?;
+            let batch = concat_batches(&schema, &batches).map_err(Error::internal)?;
+            let Placement::Sites { sites, .. } = &unit.placement else { return Err(error) };
+            let asked = sites.iter().filter(|s| wishes.sites.as_ref().is_none_or(|w| w.contains(s)));
+            return Ok((Released::merged(batch), asked.map(|s| (s.clone(), SiteStatus::Ok)).collect()));
+        }
+        Err(error) => return Err(error),
+    };
+    let (batch, statuses) = ask(&session.node, &session.principal(), unit, &layout, subplans, &wishes).await?;
+    Ok((Released::merged(batch), statuses))
+}
+
+/// The subplans of every federated unit, for EXPLAIN (PRIVACY).
+///
+/// # Errors
+/// 0A000 if a unit cannot be split.
+pub fn explain(session: &Session, state: &SessionState, facts: &dyn Facts, decision: &Decision) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    let Decision::Release { units, .. } = decision else { return Ok(lines) };
+    for unit in units.iter().filter(|u| matches!(u.placement, Placement::Sites { .. })) {
+        let Split { subplans, .. } = planned(unit, facts, state, &Wishes::of(session))?;
+        for subplan in subplans {
+            lines.push(format!("Release #{} at {}: {}", unit.id, subplan.site, subplan.sql));
+        }
+    }
+    Ok(lines)
+}
+
+fn planned(unit: &ReleaseUnit, facts: &dyn Facts, state: &SessionState, wishes: &Wishes) -> Result<Split> {
+    let Placement::Sites { sites: all, .. } = &unit.placement else {
+        return Err(Error::internal("a local unit was given to the federation"));
+    };
+    let mut asked = all.clone();
+    if let Some(wanted) = &wishes.sites {
+        asked.retain(|site| wanted.contains(site));
+        if asked.is_empty() {
+            return Err(Error::new(Sqlstate::InvalidParameterValue, format!("none of the sites in kanon.sites has {}", unit.tables.join(", ")))
+                .hint(format!("Sites that have it: {}.", names(all.iter()))));
+        }
+    }
+    Ok(split(unit, &asked, facts, state)?)
+}
+
+fn names<'a>(sites: impl Iterator<Item = &'a SiteId>) -> String {
+    sites.map(SiteId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Asks all sites at once and merges their answers in order of name.
+pub(crate) async fn ask(
+    sites: &dyn Sites,
+    principal: &Principal,
+    unit: &ReleaseUnit,
+    layout: &Layout,
+    subplans: Vec<Subplan>,
+    wishes: &Wishes,
+) -> Result<(RecordBatch, Vec<(SiteId, SiteStatus)>)> {
+    let participants: Vec<SiteId> = subplans.iter().map(|s| s.site.clone()).collect();
+    let count = participants.len();
+    let questions = subplans.into_iter().map(|subplan| {
+        let request = SubplanRequest {
+            sql: subplan.sql,
+            principal: principal.clone(),
+            participants: participants.clone(),
+            min_sites: wishes.min_sites,
+            timeout: wishes.timeout,
+        };
+        let client = sites.client(&subplan.site);
+        let timeout = wishes.timeout;
+        async move {
+            let asked = async {
+                let client = client.ok_or_else(|| Failed::Site(SiteError::Unreachable("the site is not a pinned peer".into())))?;
+                collected(client.query(request).await.map_err(Failed::Site)?, &subplan.schema).await
+            };
+            let answer = tokio::time::timeout(timeout, asked).await.unwrap_or(Err(Failed::Timeout));
+            (subplan.site, answer)
+        }
+    });
+    // At most as many as there are sites; in whatever order they answer.
+    let mut running: futures::stream::FuturesUnordered<_> = questions.collect();
+    let mut answers = Vec::new();
+    let mut statuses = Vec::new();
+    let mut first_error: Option<(SiteId, Error)> = None;
+    while let Some((site, answer)) = running.next().await {
+        match answer {
+            Ok(batch) => {
+                let status = if is_empty(&batch, layout) { SiteStatus::NoRelease } else { SiteStatus::Ok };
+                statuses.push((site.clone(), status));
+                answers.push((site, batch));
+            }
+            Err(failed) => {
+                let (status, error) = failed.told(&site, wishes.timeout);
+                tracing::warn!(%site, status = status.as_str(), %failed, "a site did not answer");
+                if !wishes.partial {
+                    // Dropping the others tells them to stop.
+                    return Err(error);
+                }
+                statuses.push((site.clone(), status));
+                if first_error.as_ref().is_none_or(|(first, _)| site < *first) {
+                    first_error = Some((site, error));
+                }
+            }
+        }
+    }
+    if answers.len() < wishes.min_sites.min(count.max(1)) || (count > 0 && answers.is_empty()) {
+        if let Some((_, error)) = first_error {
+            let text = format!("{} of {count} sites answered, and at least {} must", answers.len(), wishes.min_sites);
+            return Err(Error::new(Sqlstate::SiteUnreachable, text).detail(format!("{error}.")));
+        }
+    }
+    statuses.sort_by(|a, b| a.0.cmp(&b.0));
+    let batch = merge(unit, layout, answers).map_err(|error| match error {
+        MergeError::Overflow => Error::new(Sqlstate::NumericOutOfRange, "value out of range"),
+        MergeError::Shape(_) => Error::new(Sqlstate::SystemError, error.to_string()),
+        MergeError::Internal(_) => Error::internal(error),
+    })?;
+    Ok((batch, statuses))
+}
+
+/// Nothing was released: no row, or the one row of an aggregate without groups with nothing in it.
+fn is_empty(batch: &RecordBatch, layout: &Layout) -> bool {
+    batch.num_rows() == 0
+        || (layout.protected && layout.keys.is_empty() && batch.columns().iter().all(|c| c.null_count() == c.len()))
+}
+
+enum Failed {
+    Site(SiteError),
+    Timeout,
+    TooLarge,
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failed::Site(error) => error.fmt(f),
+            Failed::Timeout => f.write_str("out of time"),
+            Failed::TooLarge => f.write_str("the answer is too large"),
+        }
+    }
+}
+
+impl Failed {
+    fn told(&self, site: &SiteId, timeout: Duration) -> (SiteStatus, Error) {
+        const HINT: &str = "SET kanon.on_site_failure = partial";
+        match self {
+            Failed::Site(SiteError::Unreachable(_)) => (
+                SiteStatus::Unreachable,
+                Error::new(Sqlstate::SiteUnreachable, format!("site \"{site}\" did not answer")).hint(HINT),
+            ),
+            Failed::Site(SiteError::VersionMismatch(_)) => (
+                SiteStatus::VersionMismatch,
+                Error::new(Sqlstate::SiteUnreachable, format!("site \"{site}\" speaks another version")).hint(HINT),
+            ),
+            Failed::Timeout => (
+                SiteStatus::Timeout,
+                Error::new(Sqlstate::SiteUnreachable, format!("site \"{site}\" did not answer within {} ms", timeout.as_millis())).hint(HINT),
+            ),
+            Failed::TooLarge => (
+                SiteStatus::Unreachable,
+                Error::new(Sqlstate::OutOfMemory, format!("the answer of site \"{site}\" is too large")).hint("Ask for fewer groups."),
+            ),
+            Failed::Site(SiteError::Answered(error)) => {
+                let status = match error.state {
+                    Sqlstate::BudgetExceeded => SiteStatus::RefusedBudget,
+                    Sqlstate::SiteUnreachable | Sqlstate::AdminShutdown => SiteStatus::Unreachable,
+                    Sqlstate::QueryCanceled => SiteStatus::Timeout,
+                    _ => SiteStatus::RefusedPolicy,
+                };
+                // What a site does not show to this caller does not exist there: to the caller it is a refusal.
+                let state = match error.state {
+                    Sqlstate::UndefinedTable | Sqlstate::InvalidAuthorization => Sqlstate::InsufficientPrivilege,
+                    other => other,
+                };
+                let told = Error { state, message: format!("site \"{site}\": {}", error.message), position: None, ..error.clone() };
+                (status, if told.hint.is_none() { told.hint(HINT) } else { told })
+            }
+        }
+    }
+}
+
+async fn collected(mut stream: SendableRecordBatchStream, schema: &SchemaRef) -> Result<RecordBatch, Failed> {
+    let mut batches = Vec::new();
+    let mut bytes = 0;
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(|error| Failed::Site(site_error(error)))?;
+        bytes += batch.get_array_memory_size();
+        if bytes > MAX_ANSWER_BYTES {
+            return Err(Failed::TooLarge);
+        }
+        batches.push(fitted(&batch, schema).map_err(Failed::Site)?);
+    }
+    concat_batches(schema, &batches).map_err(|e| Failed::Site(SiteError::VersionMismatch(e.to_string())))
+}
+
+/// An answer with the columns that were asked for; a site's own widths are widened.
+fn fitted(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, SiteError> {
+    let mismatch = || SiteError::VersionMismatch("an answer with other columns".to_owned());
+    if schema.fields().is_empty() {
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        return RecordBatch::try_new_with_options(Arc::clone(schema), vec![], &options).map_err(|_| mismatch());
+    }
+    if batch.num_columns() != schema.fields().len() {
+        return Err(mismatch());
+    }
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| cast(column, field.data_type()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| mismatch())?;
+    RecordBatch::try_new(Arc::clone(schema), columns).map_err(|_| mismatch())
+}
+
+/// The error that names a failing site.
+pub(crate) fn failed_site(error: SiteError, site: &SiteId, timeout: Duration) -> Error {
+    Failed::Site(error).told(site, timeout).1
+}
+
+/// What an error on the way of an answer says of its site.
+pub(crate) fn site_error(error: DataFusionError) -> SiteError {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<SiteError>() {
+            Ok(site) => *site,
+            Err(inner) => match inner.downcast::<Error>() {
+                Ok(error) => SiteError::Answered(*error),
+                Err(other) => SiteError::Unreachable(other.to_string()),
+            },
+        },
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => site_error(*inner),
+        // This node's own part of an open query.
+        other => SiteError::Answered(Error::from(other)),
+    }
+}
