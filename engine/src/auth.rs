@@ -102,7 +102,10 @@ pub fn verifier_for(password: &str) -> Result<String> {
         return Err(Error::new(Sqlstate::InvalidParameterValue, "a password cannot be empty"));
     }
     if password.len() > MAX_PASSWORD_BYTES || password.contains('\0') {
-        return Err(Error::new(Sqlstate::InvalidParameterValue, "a password has at most 1024 bytes, none of them zero"));
+        return Err(Error::new(
+            Sqlstate::InvalidParameterValue,
+            "a password has at most 1024 bytes, none of them zero",
+        ));
     }
     let mut salt = [0u8; SALT_BYTES];
     SystemRandom::new().fill(&mut salt).map_err(|_| Error::internal("no random numbers"))?;
@@ -152,7 +155,13 @@ fn mock_verifier(secret: &[u8], role: &str) -> ScramVerifier {
 ///
 /// # Errors
 /// 28P01 with one text, whatever was wrong.
-pub async fn authenticate(store: &Store, home: &SiteId, role: &str, password: &str, method: AuthMethod) -> Result<Principal> {
+pub async fn authenticate(
+    store: &Store,
+    home: &SiteId,
+    role: &str,
+    password: &str,
+    method: AuthMethod,
+) -> Result<Principal> {
     let (verifier, real) = scram_verifier(store, role).await?;
     let password = if password.len() <= MAX_PASSWORD_BYTES { password } else { "" };
     // Derivation takes milliseconds: not on a thread that others wait for.
@@ -245,7 +254,14 @@ mod tests {
 
     #[test]
     fn what_is_not_a_verifier_fits_nothing() {
-        for text in ["", "pencil", "SCRAM-SHA-256$", "SCRAM-SHA-256$0:AA==$AA==:AA==", "SCRAM-SHA-256$99999999:AAAA$AA==:AA==", "md5abc"] {
+        for text in [
+            "",
+            "pencil",
+            "SCRAM-SHA-256$",
+            "SCRAM-SHA-256$0:AA==$AA==:AA==",
+            "SCRAM-SHA-256$99999999:AAAA$AA==:AA==",
+            "md5abc",
+        ] {
             assert!(ScramVerifier::parse(text).is_none(), "{text}");
             assert!(!verify_password(text, text));
         }

@@ -157,7 +157,11 @@ impl TrustedNode {
 
     /// `host:port`, with brackets around an IPv6 address.
     pub fn address(&self) -> String {
-        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -314,9 +318,9 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn from_text(text: &str, base: &Path, env: impl Fn(&str) -> Option<String>) -> Result<Config> {
-        let mut table: toml::Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| invalid(format!("not valid TOML: {}", error.message())).detail(error.to_string()))?;
+        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            invalid(format!("not valid TOML: {}", error.message())).detail(error.to_string())
+        })?;
         for name in table.keys() {
             if !KEYS.iter().any(|key| key.0 == name) {
                 let error = invalid(format!("unknown key \"{name}\""));
@@ -338,18 +342,17 @@ impl Config {
             let number = toml::Value::Float(*whole as f64);
             table.insert("privacy_epsilon".to_owned(), number);
         }
-        let raw = Raw::deserialize(table).map_err(|error: toml::de::Error| {
-            invalid(error.message().to_owned()).detail(error.to_string())
-        })?;
+        let raw = Raw::deserialize(table)
+            .map_err(|error: toml::de::Error| invalid(error.message().to_owned()).detail(error.to_string()))?;
         let config = Config::from_raw(raw, base)?;
         config.validate()?;
         Ok(config)
     }
 
     fn from_raw(raw: Raw, base: &Path) -> Result<Config> {
-        let node_id = raw
-            .node_id
-            .ok_or_else(|| invalid("node_id is not set").hint("It names this node's schema at its peers: node_id = \"zurich\"."))?;
+        let node_id = raw.node_id.ok_or_else(|| {
+            invalid("node_id is not set").hint("It names this node's schema at its peers: node_id = \"zurich\".")
+        })?;
         let under = |path: PathBuf| base.join(path);
         let dir = under(raw.dir.unwrap_or_default());
         let defaults = Config::new(node_id, dir);
@@ -359,7 +362,9 @@ impl Config {
         };
         let count = |name: &str, value: Option<i64>, least: i64, default: usize| match value {
             None => Ok(default),
-            Some(value) if value >= least => usize::try_from(value).map_err(|_| invalid(format!("{name} is too large"))),
+            Some(value) if value >= least => {
+                usize::try_from(value).map_err(|_| invalid(format!("{name} is too large")))
+            }
             Some(value) => Err(invalid(format!("{name} must be at least {least}, not {value}"))),
         };
         let memory_mb = count("max_memory_mb", raw.max_memory_mb, 64, defaults.memory_limit_bytes >> 20)?;
@@ -397,7 +402,8 @@ impl Config {
             demo: raw.demo.unwrap_or(false),
             secret_key: raw.secret_key.map(Secret),
             access_token_expire: Duration::from_secs(
-                (count("access_token_expire_minutes", raw.access_token_expire_minutes, 1, 30)? as u64).saturating_mul(60),
+                (count("access_token_expire_minutes", raw.access_token_expire_minutes, 1, 30)? as u64)
+                    .saturating_mul(60),
             ),
             store_file,
             enable_differential_privacy: raw.enable_differential_privacy.unwrap_or(true),
@@ -543,10 +549,9 @@ fn endpoint(name: &str, text: String) -> Result<String> {
 
 /// The file of a `sqlite:` URL. State in other databases is not built.
 fn sqlite_file(url: &str) -> Result<PathBuf> {
-    let path = url
-        .strip_prefix("sqlite://")
-        .or_else(|| url.strip_prefix("sqlite:"))
-        .ok_or_else(|| Error::unsupported("database_url: only sqlite: URLs are supported").hint("Leave it out to use dir/kanon.db."))?;
+    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).ok_or_else(|| {
+        Error::unsupported("database_url: only sqlite: URLs are supported").hint("Leave it out to use dir/kanon.db.")
+    })?;
     let path = path.split('?').next().unwrap_or_default();
     if path.is_empty() || path == ":memory:" {
         return Err(invalid("database_url names no file"));
@@ -593,7 +598,13 @@ mod tests {
         let text = "node_id = 'a'\nmin_cohort = 5\npg_listen = '127.0.0.1:1'";
         let config = read_env(
             text,
-            &[("KANON_MIN_COHORT", "7"), ("MIN_COHORT_SIZE", "9"), ("NODE_NAME", "Spital"), ("KANON_PG_LISTEN", "127.0.0.1:2"), ("PRIVACY_EPSILON", "1")],
+            &[
+                ("KANON_MIN_COHORT", "7"),
+                ("MIN_COHORT_SIZE", "9"),
+                ("NODE_NAME", "Spital"),
+                ("KANON_PG_LISTEN", "127.0.0.1:2"),
+                ("PRIVACY_EPSILON", "1"),
+            ],
         )
         .unwrap();
         assert_eq!(config.min_cohort.get(), 7);
@@ -618,7 +629,9 @@ mod tests {
                 (_, Kind::Bool) => "true".to_owned(),
                 (_, Kind::List) => format!("host:1#sha256:{}", "ab".repeat(32)),
             };
-            for variable in [Some(format!("KANON_{}", name.to_uppercase())), seed.map(str::to_owned)].into_iter().flatten() {
+            for variable in
+                [Some(format!("KANON_{}", name.to_uppercase())), seed.map(str::to_owned)].into_iter().flatten()
+            {
                 let read = read_env("node_id = 'a'", &[(&variable, &value)]);
                 // Only half of a pair of files: that it was read shows in the refusal.
                 if name.starts_with("tls_") {
@@ -650,7 +663,8 @@ mod tests {
             let error = read(&format!("node_id = 'a'\n{text}")).unwrap_err();
             assert!(error.message.contains(part), "{text}: {error}");
         }
-        for id in ["public", "kanon", "federation", "information_schema", "pg_x", "", "Zurich", "1a", "a b", "a.b", "ä"] {
+        for id in ["public", "kanon", "federation", "information_schema", "pg_x", "", "Zurich", "1a", "a b", "a.b", "ä"]
+        {
             assert!(read(&format!("node_id = '{id}'")).is_err(), "{id}");
         }
     }

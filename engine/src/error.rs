@@ -181,11 +181,22 @@ impl Sqlstate {
         match self {
             FeatureNotSupported => Code::Unimplemented,
             SiteUnreachable => Code::Unavailable,
-            ProtocolViolation | NumericOutOfRange | InvalidDatetime | DivisionByZero | CharacterNotInRepertoire | InvalidParameterValue
-            | InvalidTextRepresentation | InvalidBinaryRepresentation | DataException | SyntaxError | InvalidName
-            | AmbiguousColumn | GroupingError | DatatypeMismatch | StatementTooComplex | TooManyColumns => {
-                Code::InvalidArgument
-            }
+            ProtocolViolation
+            | NumericOutOfRange
+            | InvalidDatetime
+            | DivisionByZero
+            | CharacterNotInRepertoire
+            | InvalidParameterValue
+            | InvalidTextRepresentation
+            | InvalidBinaryRepresentation
+            | DataException
+            | SyntaxError
+            | InvalidName
+            | AmbiguousColumn
+            | GroupingError
+            | DatatypeMismatch
+            | StatementTooComplex
+            | TooManyColumns => Code::InvalidArgument,
             UndefinedDatabase | UndefinedSchema | UndefinedColumn | UndefinedObject | UndefinedFunction
             | UndefinedTable | UndefinedParameter | InvalidStatementName | InvalidCursorName | InvalidSavepoint => {
                 Code::NotFound
@@ -207,15 +218,55 @@ impl Sqlstate {
 const ALL: &[Sqlstate] = {
     use Sqlstate::*;
     &[
-        FeatureNotSupported, SiteUnreachable, ProtocolViolation, NumericOutOfRange, InvalidDatetime, DivisionByZero,
-        CharacterNotInRepertoire, InvalidParameterValue, InvalidTextRepresentation, InvalidBinaryRepresentation, DataException,
-        ActiveTransaction, ReadOnlyTransaction, NoActiveTransaction, InFailedTransaction, InvalidStatementName,
-        InvalidAuthorization, InvalidPassword, InvalidCursorName, BelowBoundary, InvalidSavepoint, UndefinedDatabase,
-        UndefinedSchema, InsufficientPrivilege, SyntaxError, InvalidName, UndefinedColumn, AmbiguousColumn,
-        UndefinedObject, DuplicateObject, GroupingError, DatatypeMismatch, UndefinedFunction, UndefinedTable,
-        UndefinedParameter, DuplicateCursor, DuplicatePreparedStatement, DuplicateTable, OutOfMemory,
-        TooManyConnections, BudgetExceeded, StatementTooComplex, TooManyColumns, ObjectNotInPrerequisiteState,
-        QueryCanceled, AdminShutdown, SystemError, IoError, Internal,
+        FeatureNotSupported,
+        SiteUnreachable,
+        ProtocolViolation,
+        NumericOutOfRange,
+        InvalidDatetime,
+        DivisionByZero,
+        CharacterNotInRepertoire,
+        InvalidParameterValue,
+        InvalidTextRepresentation,
+        InvalidBinaryRepresentation,
+        DataException,
+        ActiveTransaction,
+        ReadOnlyTransaction,
+        NoActiveTransaction,
+        InFailedTransaction,
+        InvalidStatementName,
+        InvalidAuthorization,
+        InvalidPassword,
+        InvalidCursorName,
+        BelowBoundary,
+        InvalidSavepoint,
+        UndefinedDatabase,
+        UndefinedSchema,
+        InsufficientPrivilege,
+        SyntaxError,
+        InvalidName,
+        UndefinedColumn,
+        AmbiguousColumn,
+        UndefinedObject,
+        DuplicateObject,
+        GroupingError,
+        DatatypeMismatch,
+        UndefinedFunction,
+        UndefinedTable,
+        UndefinedParameter,
+        DuplicateCursor,
+        DuplicatePreparedStatement,
+        DuplicateTable,
+        OutOfMemory,
+        TooManyConnections,
+        BudgetExceeded,
+        StatementTooComplex,
+        TooManyColumns,
+        ObjectNotInPrerequisiteState,
+        QueryCanceled,
+        AdminShutdown,
+        SystemError,
+        IoError,
+        Internal,
     ]
 };
 
@@ -333,7 +384,9 @@ fn classify(error: &DataFusionError) -> Error {
     match error {
         DataFusionError::ArrowError(inner, _) => arrow_error(inner),
         DataFusionError::SchemaError(inner, _) => schema_error(inner),
-        DataFusionError::SQL(inner, _) => Error::new(Sqlstate::SyntaxError, format!("syntax error: {}", first_line(&inner.to_string()))),
+        DataFusionError::SQL(inner, _) => {
+            Error::new(Sqlstate::SyntaxError, format!("syntax error: {}", first_line(&inner.to_string())))
+        }
         DataFusionError::NotImplemented(text) => Error::unsupported(first_line(text)),
         DataFusionError::ResourcesExhausted(_) => Error::new(Sqlstate::OutOfMemory, "out of memory")
             .detail("The query needs more memory than the node allows.")
@@ -401,11 +454,22 @@ fn plan_error(text: &str) -> Error {
         return Error::new(Sqlstate::UndefinedTable, format!("relation \"{name}\" does not exist"));
     }
     let lower = line.to_lowercase();
-    let state = if lower.starts_with("invalid function") || lower.contains("no function matches") || lower.contains("there is no") {
+    let state = if lower.starts_with("invalid function")
+        || lower.contains("no function matches")
+        || lower.contains("there is no")
+    {
         Sqlstate::UndefinedFunction
-    } else if lower.contains("must be in group by") || lower.contains("must appear in the group by") || lower.contains("cannot be resolved from available columns") {
+    } else if lower.contains("must be in group by")
+        || lower.contains("must appear in the group by")
+        || lower.contains("cannot be resolved from available columns")
+    {
         Sqlstate::GroupingError
-    } else if lower.contains("coerce") || lower.contains("cast") || lower.contains("data type") || lower.contains("must be boolean") || lower.contains("signature") {
+    } else if lower.contains("coerce")
+        || lower.contains("cast")
+        || lower.contains("data type")
+        || lower.contains("must be boolean")
+        || lower.contains("signature")
+    {
         Sqlstate::DatatypeMismatch
     } else {
         Sqlstate::SyntaxError

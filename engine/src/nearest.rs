@@ -57,7 +57,14 @@ mod tests {
 
     #[test]
     fn counts_edits() {
-        for (a, b, distance) in [("", "", 0), ("abc", "abc", 0), ("abc", "", 3), ("kitten", "sitting", 3), ("node_idd", "node_id", 1), ("é", "e", 1)] {
+        for (a, b, distance) in [
+            ("", "", 0),
+            ("abc", "abc", 0),
+            ("abc", "", 3),
+            ("kitten", "sitting", 3),
+            ("node_idd", "node_id", 1),
+            ("é", "e", 1),
+        ] {
             assert_eq!(edits(a, b), distance, "{a} {b}");
             assert_eq!(edits(b, a), distance, "{b} {a}");
         }

@@ -48,8 +48,11 @@ pub async fn serve(node: Arc<Node>, listener: TcpListener, shutdown: Cancellatio
     let (cert_path, key_path) = node.config.tls_files();
     let read = |path: std::path::PathBuf| {
         std::fs::read_to_string(&path).map_err(|e| {
-            Error::new(kanon_engine::error::Sqlstate::SystemError, format!("cannot read {}: {}", path.display(), e.kind()))
-                .hint("Check tls_cert and tls_key in the configuration.")
+            Error::new(
+                kanon_engine::error::Sqlstate::SystemError,
+                format!("cannot read {}: {}", path.display(), e.kind()),
+            )
+            .hint("Check tls_cert and tls_key in the configuration.")
         })
     };
     let clients = tls::listener_key(&read(cert_path)?, &read(key_path)?)?;
@@ -60,7 +63,9 @@ pub async fn serve(node: Arc<Node>, listener: TcpListener, shutdown: Cancellatio
         max_connections: node.config.max_connections,
     };
     let connections = listener::accept(listener, policy, shutdown.clone());
-    let service = FlightServiceServer::new(Service::new(node)).max_decoding_message_size(MAX_REQUEST_BYTES).max_encoding_message_size(usize::MAX);
+    let service = FlightServiceServer::new(Service::new(node))
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .max_encoding_message_size(usize::MAX);
     Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)

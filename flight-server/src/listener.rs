@@ -39,7 +39,11 @@ pub(crate) struct ConnectionInfo {
 }
 
 /// Takes connections until `shutdown`, each in its own task until it is ready for HTTP/2.
-pub(crate) fn accept(listener: TcpListener, policy: Policy, shutdown: CancellationToken) -> mpsc::Receiver<io::Result<Connection>> {
+pub(crate) fn accept(
+    listener: TcpListener,
+    policy: Policy,
+    shutdown: CancellationToken,
+) -> mpsc::Receiver<io::Result<Connection>> {
     let (ready, connections) = mpsc::channel(16);
     let slots = Arc::new(Semaphore::new(policy.max_connections));
     let policy = Arc::new(policy);
@@ -133,7 +137,11 @@ impl AsyncWrite for Connection {
         }
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match &mut self.stream {
             Transport::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
             Transport::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),

@@ -43,9 +43,11 @@ impl Logins {
     /// A token for the user and password of a Basic `authorization` header.
     pub(crate) async fn log_in(&self, metadata: &MetadataMap) -> Result<String> {
         let (role, password) = basic(metadata).ok_or_else(|| {
-            Error::new(Sqlstate::InvalidAuthorization, "no user and password were given").hint("Log in with Basic authentication.")
+            Error::new(Sqlstate::InvalidAuthorization, "no user and password were given")
+                .hint("Log in with Basic authentication.")
         })?;
-        let principal = auth::authenticate(&self.node.store, self.node.site(), &role, &password, AuthMethod::Password).await?;
+        let principal =
+            auth::authenticate(&self.node.store, self.node.site(), &role, &password, AuthMethod::Password).await?;
         let session = Session::open(Arc::clone(&self.node), principal);
         self.tokens.insert(Arc::new(Login { session, role, ends: Instant::now() + self.lifetime }))
     }
@@ -54,9 +56,11 @@ impl Logins {
     pub(crate) fn of(&self, metadata: &MetadataMap) -> Result<Arc<Login>> {
         let header = metadata.get("authorization").and_then(|v| v.to_str().ok());
         let token = header.and_then(|h| strip_scheme(h, "bearer")).ok_or_else(|| {
-            Error::new(Sqlstate::InvalidAuthorization, "the call is not authenticated").hint("Log in with Basic authentication first.")
+            Error::new(Sqlstate::InvalidAuthorization, "the call is not authenticated")
+                .hint("Log in with Basic authentication first.")
         })?;
-        let expired = || Error::new(Sqlstate::InvalidAuthorization, "the token is unknown or has expired").hint("Log in again.");
+        let expired =
+            || Error::new(Sqlstate::InvalidAuthorization, "the token is unknown or has expired").hint("Log in again.");
         let login = self.tokens.get(token).ok_or_else(expired)?;
         // A role that was dropped, or may not log in any more, is out at once.
         let still = auth::load_principal(&self.node.store, self.node.site(), &login.role, AuthMethod::Password).is_ok();
@@ -76,15 +80,23 @@ impl Logins {
     }
 
     /// A session for the user of a peer's ticket, if the call carries one. The ticket is then used up.
-    pub(crate) async fn of_peer(&self, metadata: &MetadataMap, connection: Option<ConnectionInfo>, sql: &str) -> Result<Option<Arc<Session>>> {
+    pub(crate) async fn of_peer(
+        &self,
+        metadata: &MetadataMap,
+        connection: Option<ConnectionInfo>,
+        sql: &str,
+    ) -> Result<Option<Arc<Session>>> {
         let Some(ticket) = metadata.get(TICKET_HEADER) else { return Ok(None) };
         let key = peer_key(connection)?;
-        let ticket = ticket.to_str().map_err(|_| Error::new(Sqlstate::InvalidAuthorization, "the ticket cannot be read"))?;
+        let ticket =
+            ticket.to_str().map_err(|_| Error::new(Sqlstate::InvalidAuthorization, "the ticket cannot be read"))?;
         let admitted = self.node.federation.admit(ticket, sql, key).await?;
         let principal = auth::peer_principal(&self.node.store, &admitted.peer, &admitted.claims.user);
         let session = Session::open(Arc::clone(&self.node), principal);
         // A site does not work on after its coordinator has given up.
-        if let Some(wait_ms) = metadata.get(TIMEOUT_HEADER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u32>().ok()) {
+        if let Some(wait_ms) =
+            metadata.get(TIMEOUT_HEADER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u32>().ok())
+        {
             session.set("statement_timeout", &wait_ms.max(1).to_string())?;
         }
         Ok(Some(session))

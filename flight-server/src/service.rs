@@ -87,7 +87,10 @@ impl Service {
     /// A prepared statement by its handle, if this login made it.
     fn prepared<T>(&self, handle: &[u8], request: &Request<T>) -> StatusResult<Arc<Statement>> {
         let login = self.login(request)?;
-        name(handle).and_then(|n| self.prepared.get(n)).filter(|s| Arc::ptr_eq(&s.login, &login)).ok_or_else(|| unknown_statement())
+        name(handle)
+            .and_then(|n| self.prepared.get(n))
+            .filter(|s| Arc::ptr_eq(&s.login, &login))
+            .ok_or_else(|| unknown_statement())
     }
 
     async fn run(&self, statement: &Statement) -> StatusResult<FlightStream> {
@@ -113,7 +116,12 @@ impl Service {
     }
 
     /// An answer that the client fetches with the very command it asked with.
-    fn info(&self, command: impl ProstMessageExt, schema: &Schema, request: Request<FlightDescriptor>) -> StatusResult<Response<FlightInfo>> {
+    fn info(
+        &self,
+        command: impl ProstMessageExt,
+        schema: &Schema,
+        request: Request<FlightDescriptor>,
+    ) -> StatusResult<Response<FlightInfo>> {
         self.login(&request)?;
         flight_info(command, schema, request.into_inner())
     }
@@ -134,7 +142,11 @@ fn answer_schema(prepared: &Prepared) -> Schema {
     prepared.schema.as_ref().map_or_else(Schema::empty, |s| public_schema(s).as_ref().clone())
 }
 
-fn flight_info(ticket: impl ProstMessageExt, schema: &Schema, descriptor: FlightDescriptor) -> StatusResult<Response<FlightInfo>> {
+fn flight_info(
+    ticket: impl ProstMessageExt,
+    schema: &Schema,
+    descriptor: FlightDescriptor,
+) -> StatusResult<Response<FlightInfo>> {
     let ticket = Ticket { ticket: ticket.as_any().encode_to_vec().into() };
     // Numbers of rows and bytes stay unknown: they would be counts that nobody released.
     let info = FlightInfo::new()
@@ -175,7 +187,10 @@ fn ipc_schema(schema: &Schema) -> StatusResult<Bytes> {
 }
 
 /// The row of values that a client binds, in the types of the statement.
-async fn bound_values(request: Request<PeekableFlightDataStream>, prepared: &Prepared) -> StatusResult<Vec<Vec<ScalarValue>>> {
+async fn bound_values(
+    request: Request<PeekableFlightDataStream>,
+    prepared: &Prepared,
+) -> StatusResult<Vec<Vec<ScalarValue>>> {
     /// Most rows of values at once.
     const MAX_ROWS: usize = 10_000;
     let mut batches = FlightRecordBatchStream::new_from_flight_data(request.into_inner().map_err(FlightError::from));
@@ -183,7 +198,11 @@ async fn bound_values(request: Request<PeekableFlightDataStream>, prepared: &Pre
     let mut rows = Vec::new();
     while let Some(batch) = batches.try_next().await.map_err(unreadable)? {
         if batch.num_columns() != prepared.parameters.len() {
-            let message = format!("the statement has {} parameters, and {} were given", prepared.parameters.len(), batch.num_columns());
+            let message = format!(
+                "the statement has {} parameters, and {} were given",
+                prepared.parameters.len(),
+                batch.num_columns()
+            );
             return Err(failed(Error::new(Sqlstate::ProtocolViolation, message)));
         }
         if rows.len() + batch.num_rows() > MAX_ROWS {
@@ -192,7 +211,10 @@ async fn bound_values(request: Request<PeekableFlightDataStream>, prepared: &Pre
         for row in 0..batch.num_rows() {
             let values = batch.columns().iter().zip(&prepared.parameters).enumerate().map(|(i, (column, to))| {
                 ScalarValue::try_from_array(column, row).and_then(|value| value.cast_to(to)).map_err(|_| {
-                    Error::new(Sqlstate::InvalidBinaryRepresentation, format!("the value of parameter ${} cannot be read as {to}", i + 1))
+                    Error::new(
+                        Sqlstate::InvalidBinaryRepresentation,
+                        format!("the value of parameter ${} cannot be read as {to}", i + 1),
+                    )
                 })
             });
             rows.push(values.collect::<KanonResult<Vec<_>>>().map_err(failed)?);
@@ -218,7 +240,11 @@ impl FlightSqlService for Service {
         Ok(response)
     }
 
-    async fn get_flight_info_statement(&self, query: CommandStatementQuery, request: Request<FlightDescriptor>) -> StatusResult<Response<FlightInfo>> {
+    async fn get_flight_info_statement(
+        &self,
+        query: CommandStatementQuery,
+        request: Request<FlightDescriptor>,
+    ) -> StatusResult<Response<FlightInfo>> {
         let login = self.login(&request)?;
         let prepared = prepare_one(&login.session, &query.query).await.map_err(failed)?;
         let schema = answer_schema(&prepared);
@@ -227,58 +253,106 @@ impl FlightSqlService for Service {
         flight_info(TicketStatementQuery { statement_handle: handle.into() }, &schema, request.into_inner())
     }
 
-    async fn get_flight_info_prepared_statement(&self, query: CommandPreparedStatementQuery, request: Request<FlightDescriptor>) -> StatusResult<Response<FlightInfo>> {
+    async fn get_flight_info_prepared_statement(
+        &self,
+        query: CommandPreparedStatementQuery,
+        request: Request<FlightDescriptor>,
+    ) -> StatusResult<Response<FlightInfo>> {
         let statement = self.prepared(&query.prepared_statement_handle, &request)?;
         flight_info(query, &answer_schema(&statement.prepared), request.into_inner())
     }
 
-    async fn get_flight_info_catalogs(&self, query: CommandGetCatalogs, request: Request<FlightDescriptor>) -> StatusResult<Response<FlightInfo>> {
+    async fn get_flight_info_catalogs(
+        &self,
+        query: CommandGetCatalogs,
+        request: Request<FlightDescriptor>,
+    ) -> StatusResult<Response<FlightInfo>> {
         let schema = query.into_builder().schema();
         self.info(query, &schema, request)
     }
 
-    async fn get_flight_info_schemas(&self, query: CommandGetDbSchemas, request: Request<FlightDescriptor>) -> StatusResult<Response<FlightInfo>> {
+    async fn get_flight_info_schemas(
+        &self,
+        query: CommandGetDbSchemas,
+        request: Request<FlightDescriptor>,
+    ) -> StatusResult<Response<FlightInfo>> {
         let schema = query.clone().into_builder().schema();
         self.info(query, &schema, request)
     }
 
-    async fn get_flight_info_tables(&self, query: CommandGetTables, request: Request<FlightDescriptor>) -> StatusResult<Response<FlightInfo>> {
+    async fn get_flight_info_tables(
+        &self,
+        query: CommandGetTables,
+        request: Request<FlightDescriptor>,
+    ) -> StatusResult<Response<FlightInfo>> {
         let schema = query.clone().into_builder().schema();
         self.info(query, &schema, request)
     }
 
-    async fn get_flight_info_table_types(&self, query: CommandGetTableTypes, request: Request<FlightDescriptor>) -> StatusResult<Response<FlightInfo>> {
+    async fn get_flight_info_table_types(
+        &self,
+        query: CommandGetTableTypes,
+        request: Request<FlightDescriptor>,
+    ) -> StatusResult<Response<FlightInfo>> {
         let schema = query.into_builder().schema();
         self.info(query, &schema, request)
     }
 
-    async fn get_flight_info_sql_info(&self, query: CommandGetSqlInfo, request: Request<FlightDescriptor>) -> StatusResult<Response<FlightInfo>> {
+    async fn get_flight_info_sql_info(
+        &self,
+        query: CommandGetSqlInfo,
+        request: Request<FlightDescriptor>,
+    ) -> StatusResult<Response<FlightInfo>> {
         let schema = info::sql_info().map_err(failed)?.schema();
         self.info(query, &schema, request)
     }
 
-    async fn get_flight_info_primary_keys(&self, query: CommandGetPrimaryKeys, request: Request<FlightDescriptor>) -> StatusResult<Response<FlightInfo>> {
+    async fn get_flight_info_primary_keys(
+        &self,
+        query: CommandGetPrimaryKeys,
+        request: Request<FlightDescriptor>,
+    ) -> StatusResult<Response<FlightInfo>> {
         self.info(query, &info::primary_keys(), request)
     }
 
-    async fn get_flight_info_exported_keys(&self, query: CommandGetExportedKeys, request: Request<FlightDescriptor>) -> StatusResult<Response<FlightInfo>> {
+    async fn get_flight_info_exported_keys(
+        &self,
+        query: CommandGetExportedKeys,
+        request: Request<FlightDescriptor>,
+    ) -> StatusResult<Response<FlightInfo>> {
         self.info(query, &info::foreign_keys(), request)
     }
 
-    async fn get_flight_info_imported_keys(&self, query: CommandGetImportedKeys, request: Request<FlightDescriptor>) -> StatusResult<Response<FlightInfo>> {
+    async fn get_flight_info_imported_keys(
+        &self,
+        query: CommandGetImportedKeys,
+        request: Request<FlightDescriptor>,
+    ) -> StatusResult<Response<FlightInfo>> {
         self.info(query, &info::foreign_keys(), request)
     }
 
-    async fn get_flight_info_cross_reference(&self, query: CommandGetCrossReference, request: Request<FlightDescriptor>) -> StatusResult<Response<FlightInfo>> {
+    async fn get_flight_info_cross_reference(
+        &self,
+        query: CommandGetCrossReference,
+        request: Request<FlightDescriptor>,
+    ) -> StatusResult<Response<FlightInfo>> {
         self.info(query, &info::foreign_keys(), request)
     }
 
-    async fn get_flight_info_xdbc_type_info(&self, query: CommandGetXdbcTypeInfo, request: Request<FlightDescriptor>) -> StatusResult<Response<FlightInfo>> {
+    async fn get_flight_info_xdbc_type_info(
+        &self,
+        query: CommandGetXdbcTypeInfo,
+        request: Request<FlightDescriptor>,
+    ) -> StatusResult<Response<FlightInfo>> {
         let schema = info::xdbc_type_info().map_err(failed)?.schema();
         self.info(query, &schema, request)
     }
 
-    async fn do_get_statement(&self, ticket: TicketStatementQuery, request: Request<Ticket>) -> StatusResult<Response<FlightStream>> {
+    async fn do_get_statement(
+        &self,
+        ticket: TicketStatementQuery,
+        request: Request<Ticket>,
+    ) -> StatusResult<Response<FlightStream>> {
         let connection = request.extensions().get::<ConnectionInfo>().copied();
         // A peer's handle is the statement itself: its ticket is for that text and no other.
         let sql = name(&ticket.statement_handle).unwrap_or_default();
@@ -297,19 +371,31 @@ impl FlightSqlService for Service {
         Ok(Response::new(self.run(&statement).await?))
     }
 
-    async fn do_get_prepared_statement(&self, query: CommandPreparedStatementQuery, request: Request<Ticket>) -> StatusResult<Response<FlightStream>> {
+    async fn do_get_prepared_statement(
+        &self,
+        query: CommandPreparedStatementQuery,
+        request: Request<Ticket>,
+    ) -> StatusResult<Response<FlightStream>> {
         let statement = self.prepared(&query.prepared_statement_handle, &request)?;
         Ok(Response::new(self.run(&statement).await?))
     }
 
-    async fn do_get_catalogs(&self, query: CommandGetCatalogs, request: Request<Ticket>) -> StatusResult<Response<FlightStream>> {
+    async fn do_get_catalogs(
+        &self,
+        query: CommandGetCatalogs,
+        request: Request<Ticket>,
+    ) -> StatusResult<Response<FlightStream>> {
         self.login(&request)?;
         let mut builder = query.into_builder();
         builder.append(info::CATALOG);
         one_batch(builder.build())
     }
 
-    async fn do_get_schemas(&self, query: CommandGetDbSchemas, request: Request<Ticket>) -> StatusResult<Response<FlightStream>> {
+    async fn do_get_schemas(
+        &self,
+        query: CommandGetDbSchemas,
+        request: Request<Ticket>,
+    ) -> StatusResult<Response<FlightStream>> {
         let login = self.login(&request)?;
         let tables = self.node.catalog.snapshot().visible_to(&login.session.principal());
         let mut schemas: Vec<&str> = tables.iter().map(|t| t.schema_name.as_str()).collect();
@@ -323,7 +409,11 @@ impl FlightSqlService for Service {
         one_batch(builder.build())
     }
 
-    async fn do_get_tables(&self, query: CommandGetTables, request: Request<Ticket>) -> StatusResult<Response<FlightStream>> {
+    async fn do_get_tables(
+        &self,
+        query: CommandGetTables,
+        request: Request<Ticket>,
+    ) -> StatusResult<Response<FlightStream>> {
         let login = self.login(&request)?;
         let mut builder = query.into_builder();
         for table in self.node.catalog.snapshot().visible_to(&login.session.principal()) {
@@ -334,57 +424,97 @@ impl FlightSqlService for Service {
         one_batch(builder.build())
     }
 
-    async fn do_get_table_types(&self, query: CommandGetTableTypes, request: Request<Ticket>) -> StatusResult<Response<FlightStream>> {
+    async fn do_get_table_types(
+        &self,
+        query: CommandGetTableTypes,
+        request: Request<Ticket>,
+    ) -> StatusResult<Response<FlightStream>> {
         self.login(&request)?;
         let mut builder = query.into_builder();
         builder.append("TABLE");
         one_batch(builder.build())
     }
 
-    async fn do_get_sql_info(&self, query: CommandGetSqlInfo, request: Request<Ticket>) -> StatusResult<Response<FlightStream>> {
+    async fn do_get_sql_info(
+        &self,
+        query: CommandGetSqlInfo,
+        request: Request<Ticket>,
+    ) -> StatusResult<Response<FlightStream>> {
         self.login(&request)?;
         let info = info::sql_info().map_err(failed)?;
         one_batch(query.into_builder(&info).build())
     }
 
-    async fn do_get_primary_keys(&self, _query: CommandGetPrimaryKeys, request: Request<Ticket>) -> StatusResult<Response<FlightStream>> {
+    async fn do_get_primary_keys(
+        &self,
+        _query: CommandGetPrimaryKeys,
+        request: Request<Ticket>,
+    ) -> StatusResult<Response<FlightStream>> {
         self.login(&request)?;
         no_rows(info::primary_keys())
     }
 
-    async fn do_get_exported_keys(&self, _query: CommandGetExportedKeys, request: Request<Ticket>) -> StatusResult<Response<FlightStream>> {
+    async fn do_get_exported_keys(
+        &self,
+        _query: CommandGetExportedKeys,
+        request: Request<Ticket>,
+    ) -> StatusResult<Response<FlightStream>> {
         self.login(&request)?;
         no_rows(info::foreign_keys())
     }
 
-    async fn do_get_imported_keys(&self, _query: CommandGetImportedKeys, request: Request<Ticket>) -> StatusResult<Response<FlightStream>> {
+    async fn do_get_imported_keys(
+        &self,
+        _query: CommandGetImportedKeys,
+        request: Request<Ticket>,
+    ) -> StatusResult<Response<FlightStream>> {
         self.login(&request)?;
         no_rows(info::foreign_keys())
     }
 
-    async fn do_get_cross_reference(&self, _query: CommandGetCrossReference, request: Request<Ticket>) -> StatusResult<Response<FlightStream>> {
+    async fn do_get_cross_reference(
+        &self,
+        _query: CommandGetCrossReference,
+        request: Request<Ticket>,
+    ) -> StatusResult<Response<FlightStream>> {
         self.login(&request)?;
         no_rows(info::foreign_keys())
     }
 
-    async fn do_get_xdbc_type_info(&self, query: CommandGetXdbcTypeInfo, request: Request<Ticket>) -> StatusResult<Response<FlightStream>> {
+    async fn do_get_xdbc_type_info(
+        &self,
+        query: CommandGetXdbcTypeInfo,
+        request: Request<Ticket>,
+    ) -> StatusResult<Response<FlightStream>> {
         self.login(&request)?;
         let info = info::xdbc_type_info().map_err(failed)?;
         one_batch(query.into_builder(&info).build())
     }
 
-    async fn do_put_statement_update(&self, command: CommandStatementUpdate, request: Request<PeekableFlightDataStream>) -> StatusResult<i64> {
+    async fn do_put_statement_update(
+        &self,
+        command: CommandStatementUpdate,
+        request: Request<PeekableFlightDataStream>,
+    ) -> StatusResult<i64> {
         let login = self.login(&request)?;
         let prepared = prepare_one(&login.session, &command.query).await.map_err(failed)?;
         self.update(&login.session, &prepared, Vec::new()).await.map_err(failed)
     }
 
-    async fn do_put_statement_ingest(&self, _command: CommandStatementIngest, request: Request<PeekableFlightDataStream>) -> StatusResult<i64> {
+    async fn do_put_statement_ingest(
+        &self,
+        _command: CommandStatementIngest,
+        request: Request<PeekableFlightDataStream>,
+    ) -> StatusResult<i64> {
         self.login(&request)?;
         Err(read_only("INSERT"))
     }
 
-    async fn do_put_prepared_statement_query(&self, query: CommandPreparedStatementQuery, request: Request<PeekableFlightDataStream>) -> StatusResult<DoPutPreparedStatementResult> {
+    async fn do_put_prepared_statement_query(
+        &self,
+        query: CommandPreparedStatementQuery,
+        request: Request<PeekableFlightDataStream>,
+    ) -> StatusResult<DoPutPreparedStatementResult> {
         let statement = self.prepared(&query.prepared_statement_handle, &request)?;
         let mut rows = bound_values(request, &statement.prepared).await?;
         if rows.len() > 1 {
@@ -394,7 +524,11 @@ impl FlightSqlService for Service {
         Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(query.prepared_statement_handle) })
     }
 
-    async fn do_put_prepared_statement_update(&self, query: CommandPreparedStatementUpdate, request: Request<PeekableFlightDataStream>) -> StatusResult<i64> {
+    async fn do_put_prepared_statement_update(
+        &self,
+        query: CommandPreparedStatementUpdate,
+        request: Request<PeekableFlightDataStream>,
+    ) -> StatusResult<i64> {
         let statement = self.prepared(&query.prepared_statement_handle, &request)?;
         let mut rows = bound_values(request, &statement.prepared).await?;
         if rows.is_empty() {
@@ -407,19 +541,35 @@ impl FlightSqlService for Service {
         Ok(count)
     }
 
-    async fn do_action_create_prepared_statement(&self, query: ActionCreatePreparedStatementRequest, request: Request<Action>) -> StatusResult<ActionCreatePreparedStatementResult> {
+    async fn do_action_create_prepared_statement(
+        &self,
+        query: ActionCreatePreparedStatementRequest,
+        request: Request<Action>,
+    ) -> StatusResult<ActionCreatePreparedStatementResult> {
         let login = self.login(&request)?;
         let prepared = prepare_one(&login.session, &query.query).await.map_err(failed)?;
-        let parameters: Vec<Field> =
-            prepared.parameters.iter().enumerate().map(|(i, t)| Field::new(format!("${}", i + 1), t.clone(), true)).collect();
+        let parameters: Vec<Field> = prepared
+            .parameters
+            .iter()
+            .enumerate()
+            .map(|(i, t)| Field::new(format!("${}", i + 1), t.clone(), true))
+            .collect();
         let dataset_schema = ipc_schema(&answer_schema(&prepared))?;
         let parameter_schema = ipc_schema(&Schema::new(parameters))?;
         let statement = Statement { login, prepared: Arc::new(prepared), parameters: Mutex::default() };
         let handle = self.prepared.insert(Arc::new(statement)).map_err(failed)?;
-        Ok(ActionCreatePreparedStatementResult { prepared_statement_handle: handle.into(), dataset_schema, parameter_schema })
+        Ok(ActionCreatePreparedStatementResult {
+            prepared_statement_handle: handle.into(),
+            dataset_schema,
+            parameter_schema,
+        })
     }
 
-    async fn do_action_close_prepared_statement(&self, query: ActionClosePreparedStatementRequest, request: Request<Action>) -> StatusResult<()> {
+    async fn do_action_close_prepared_statement(
+        &self,
+        query: ActionClosePreparedStatementRequest,
+        request: Request<Action>,
+    ) -> StatusResult<()> {
         self.prepared(&query.prepared_statement_handle, &request)?;
         if let Some(handle) = name(&query.prepared_statement_handle) {
             self.prepared.remove(handle);
@@ -427,7 +577,10 @@ impl FlightSqlService for Service {
         Ok(())
     }
 
-    async fn do_action_fallback(&self, request: Request<Action>) -> StatusResult<Response<<Self as FlightService>::DoActionStream>> {
+    async fn do_action_fallback(
+        &self,
+        request: Request<Action>,
+    ) -> StatusResult<Response<<Self as FlightService>::DoActionStream>> {
         match request.get_ref().r#type.as_str() {
             DESCRIPTOR_ACTION => {
                 let connection = request.extensions().get::<ConnectionInfo>().copied();
@@ -450,7 +603,8 @@ impl FlightSqlService for Service {
     }
 
     async fn list_custom_actions(&self) -> Option<Vec<StatusResult<ActionType>>> {
-        let close = ActionType { r#type: CLOSE_SESSION.to_owned(), description: "Ends the session of the token.".to_owned() };
+        let close =
+            ActionType { r#type: CLOSE_SESSION.to_owned(), description: "Ends the session of the token.".to_owned() };
         Some(vec![Ok(close)])
     }
 

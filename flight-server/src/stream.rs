@@ -29,7 +29,8 @@ pub(crate) type FlightStream = Pin<Box<dyn Stream<Item = Result<FlightData, Stat
 
 /// Columns as clients are told of them: without metadata, which files fill with statistics.
 pub(crate) fn public_schema(schema: &Schema) -> SchemaRef {
-    let fields: Vec<Field> = schema.fields().iter().map(|f| f.as_ref().clone().with_metadata(Default::default())).collect();
+    let fields: Vec<Field> =
+        schema.fields().iter().map(|f| f.as_ref().clone().with_metadata(Default::default())).collect();
     Arc::new(Schema::new(fields))
 }
 
@@ -53,16 +54,25 @@ pub(crate) fn batch(batch: RecordBatch, metadata: Bytes) -> FlightStream {
 
 fn metadata(answer: &Answer) -> Bytes {
     let notices: Vec<&str> = answer.notices.iter().map(|n| n.message.as_str()).collect();
-    let sites: Vec<_> = answer.report.iter().flat_map(|report| report.sites()).map(|site| {
-        json!({
-            "site": site.site.as_str(), "status": site.status.as_str(), "rule": site.rule,
-            "epsilon": site.epsilon, "delta": site.delta, "cached": site.cached,
+    let sites: Vec<_> = answer
+        .report
+        .iter()
+        .flat_map(|report| report.sites())
+        .map(|site| {
+            json!({
+                "site": site.site.as_str(), "status": site.status.as_str(), "rule": site.rule,
+                "epsilon": site.epsilon, "delta": site.delta, "cached": site.cached,
+            })
         })
-    }).collect();
+        .collect();
     json!({ "tag": answer.tag, "notices": notices, "sites": sites }).to_string().into()
 }
 
-fn send(schema: SchemaRef, batches: futures::stream::BoxStream<'static, Result<RecordBatch, FlightError>>, metadata: Bytes) -> FlightStream {
+fn send(
+    schema: SchemaRef,
+    batches: futures::stream::BoxStream<'static, Result<RecordBatch, FlightError>>,
+    metadata: Bytes,
+) -> FlightStream {
     // The encoder sends nothing for a batch without rows; the metadata of an empty answer needs one all the same.
     let empty = match batches_to_flight_data(&schema, vec![RecordBatch::new_empty(Arc::clone(&schema))]) {
         Ok(messages) => messages.into_iter().skip(1).collect::<Vec<_>>(),
@@ -134,7 +144,9 @@ impl Source {
             }
             let rows = self.rows.as_mut()?;
             let pushed = match rows.next().await {
-                Some(Ok(batch)) => self.rename(&batch).and_then(|batch| self.out.push_batch(batch)).map_err(Error::internal),
+                Some(Ok(batch)) => {
+                    self.rename(&batch).and_then(|batch| self.out.push_batch(batch)).map_err(Error::internal)
+                }
                 Some(Err(error)) => Err(Error::from(error)),
                 None => {
                     self.rows = None;

@@ -54,7 +54,8 @@ async fn serve(config: Config, listener: TcpListener, dir: Option<tempfile::Temp
 
 async fn lone_site() -> Site {
     let dir = tempfile::tempdir().unwrap();
-    let site = serve(Config::new("zurich", dir.path()), TcpListener::bind("127.0.0.1:0").await.unwrap(), Some(dir)).await;
+    let site =
+        serve(Config::new("zurich", dir.path()), TcpListener::bind("127.0.0.1:0").await.unwrap(), Some(dir)).await;
     site.node.store.create_role("alice", Some("correct horse"), true).await.unwrap();
     site.node.store.grant_role("analyst", "alice").await.unwrap();
     site
@@ -70,14 +71,17 @@ async fn two_sites() -> [Site; 2] {
     let mut sites = Vec::new();
     for (i, (dir, listener)) in dirs.into_iter().zip(listeners).enumerate() {
         let mut config = Config::new(names[i], dir.path());
-        config.trusted_nodes = vec![TrustedNode { host: "127.0.0.1".into(), port: ports[1 - i], fingerprint: *keys[1 - i].as_bytes() }];
+        config.trusted_nodes =
+            vec![TrustedNode { host: "127.0.0.1".into(), port: ports[1 - i], fingerprint: *keys[1 - i].as_bytes() }];
         sites.push(serve(config, listener, Some(dir)).await);
     }
     sites.try_into().ok().unwrap()
 }
 
 async fn plain(site: &Site) -> FlightSqlServiceClient<Channel> {
-    FlightSqlServiceClient::new(Endpoint::from_shared(format!("http://{}", site.address)).unwrap().connect().await.unwrap())
+    FlightSqlServiceClient::new(
+        Endpoint::from_shared(format!("http://{}", site.address)).unwrap().connect().await.unwrap(),
+    )
 }
 
 async fn alice(site: &Site) -> FlightSqlServiceClient<Channel> {
@@ -109,8 +113,12 @@ async fn passwords_become_tokens_and_tokens_sessions() {
     let site = lone_site().await;
     let mut stranger = plain(&site).await;
     assert!(stranger.execute(SQL.into(), None).await.unwrap_err().to_string().contains("not authenticated"));
-    assert!(stranger.handshake("alice", "wrong").await.unwrap_err().to_string().contains("password authentication failed"));
-    assert!(stranger.handshake("nobody", "x").await.unwrap_err().to_string().contains("password authentication failed"));
+    assert!(
+        stranger.handshake("alice", "wrong").await.unwrap_err().to_string().contains("password authentication failed")
+    );
+    assert!(
+        stranger.handshake("nobody", "x").await.unwrap_err().to_string().contains("password authentication failed")
+    );
     stranger.set_token("made-up".into());
     assert!(stranger.execute(SQL.into(), None).await.unwrap_err().to_string().contains("token is unknown"));
 
@@ -135,7 +143,13 @@ async fn clients_use_tls_with_the_listener_s_certificate() {
     let site = lone_site().await;
     let cert = site.node.federation.identity().listener.cert_pem.clone();
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(cert)).domain_name("localhost");
-    let channel = Endpoint::from_shared(format!("https://{}", site.address)).unwrap().tls_config(tls).unwrap().connect().await.unwrap();
+    let channel = Endpoint::from_shared(format!("https://{}", site.address))
+        .unwrap()
+        .tls_config(tls)
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
     let mut client = FlightSqlServiceClient::new(channel);
     client.handshake("alice", "correct horse").await.unwrap();
     let info = client.execute(SQL.into(), None).await.unwrap();
@@ -218,7 +232,8 @@ async fn the_notices_travel_behind_the_last_batch() {
     let token = client.token().unwrap().clone();
     let mut request = tonic::Request::new(info.endpoint[0].ticket.clone().unwrap());
     request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-    let data: Vec<FlightData> = client.inner_mut().do_get(request).await.unwrap().into_inner().try_collect().await.unwrap();
+    let data: Vec<FlightData> =
+        client.inner_mut().do_get(request).await.unwrap().into_inner().try_collect().await.unwrap();
     let (last, before) = data.split_last().unwrap();
     assert!(!before.is_empty() && before.iter().all(|d| d.app_metadata.is_empty()));
     let said: serde_json::Value = serde_json::from_slice(&last.app_metadata).unwrap();
@@ -251,7 +266,9 @@ async fn pinned_peers_find_and_ask_one_another() {
     let batches: Vec<RecordBatch> = client.query(subplan(SQL)).await.unwrap().try_collect().await.unwrap();
     assert_eq!(number(&batches), 42);
     // A site's own error comes through with its SQLSTATE.
-    let Err(SiteError::Answered(error)) = client.query(subplan("SELECT * FROM nowhere")).await else { panic!("answered") };
+    let Err(SiteError::Answered(error)) = client.query(subplan("SELECT * FROM nowhere")).await else {
+        panic!("answered")
+    };
     assert_eq!(error.state, Sqlstate::UndefinedTable);
     // A statement that is no query is none of a peer's business.
     assert!(matches!(client.query(subplan("SET statement_timeout = 1")).await, Err(SiteError::Answered(_))));
@@ -298,7 +315,10 @@ async fn a_peer_that_restarts_is_noticed() {
 }
 
 /// A node of our own making at the other end: it can send what it likes.
-async fn raw(site: &Site, identity: &Identity) -> Option<arrow_flight::flight_service_client::FlightServiceClient<Channel>> {
+async fn raw(
+    site: &Site,
+    identity: &Identity,
+) -> Option<arrow_flight::flight_service_client::FlightServiceClient<Channel>> {
     let tls = tls::client_config(identity, site.node.federation.identity().fingerprint).unwrap();
     let address = site.address;
     let connector = Connector { address, tls };
@@ -331,7 +351,11 @@ impl tonic::codegen::Service<tonic::transport::Uri> for Connector {
     }
 }
 
-async fn ask(client: &mut arrow_flight::flight_service_client::FlightServiceClient<Channel>, ticket: &str, sql: &str) -> Result<usize, tonic::Status> {
+async fn ask(
+    client: &mut arrow_flight::flight_service_client::FlightServiceClient<Channel>,
+    ticket: &str,
+    sql: &str,
+) -> Result<usize, tonic::Status> {
     let statement = TicketStatementQuery { statement_handle: sql.to_owned().into() };
     let mut request = tonic::Request::new(Ticket { ticket: statement.as_any().encode_to_vec().into() });
     request.metadata_mut().insert(TICKET_HEADER, ticket.parse().unwrap());
@@ -414,8 +438,10 @@ async fn adbc_s_python_driver_works() {
     let python = std::env::var("KANON_PYTHON").unwrap_or_else(|_| "python3".into());
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/clients/adbc_flight.py");
     let cert = site.node.federation.identity().listener.cert_path.clone();
-    let places: [(String, Option<&std::path::Path>); 2] =
-        [(format!("grpc://{}", site.address), None), (format!("grpc+tls://localhost:{}", site.address.port()), Some(&cert))];
+    let places: [(String, Option<&std::path::Path>); 2] = [
+        (format!("grpc://{}", site.address), None),
+        (format!("grpc+tls://localhost:{}", site.address.port()), Some(&cert)),
+    ];
     for (uri, ca) in places {
         let mut command = tokio::process::Command::new(&python);
         command.args([script, &uri, "alice", "correct horse"]).args(ca);

@@ -103,7 +103,9 @@ fn refuse_demo_passwords(node: &Arc<Node>) -> Result<()> {
     for (role, password, _) in demo::ROLES {
         let known = node.store.verifier(role).is_some_and(|v| kanon_engine::auth::verify_password(&v, password));
         if known {
-            bail!("role \"{role}\" has the demo's password, which everybody knows: give it another one (ALTER ROLE {role} PASSWORD '…') or drop it; the demo itself runs only on loopback, in its own folder");
+            bail!(
+                "role \"{role}\" has the demo's password, which everybody knows: give it another one (ALTER ROLE {role} PASSWORD '…') or drop it; the demo itself runs only on loopback, in its own folder"
+            );
         }
     }
     Ok(())

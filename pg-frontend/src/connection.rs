@@ -6,9 +6,7 @@ use std::time::Duration;
 use datafusion::arrow::datatypes::SchemaRef;
 use kanon_engine::error::{Error, Sqlstate};
 use kanon_engine::session::{Answer, Piece, TransactionStatus};
-use pgwire::messages::response::{
-    CommandComplete, EmptyQueryResponse, ReadyForQuery, TransactionStatus as WireStatus,
-};
+use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, ReadyForQuery, TransactionStatus as WireStatus};
 use tokio::time::Instant;
 
 use crate::cancel::Cancelable;
@@ -234,10 +232,9 @@ impl Connection {
         match why {
             Interrupt::Gone => Stop::Gone,
             Interrupt::Canceled => Stop::Error(Error::cancelled()),
-            Interrupt::TimedOut => Stop::Error(Error::new(
-                Sqlstate::QueryCanceled,
-                "canceling statement due to statement timeout",
-            )),
+            Interrupt::TimedOut => {
+                Stop::Error(Error::new(Sqlstate::QueryCanceled, "canceling statement due to statement timeout"))
+            }
         }
     }
 

@@ -80,9 +80,10 @@ impl CopyStyle {
     pub fn for_columns(mut self, names: &[&str]) -> Result<CopyStyle> {
         if let ForceQuote::Named(wanted) = &self.force_quote {
             let number = |name: &String| {
-                names.iter().position(|known| known == name).ok_or_else(|| {
-                    Error::new(Sqlstate::UndefinedColumn, format!("column \"{name}\" does not exist"))
-                })
+                names
+                    .iter()
+                    .position(|known| known == name)
+                    .ok_or_else(|| Error::new(Sqlstate::UndefinedColumn, format!("column \"{name}\" does not exist")))
             };
             self.force_quote = ForceQuote::Numbered(wanted.iter().map(number).collect::<Result<_>>()?);
         }

@@ -44,10 +44,17 @@ pub struct Bind {
 #[allow(missing_docs, reason = "named as in PostgreSQL's protocol")]
 pub enum Frontend {
     Query(String),
-    Parse { name: String, text: String, types: Vec<u32> },
+    Parse {
+        name: String,
+        text: String,
+        types: Vec<u32>,
+    },
     Bind(Bind),
     Describe(Target, String),
-    Execute { portal: String, max_rows: i32 },
+    Execute {
+        portal: String,
+        max_rows: i32,
+    },
     Close(Target, String),
     Flush,
     Sync,
@@ -88,7 +95,9 @@ pub fn next_frame(buffer: &mut BytesMut, authenticated: bool) -> Result<Option<F
             return Err(Error::new(Sqlstate::ProtocolViolation, format!("invalid frontend message type {other}")));
         }
     };
-    let Some(length) = buffer.get(1..5).and_then(|b| b.try_into().ok()).map(i32::from_be_bytes) else { return Ok(None) };
+    let Some(length) = buffer.get(1..5).and_then(|b| b.try_into().ok()).map(i32::from_be_bytes) else {
+        return Ok(None);
+    };
     let length = usize::try_from(length).unwrap_or(0);
     if length < 4 || length > limit {
         return Err(Error::new(Sqlstate::ProtocolViolation, "invalid message length"));

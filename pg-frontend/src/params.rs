@@ -28,7 +28,8 @@ pub fn decode(
     zone: &str,
 ) -> Result<ScalarValue> {
     let Some(bytes) = bytes else {
-        return ScalarValue::try_new_null(target).map_err(|_| Error::unsupported(format!("parameters of type {target}")));
+        return ScalarValue::try_new_null(target)
+            .map_err(|_| Error::unsupported(format!("parameters of type {target}")));
     };
     let value = match format {
         0 => from_text(utf8(bytes)?, pg_type, target, zone)?,
@@ -182,13 +183,15 @@ fn numeric_of(text: &str, pg_type: PgType, target: &DataType) -> Result<ScalarVa
     }
     let (negative, digits, point) = plain_digits(text).ok_or_else(|| invalid(text, pg_type))?;
     let (precision, scale) = match target {
-        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => (*p, *s),
+        DataType::Decimal32(p, s)
+        | DataType::Decimal64(p, s)
+        | DataType::Decimal128(p, s)
+        | DataType::Decimal256(p, s) => (*p, *s),
         _ => (38, i8::try_from((digits.len() as i64 - point).clamp(0, 37)).unwrap_or(0)),
     };
     let overflow = || {
-        Error::new(Sqlstate::NumericOutOfRange, "numeric field overflow").detail(format!(
-            "A field with precision {precision}, scale {scale} cannot hold this value."
-        ))
+        Error::new(Sqlstate::NumericOutOfRange, "numeric field overflow")
+            .detail(format!("A field with precision {precision}, scale {scale} cannot hold this value."))
     };
     // How many of the digits are kept: those before the point and `scale` after it.
     let kept = point + i64::from(scale);
@@ -238,7 +241,8 @@ fn plain_digits(text: &str) -> Option<(bool, Vec<u8>, i64)> {
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let all_digits = whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
-    let too_long = whole.len() > MAX_NUMERIC_DIGITS || fraction.len() > 16_383 || exponent.abs() > MAX_NUMERIC_DIGITS as i32;
+    let too_long =
+        whole.len() > MAX_NUMERIC_DIGITS || fraction.len() > 16_383 || exponent.abs() > MAX_NUMERIC_DIGITS as i32;
     if !all_digits || too_long || (whole.is_empty() && fraction.is_empty()) {
         return None;
     }
@@ -378,7 +382,8 @@ fn numeric_text(body: &mut Binary) -> Result<String> {
         }
         groups.push(group);
     }
-    let group_at = |place: i32| usize::try_from(weight - place).ok().and_then(|at| groups.get(at).copied()).unwrap_or(0);
+    let group_at =
+        |place: i32| usize::try_from(weight - place).ok().and_then(|at| groups.get(at).copied()).unwrap_or(0);
     let mut text = String::from(if sign == 0x4000 { "-" } else { "" });
     for place in (0..=weight.max(0)).rev() {
         text.push_str(&format!("{:04}", group_at(place)));

@@ -97,7 +97,10 @@ pub fn put_row_description(schema: &Schema, codes: &[i16], out: &mut BytesMut) -
 /// Whether two schemas look the same to a client.
 fn same_to_clients(a: &Schema, b: &Schema) -> bool {
     a.fields().len() == b.fields().len()
-        && a.fields().iter().zip(b.fields()).all(|(a, b)| PgType::of(a.data_type()).oid == PgType::of(b.data_type()).oid)
+        && a.fields()
+            .iter()
+            .zip(b.fields())
+            .all(|(a, b)| PgType::of(a.data_type()).oid == PgType::of(b.data_type()).oid)
 }
 
 /// The schema to answer with: the one described, whose fields carry PostgreSQL's types, if the rows are of it.
@@ -110,16 +113,14 @@ pub fn answered_schema(described: Option<&SchemaRef>, rows: &Rows) -> Option<Sch
 
 impl Running {
     /// Begins to send an answer whose rows are of `schema`.
-    pub fn new(
-        answer: Answer,
-        schema: Option<&Schema>,
-        codes: &[i16],
-        zone: Zone,
-    ) -> Result<Running> {
+    pub fn new(answer: Answer, schema: Option<&Schema>, codes: &[i16], zone: Zone) -> Result<Running> {
         let rows = match (answer.rows, schema) {
-            (Some(rows), Some(schema)) => {
-                Some(Sending { stream: rows.stream, encoder: RowEncoder::new(schema, codes, zone)?, batch: None, copy: None })
-            }
+            (Some(rows), Some(schema)) => Some(Sending {
+                stream: rows.stream,
+                encoder: RowEncoder::new(schema, codes, zone)?,
+                batch: None,
+                copy: None,
+            }),
             _ => None,
         };
         Ok(Running { tag: answer.tag, notices: answer.notices, parameter_status: answer.parameter_status, rows })

@@ -75,7 +75,10 @@ fn client_first(mut body: Bytes) -> Result<Bytes> {
     let end = body.iter().position(|byte| *byte == 0).ok_or_else(malformed)?;
     let mechanism = body.split_to(end);
     if utf8(&mechanism)? != MECHANISM {
-        return Err(Error::new(Sqlstate::ProtocolViolation, "client selected an invalid SASL authentication mechanism"));
+        return Err(Error::new(
+            Sqlstate::ProtocolViolation,
+            "client selected an invalid SASL authentication mechanism",
+        ));
     }
     body.advance(1);
     let length = body.try_get_u32().map_err(|_| malformed())? as usize;

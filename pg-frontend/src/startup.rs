@@ -92,7 +92,8 @@ async fn open(mut tcp: TcpStream, server: &Arc<Server>) -> Result<Option<(Wire, 
                 Some(acceptor) => {
                     if input.has_remaining() {
                         // Bytes sent ahead of the handshake may be somebody else's.
-                        let error = Error::new(Sqlstate::ProtocolViolation, "received unencrypted data after SSL request");
+                        let error =
+                            Error::new(Sqlstate::ProtocolViolation, "received unencrypted data after SSL request");
                         return refuse(Wire::new(Box::new(tcp), input), error).await;
                     }
                     tcp.write_all(b"S").await?;
@@ -202,7 +203,10 @@ async fn log_in(
     let principal = match (proof, credentials.principal) {
         (Proof::Right, Some(principal)) => principal,
         _ => {
-            return Err(fatal(Sqlstate::InvalidPassword, format!("password authentication failed for user \"{user}\"")));
+            return Err(fatal(
+                Sqlstate::InvalidPassword,
+                format!("password authentication failed for user \"{user}\""),
+            ));
         }
     };
     // A place is taken only now, so that clients without a password cannot take them all.
@@ -249,9 +253,8 @@ fn command_line_options(text: &str) -> Result<Vec<(String, String)>, Error> {
     let mut words = words.into_iter().filter(|word| !word.is_empty());
     let mut options = Vec::new();
     while let Some(word) = words.next() {
-        let invalid = || {
-            Error::new(Sqlstate::SyntaxError, format!("invalid command-line argument for server process: {word}"))
-        };
+        let invalid =
+            || Error::new(Sqlstate::SyntaxError, format!("invalid command-line argument for server process: {word}"));
         let (assignment, long) = match (word.strip_prefix("--"), word.strip_prefix("-c")) {
             (Some(long), _) => (long.to_owned(), true),
             (None, Some("")) => (words.next().ok_or_else(invalid)?, false),

@@ -8,8 +8,8 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
-use datafusion::arrow::compute::kernels::{boolean, cmp, nullif};
 use datafusion::arrow::compute::concat;
+use datafusion::arrow::compute::kernels::{boolean, cmp, nullif};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::common::{Result, ScalarValue, exec_err, internal_err};
 use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
@@ -214,7 +214,10 @@ impl ScalarUDFImpl for Guarded {
 }
 
 /// Runs `f` over all rows, and where it fails over halves of them, down to single rows, which become NULL.
-fn by_halves(args: ScalarFunctionArgs, f: &dyn Fn(&ScalarFunctionArgs) -> Result<ColumnarValue>) -> Result<ColumnarValue> {
+fn by_halves(
+    args: ScalarFunctionArgs,
+    f: &dyn Fn(&ScalarFunctionArgs) -> Result<ColumnarValue>,
+) -> Result<ColumnarValue> {
     if let Ok(answer) = f(&args) {
         return Ok(answer);
     }
@@ -305,7 +308,10 @@ mod tests {
             return_field: Arc::new(Field::new("r", DataType::Date32, true)),
             config_options: Arc::new(ConfigOptions::default()),
         };
-        assert!(udf.inner.invoke_with_args(args.clone()).is_err(), "the plain function fails: the guard is what is tested");
+        assert!(
+            udf.inner.invoke_with_args(args.clone()).is_err(),
+            "the plain function fails: the guard is what is tested"
+        );
         let answer = udf.invoke_with_args(args).unwrap().into_array(3).unwrap();
         assert!(answer.is_valid(0) && answer.is_null(1) && answer.is_null(2));
     }

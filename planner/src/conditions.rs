@@ -63,7 +63,9 @@ fn operands<'a>(expr: &'a Expr, schema: &DFSchema) -> Option<Vec<&'a Expr>> {
         }
         Expr::Cast(c) => lossless(&c.expr, c.field.data_type(), schema).then(|| vec![c.expr.as_ref()]),
         Expr::TryCast(c) => lossless(&c.expr, c.field.data_type(), schema).then(|| vec![c.expr.as_ref()]),
-        Expr::ScalarFunction(call) if matches!(call.func.name(), "ln" | "exp" | "sqrt") => Some(call.args.iter().collect()),
+        Expr::ScalarFunction(call) if matches!(call.func.name(), "ln" | "exp" | "sqrt") => {
+            Some(call.args.iter().collect())
+        }
         _ => None,
     }
 }

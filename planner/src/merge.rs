@@ -61,7 +61,11 @@ impl Ord for Orderable {
 ///
 /// # Errors
 /// See [`MergeError`].
-pub fn merge(unit: &ReleaseUnit, layout: &Layout, mut answers: Vec<(SiteId, RecordBatch)>) -> Result<RecordBatch, MergeError> {
+pub fn merge(
+    unit: &ReleaseUnit,
+    layout: &Layout,
+    mut answers: Vec<(SiteId, RecordBatch)>,
+) -> Result<RecordBatch, MergeError> {
     answers.sort_by(|a, b| a.0.cmp(&b.0));
     let expected = layout.answer_schema();
     let mut groups: BTreeMap<GroupKey, Vec<Vec<ScalarValue>>> = BTreeMap::new();
@@ -117,7 +121,9 @@ fn row_groups(
     let mut keys = Vec::with_capacity(layout.keys.len());
     for key in &layout.keys {
         if key.is_site {
-            keys.push(Orderable(ScalarValue::Utf8(Some(site.as_str().to_owned())).cast_to(&key.data_type).map_err(internal)?));
+            keys.push(Orderable(
+                ScalarValue::Utf8(Some(site.as_str().to_owned())).cast_to(&key.data_type).map_err(internal)?,
+            ));
         } else {
             keys.push(Orderable(value(asked)?));
             asked += 1;
@@ -143,7 +149,11 @@ fn row_groups(
                 .zip(set)
                 .zip(&layout.keys)
                 .map(|((value, within), key)| {
-                    if *within { Ok(value.clone()) } else { ScalarValue::try_from(&key.data_type).map(Orderable).map_err(internal) }
+                    if *within {
+                        Ok(value.clone())
+                    } else {
+                        ScalarValue::try_from(&key.data_type).map(Orderable).map_err(internal)
+                    }
                 })
                 .collect::<Result<Vec<_>, _>>()?;
             found.push(((number, keys), values.clone()));
@@ -152,7 +162,11 @@ fn row_groups(
     Ok(found)
 }
 
-fn table(unit: &ReleaseUnit, layout: &Layout, groups: &BTreeMap<GroupKey, Vec<Vec<ScalarValue>>>) -> Result<RecordBatch, MergeError> {
+fn table(
+    unit: &ReleaseUnit,
+    layout: &Layout,
+    groups: &BTreeMap<GroupKey, Vec<Vec<ScalarValue>>>,
+) -> Result<RecordBatch, MergeError> {
     let fields: Vec<_> = unit.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
     // Sorted by keys, then by set, whatever order the sets were written in.
     let mut rows: Vec<_> = groups.iter().collect();
@@ -183,11 +197,14 @@ fn table(unit: &ReleaseUnit, layout: &Layout, groups: &BTreeMap<GroupKey, Vec<Ve
             if cells.is_empty() {
                 return Ok(datafusion::arrow::array::new_empty_array(field.data_type()));
             }
-            let cells = cells
-                .into_iter()
-                .map(|cell| if cell.data_type() == *field.data_type() { Ok(cell) } else { cell.cast_to(field.data_type()) })
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(internal)?;
+            let cells =
+                cells
+                    .into_iter()
+                    .map(|cell| {
+                        if cell.data_type() == *field.data_type() { Ok(cell) } else { cell.cast_to(field.data_type()) }
+                    })
+                    .collect::<Result<Vec<_>, _>>()
+                    .map_err(internal)?;
             ScalarValue::iter_to_array(cells).map_err(internal)
         })
         .collect::<Result<Vec<ArrayRef>, _>>()?;
@@ -195,7 +212,12 @@ fn table(unit: &ReleaseUnit, layout: &Layout, groups: &BTreeMap<GroupKey, Vec<Ve
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options).map_err(internal)
 }
 
-fn merged(layout: &Layout, merging: Merging, rows: &[Vec<ScalarValue>], data_type: &DataType) -> Result<ScalarValue, MergeError> {
+fn merged(
+    layout: &Layout,
+    merging: Merging,
+    rows: &[Vec<ScalarValue>],
+    data_type: &DataType,
+) -> Result<ScalarValue, MergeError> {
     let null = || ScalarValue::try_from(data_type).map_err(internal);
     let column = |number: usize| rows.iter().filter_map(move |row| row.get(number)).filter(|v| !v.is_null());
     match merging {
@@ -290,9 +312,19 @@ impl Neumaier {
 }
 
 /// A site's sum counts only together with its weight.
-fn average(rows: &[Vec<ScalarValue>], sums: usize, counts: usize, data_type: &DataType) -> Result<ScalarValue, MergeError> {
-    let both = || rows.iter().filter_map(|row| Some((row.get(sums)?, row.get(counts)?))).filter(|(s, c)| !s.is_null() && !c.is_null());
-    let (Some(total), Some(ScalarValue::Int64(Some(weight)))) = (sum(both().map(|p| p.0))?, sum(both().map(|p| p.1))?) else {
+fn average(
+    rows: &[Vec<ScalarValue>],
+    sums: usize,
+    counts: usize,
+    data_type: &DataType,
+) -> Result<ScalarValue, MergeError> {
+    let both = || {
+        rows.iter()
+            .filter_map(|row| Some((row.get(sums)?, row.get(counts)?)))
+            .filter(|(s, c)| !s.is_null() && !c.is_null())
+    };
+    let (Some(total), Some(ScalarValue::Int64(Some(weight)))) = (sum(both().map(|p| p.0))?, sum(both().map(|p| p.1))?)
+    else {
         return ScalarValue::try_from(data_type).map_err(internal);
     };
     if weight <= 0 {

@@ -29,9 +29,7 @@ use datafusion::functions_aggregate::regr::{
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::functions_aggregate::variance::var_pop_udaf;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature,
-};
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature};
 
 /// Names of the parts.
 pub mod names {
@@ -190,19 +188,15 @@ impl GroupsAccumulator for PickedGroups {
         let (Some(counts), Some(values)) = (state.first(), state.get(self.column)) else {
             return Err(internal_datafusion_err!("a state without its columns"));
         };
-        let empty: BooleanArray = counts.as_primitive::<UInt64Type>().iter().map(|n| Some(n.unwrap_or(0) == 0)).collect();
+        let empty: BooleanArray =
+            counts.as_primitive::<UInt64Type>().iter().map(|n| Some(n.unwrap_or(0) == 0)).collect();
         let values: &Float64Array = values.as_primitive();
         Ok(nullif(values as &dyn Array, &empty)?)
     }
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
         self.inner.state(emit_to)
     }
-    fn merge_batch(
-        &mut self,
-        values: &[ArrayRef],
-        group_indices: &[usize],
-        total_num_groups: usize,
-    ) -> Result<()> {
+    fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
         self.inner.merge_batch(values, group_indices, total_num_groups)
     }
     fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
@@ -227,7 +221,11 @@ mod tests {
             ctx.register_udaf(part.as_ref().clone());
         }
         ctx.sql("CREATE TABLE t AS VALUES (1, 10, 2.0), (1, 20, 4.0), (1, NULL, 6.0), (2, 5, NULL), (3, NULL, NULL)")
-            .await.unwrap().collect().await.unwrap();
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap();
         let batches = ctx.sql(sql).await.unwrap().collect().await.unwrap();
         datafusion::arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
     }

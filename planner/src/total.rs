@@ -63,7 +63,8 @@ pub(crate) fn total(expr: Expr, schema: &DFSchema) -> Result<Expr, Refusal> {
                 // The query's own text, not a row's: it is read now, and a bad one is refused.
                 return match value.cast_to(to) {
                     Ok(value) => Ok(Expr::Literal(value, None)),
-                    Err(_) => Err(Refusal::unsupported(format!("a literal of the query cannot be read as {to}")).hint("Correct the literal.")),
+                    Err(_) => Err(Refusal::unsupported(format!("a literal of the query cannot be read as {to}"))
+                        .hint("Correct the literal.")),
                 };
             }
             Ok(Expr::TryCast(TryCast { expr, field }))
@@ -74,7 +75,9 @@ pub(crate) fn total(expr: Expr, schema: &DFSchema) -> Result<Expr, Refusal> {
         }
         Expr::ScalarFunction(call) => function(call, schema),
         Expr::Alias(a) => Ok(*a.expr),
-        other => Err(Refusal::unsupported(format!("{} cannot be used on the rows of a protected table", describe(&other)))),
+        other => {
+            Err(Refusal::unsupported(format!("{} cannot be used on the rows of a protected table", describe(&other))))
+        }
     }
 }
 
@@ -94,7 +97,9 @@ fn describe(expr: &Expr) -> &'static str {
 
 /// The type of an expression.
 pub(crate) fn kind(expr: &Expr, schema: &DFSchema) -> Result<DataType, Refusal> {
-    expr.get_type(schema).map_err(|_| Refusal::unsupported("an expression without a type cannot be used on the rows of a protected table"))
+    expr.get_type(schema).map_err(|_| {
+        Refusal::unsupported("an expression without a type cannot be used on the rows of a protected table")
+    })
 }
 
 /// Casts that no value can fail or be changed by in a way that matters: the ones that planners insert.
@@ -184,7 +189,10 @@ fn binary(e: BinaryExpr, schema: &DFSchema) -> Result<Expr, Refusal> {
         Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo => {
             let (left, right) = (kind(&e.left, schema)?, kind(&e.right, schema)?);
             if !simple(&left) || !simple(&right) {
-                return Err(Refusal::unsupported(format!("operator {} cannot be used on these columns of a protected table", e.op)));
+                return Err(Refusal::unsupported(format!(
+                    "operator {} cannot be used on these columns of a protected table",
+                    e.op
+                )));
             }
             let divides = matches!(e.op, Operator::Divide | Operator::Modulo);
             let safe = if divides { safe_divisor(&e.right, &left) } else { left.is_floating() && right.is_floating() };
@@ -217,7 +225,11 @@ fn binary(e: BinaryExpr, schema: &DFSchema) -> Result<Expr, Refusal> {
         | Operator::NotILikeMatch => {
             pattern(&e.right)?;
             if literal(&e.right).is_some() {
-                try_out(&Expr::BinaryExpr(BinaryExpr { left: Box::new(sample_text(&e.right)), op: e.op, right: e.right.clone() }))?;
+                try_out(&Expr::BinaryExpr(BinaryExpr {
+                    left: Box::new(sample_text(&e.right)),
+                    op: e.op,
+                    right: e.right.clone(),
+                }))?;
             }
             Ok(Expr::BinaryExpr(e))
         }
@@ -295,10 +307,12 @@ fn sample_text(like: &Expr) -> Expr {
 /// Evaluates an expression without columns, once: a pattern or format that fails is refused before any data is touched.
 fn try_out(expr: &Expr) -> Result<(), Refusal> {
     let refused = || Refusal::unsupported("a pattern, format or field name is not valid").hint("Correct the literal.");
-    let physical = create_physical_expr(expr, &DFSchema::empty(), &ExecutionProps::new(), &PhysicalPlanningContext::default())
-        .map_err(|_| refused())?;
+    let physical =
+        create_physical_expr(expr, &DFSchema::empty(), &ExecutionProps::new(), &PhysicalPlanningContext::default())
+            .map_err(|_| refused())?;
     let options = RecordBatchOptions::new().with_row_count(Some(1));
-    let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).map_err(|_| refused())?;
+    let batch =
+        RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).map_err(|_| refused())?;
     physical.evaluate(&batch).map(|_| ()).map_err(|_| refused())
 }
 
@@ -320,7 +334,9 @@ fn function(call: ScalarFunction, schema: &DFSchema) -> Result<Expr, Refusal> {
                     _ => None,
                 });
                 if matches!(name.as_str(), "lpad" | "rpad") && padding.is_none_or(|n| n > MOST_PADDING) {
-                    return Err(Refusal::unsupported(format!("function {name} pads at most to {MOST_PADDING} characters here")));
+                    return Err(Refusal::unsupported(format!(
+                        "function {name} pads at most to {MOST_PADDING} characters here"
+                    )));
                 }
                 try_out(&sample_call(&call, schema)?)?;
             } else {
@@ -329,7 +345,8 @@ fn function(call: ScalarFunction, schema: &DFSchema) -> Result<Expr, Refusal> {
             Ok(checked::guarded(call.func, call.args))
         }
         Some(Scalar::Refused) | None => {
-            let refusal = Refusal::unsupported(format!("function {name} cannot be used on the rows of a protected table"));
+            let refusal =
+                Refusal::unsupported(format!("function {name} cannot be used on the rows of a protected table"));
             Err(match name.as_str() {
                 "now" | "current_date" | "current_time" => refusal.hint("Write the date or time as a literal."),
                 "arrow_cast" | "cast_to_type" => refusal.hint("Use CAST."),
@@ -346,8 +363,9 @@ fn sample_call(call: &ScalarFunction, schema: &DFSchema) -> Result<Expr, Refusal
             Some(value) => value,
             None => {
                 let kind = kind(arg, schema)?;
-                ScalarValue::new_default(&kind)
-                    .map_err(|_| Refusal::unsupported(format!("function {} cannot be used on a {kind} here", call.func.name())))?
+                ScalarValue::new_default(&kind).map_err(|_| {
+                    Refusal::unsupported(format!("function {} cannot be used on a {kind} here", call.func.name()))
+                })?
             }
         };
         args.push(Expr::Literal(value, None));

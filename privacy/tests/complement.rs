@@ -1,5 +1,12 @@
 //! Solves 1,000 random answers for what they withhold, by dense linear algebra of its own, and finds nothing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,7 +49,8 @@ impl Answer {
             1 => (0..=columns).map(|n| (1u64 << n) - 1).collect(),
             2 => (0..=full).collect(),
             _ => {
-                let mut sets: Vec<u64> = (0..1 + random.below(4)).map(|_| random.below(full as usize + 1) as u64).collect();
+                let mut sets: Vec<u64> =
+                    (0..1 + random.below(4)).map(|_| random.below(full as usize + 1) as u64).collect();
                 sets.dedup();
                 sets
             }
@@ -54,7 +62,13 @@ impl Answer {
         let depends = random.below(3) == 0;
         let mut atoms: BTreeMap<Vec<usize>, (BTreeSet<u64>, u64)> = BTreeMap::new();
         for row in 0..rows {
-            let mut key: Vec<usize> = domain.iter().map(|d| { let (a, b) = (random.below(*d), random.below(*d)); a.min(b) }).collect();
+            let mut key: Vec<usize> = domain
+                .iter()
+                .map(|d| {
+                    let (a, b) = (random.below(*d), random.below(*d));
+                    a.min(b)
+                })
+                .collect();
             if depends && columns > 1 {
                 key[1] = key[0] % domain[1];
             }
@@ -81,7 +95,8 @@ impl Answer {
             }
             grouping.push(GroupingSet { columns: *set, cell_of });
         }
-        let grid_cells = cells.iter().enumerate().map(|(rank, (set, _, rows))| Cell { set: *set, rows: *rows, rank }).collect();
+        let grid_cells =
+            cells.iter().enumerate().map(|(rank, (set, _, rows))| Cell { set: *set, rows: *rows, rank }).collect();
         let grid = Grid::new(grouping, grid_cells, atoms.len()).unwrap();
         Answer { k, sets, atoms, cells, grid }
     }
@@ -216,7 +231,13 @@ fn nothing_withheld_follows_in_a_thousand_answers() {
         kept += released.iter().filter(|r| **r).count();
         assert!(released.iter().zip(&before).all(|(now, then)| *then || !*now), "only takes back");
         let leaks = answer.leaks(&released);
-        assert!(leaks.is_empty(), "round {round}: {leaks:?}\nsets {:?} k {:?}\natoms {:?}\nreleased {released:?}", answer.sets, answer.k, answer.atoms);
+        assert!(
+            leaks.is_empty(),
+            "round {round}: {leaks:?}\nsets {:?} k {:?}\natoms {:?}\nreleased {released:?}",
+            answer.sets,
+            answer.k,
+            answer.atoms
+        );
         let mut again = released.clone();
         protect(&answer.grid, &answer.evidence(), &mut again, answer.k);
         assert_eq!(again, released, "round {round}: a fixed point");
@@ -239,7 +260,13 @@ fn measures_that_are_null_do_not_follow_either() {
         unprotected += usize::from(!answer.leaks(&column).is_empty());
         protect(&answer.grid, &answer.evidence(), &mut column, answer.k);
         let leaks = answer.leaks(&column);
-        assert!(leaks.is_empty(), "round {round}: {leaks:?}\nsets {:?} k {:?}\natoms {:?}", answer.sets, answer.k, answer.atoms);
+        assert!(
+            leaks.is_empty(),
+            "round {round}: {leaks:?}\nsets {:?} k {:?}\natoms {:?}",
+            answer.sets,
+            answer.k,
+            answer.atoms
+        );
     }
     assert!(unprotected > 200, "{unprotected}");
 }

@@ -131,7 +131,10 @@ impl Federation {
     pub async fn grant_all(&self, tables: &[&str]) {
         for site in &self.sites {
             let admin = site.wait().await;
-            admin.ask(&format!("CREATE ROLE {} LOGIN PASSWORD '{}'", ANALYST.0, ANALYST.1.replace('\'', "''"))).await.unwrap();
+            admin
+                .ask(&format!("CREATE ROLE {} LOGIN PASSWORD '{}'", ANALYST.0, ANALYST.1.replace('\'', "''")))
+                .await
+                .unwrap();
             admin.ask(&format!("GRANT analyst TO {}", ANALYST.0)).await.unwrap();
             for table in tables {
                 admin.ask(&format!("GRANT SELECT ON {table} TO {}", ANALYST.0)).await.unwrap();

@@ -29,7 +29,8 @@ use kanon_privacy::policy::{Access, DominancePercent, MinCohort};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-const KEYS: [&str; 12] = ["Ahorn", "Birke", "Buche", "Eiche", "Erle", "Esche", "Fichte", "Kiefer", "Linde", "Pappel", "Tanne", "Weide"];
+const KEYS: [&str; 12] =
+    ["Ahorn", "Birke", "Buche", "Eiche", "Erle", "Esche", "Fichte", "Kiefer", "Linde", "Pappel", "Tanne", "Weide"];
 const FILES: usize = 4;
 
 fn main() -> Outcome<()> {
@@ -38,7 +39,9 @@ fn main() -> Outcome<()> {
     let folder = tempfile::tempdir()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        println!("{rows} rows, {FILES} Parquet files, 12 keys, k = 10; median of {rounds}, plain and released alternating");
+        println!(
+            "{rows} rows, {FILES} Parquet files, 12 keys, k = 10; median of {rounds}, plain and released alternating"
+        );
         println!("{:<58}{:>10}{:>10}{:>8}{:>8}", "", "plain ms", "gate ms", "ratio", "target");
         for rows_a_unit in [1, 10] {
             let path = folder.path().join(format!("{rows_a_unit}"));
@@ -128,7 +131,8 @@ async fn question(context: &SessionContext, one_row: bool, sums: bool) -> Outcom
     let aggregate = Aggregate::try_new(Arc::new(input.clone()), vec![col("tree")], aggregates.clone())?;
     let schema = Arc::clone(&aggregate.schema);
     let aggregate = LogicalPlan::Aggregate(aggregate);
-    let sorted = LogicalPlanBuilder::from(aggregate.clone()).sort(vec![SortExpr::new(col("tree"), true, false)])?.build()?;
+    let sorted =
+        LogicalPlanBuilder::from(aggregate.clone()).sort(vec![SortExpr::new(col("tree"), true, false)])?.build()?;
     let present = Some(col("x").is_not_null());
     let kinds = [
         (MeasureKind::Count, None, Vec::new(), None),
@@ -138,7 +142,13 @@ async fn question(context: &SessionContext, one_row: bool, sums: bool) -> Outcom
     let measures = aggregates
         .into_iter()
         .zip(kinds)
-        .map(|(aggregate, (kind, present, conditions, dominated))| Measure { aggregate, kind, present, conditions, dominated })
+        .map(|(aggregate, (kind, present, conditions, dominated))| Measure {
+            aggregate,
+            kind,
+            present,
+            conditions,
+            dominated,
+        })
         .collect();
     let unit = ReleaseUnit {
         id: 0,
@@ -177,7 +187,10 @@ fn write_table(folder: &Path, rows: usize, rows_a_unit: usize) -> Outcome<()> {
         let (mut from, to) = (rows * file / FILES, rows * (file + 1) / FILES);
         while from < to {
             let until = to.min(from + 65_536);
-            let batch = RecordBatch::try_new(Arc::clone(&schema), columns(from, until, rows / rows_a_unit, rows_a_unit, &mut random))?;
+            let batch = RecordBatch::try_new(
+                Arc::clone(&schema),
+                columns(from, until, rows / rows_a_unit, rows_a_unit, &mut random),
+            )?;
             writer.write(&batch)?;
             from = until;
         }
@@ -187,9 +200,8 @@ fn write_table(folder: &Path, rows: usize, rows_a_unit: usize) -> Outcome<()> {
 }
 
 fn columns(from: usize, until: usize, units: usize, rows_a_unit: usize, random: &mut Random) -> Vec<ArrayRef> {
-    let units = (from..until).map(|row| {
-        if rows_a_unit == 1 { row as i64 } else { random.next_below(units as u64) as i64 }
-    });
+    let units =
+        (from..until).map(|row| if rows_a_unit == 1 { row as i64 } else { random.next_below(units as u64) as i64 });
     let units: ArrayRef = Arc::new(Int64Array::from_iter_values(units));
     let trees = (from..until).map(|_| KEYS.get(random.next_below(12) as usize).copied());
     let trees: ArrayRef = Arc::new(StringArray::from_iter(trees));

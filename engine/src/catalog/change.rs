@@ -49,7 +49,10 @@ impl Catalog {
     pub async fn create_external_table(&self, definition: ExternalTable, owner: &str) -> Result<Vec<String>> {
         let name = &definition.name;
         if name.is_empty() || name.len() > 63 || name.chars().any(char::is_control) {
-            return Err(Error::new(Sqlstate::InvalidName, format!("\"{}\" cannot be the name of a table", name.escape_debug())));
+            return Err(Error::new(
+                Sqlstate::InvalidName,
+                format!("\"{}\" cannot be the name of a table", name.escape_debug()),
+            ));
         }
         if self.snapshot().table("public", name).is_some() {
             if definition.if_not_exists {
@@ -132,7 +135,10 @@ impl Catalog {
     /// # Errors
     /// As [`Catalog::alter_table_set`].
     pub async fn alter_column_set(&self, table: &str, column: &str, options: Vec<(String, String)>) -> Result<()> {
-        self.change_column(table, column, |settings| options.iter().try_for_each(|(option, value)| settings.set(option, value))).await
+        self.change_column(table, column, |settings| {
+            options.iter().try_for_each(|(option, value)| settings.set(option, value))
+        })
+        .await
     }
 
     /// ALTER TABLE … ALTER COLUMN … RESET (…).
@@ -219,7 +225,11 @@ impl Catalog {
         let present = self.read();
         present.records.tables.iter().find(|record| record.name == name).cloned().ok_or_else(|| {
             let names = present.records.tables.iter().map(|record| record.name.as_str());
-            did_you_mean(Error::new(Sqlstate::UndefinedTable, format!("relation \"{name}\" does not exist")), name, names)
+            did_you_mean(
+                Error::new(Sqlstate::UndefinedTable, format!("relation \"{name}\" does not exist")),
+                name,
+                names,
+            )
         })
     }
 
@@ -234,7 +244,12 @@ impl Catalog {
         did_you_mean(Error::new(Sqlstate::UndefinedTable, format!("relation \"{shown}\" does not exist")), name, names)
     }
 
-    async fn change_column(&self, table: &str, column: &str, change: impl FnOnce(&mut ColumnSettings) -> Result<()>) -> Result<()> {
+    async fn change_column(
+        &self,
+        table: &str,
+        column: &str,
+        change: impl FnOnce(&mut ColumnSettings) -> Result<()>,
+    ) -> Result<()> {
         let mut record = self.record(table)?;
         if record.schema.field_with_name(column).is_err() {
             return Err(undefined_column(column, table, &record.schema));
@@ -250,7 +265,8 @@ impl Catalog {
         let name = record.name.clone();
         record.policy.validate(&name, &record.schema, &record.columns)?;
         let before = self.record(&name)?;
-        let unit_changed = before.policy.unit != record.policy.unit || before.policy.unit_unique != record.policy.unit_unique;
+        let unit_changed =
+            before.policy.unit != record.policy.unit || before.policy.unit_unique != record.policy.unit_unique;
         let mut notices = Vec::new();
         if refresh {
             read::recheck(&self.state, &mut record.source, &record.schema, self.data_root.as_deref()).await?;
@@ -304,16 +320,24 @@ impl Catalog {
 
     /// Reads the unit column: it must name somebody. Whether `unit_unique` is declared and true.
     async fn check_unit(&self, record: &TableRecord, unit: &str, notices: &mut Vec<String>) -> Result<bool> {
-        let field = record.schema.field_with_name(unit).map_err(|_| undefined_column(unit, &record.name, &record.schema))?;
+        let field =
+            record.schema.field_with_name(unit).map_err(|_| undefined_column(unit, &record.name, &record.schema))?;
         if !names_units(field.data_type()) {
-            return Err(Error::new(Sqlstate::DatatypeMismatch, format!("column \"{unit}\" of type {} cannot be the unit", field.data_type()))
-                .hint("A unit is a whole number, a text or a date. Declare the column's type in CREATE EXTERNAL TABLE."));
+            return Err(Error::new(
+                Sqlstate::DatatypeMismatch,
+                format!("column \"{unit}\" of type {} cannot be the unit", field.data_type()),
+            )
+            .hint("A unit is a whole number, a text or a date. Declare the column's type in CREATE EXTERNAL TABLE."));
         }
-        let provider = read::provider(&self.runtime, &record.name, &record.source, &record.schema, record.policy.is_protected());
+        let provider =
+            read::provider(&self.runtime, &record.name, &record.source, &record.schema, record.policy.is_protected());
         let units = count_units(&self.state, provider, unit, record.policy.unit_unique).await?;
         if units.rows > 0 && units.named == 0 {
-            return Err(Error::new(Sqlstate::InvalidParameterValue, format!("column \"{unit}\" of table \"{}\" names no one: it is NULL in every row", record.name))
-                .hint("Name the column that identifies the person of each row."));
+            return Err(Error::new(
+                Sqlstate::InvalidParameterValue,
+                format!("column \"{unit}\" of table \"{}\" names no one: it is NULL in every row", record.name),
+            )
+            .hint("Name the column that identifies the person of each row."));
         }
         if record.policy.unit_unique && !units.unique {
             notices.push(format!(
@@ -345,8 +369,10 @@ fn declared_schema(columns: &[ColumnDefinition]) -> Result<Option<Schema>> {
     if columns.is_empty() {
         return Ok(None);
     }
-    let fields: Vec<Field> =
-        columns.iter().map(|column| Field::new(&column.name, read::plain_type(&column.data_type), column.nullable)).collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|column| Field::new(&column.name, read::plain_type(&column.data_type), column.nullable))
+        .collect();
     Ok(Some(Schema::new(fields)))
 }
 
@@ -357,16 +383,25 @@ fn check_columns(schema: &Schema) -> Result<()> {
             .hint("Declare them: CREATE EXTERNAL TABLE t (a bigint, b text) STORED AS …"));
     }
     if found > MAX_COLUMNS {
-        return Err(Error::new(Sqlstate::TooManyColumns, format!("tables can have at most {MAX_COLUMNS} columns, and the source has {found}")));
+        return Err(Error::new(
+            Sqlstate::TooManyColumns,
+            format!("tables can have at most {MAX_COLUMNS} columns, and the source has {found}"),
+        ));
     }
     for (position, field) in schema.fields().iter().enumerate() {
         let name = field.name();
         if name.is_empty() {
-            return Err(Error::new(Sqlstate::InvalidName, format!("column {} of the source has no name", position + 1))
-                .hint("Name it in the source, or declare all columns in CREATE EXTERNAL TABLE."));
+            return Err(Error::new(
+                Sqlstate::InvalidName,
+                format!("column {} of the source has no name", position + 1),
+            )
+            .hint("Name it in the source, or declare all columns in CREATE EXTERNAL TABLE."));
         }
         if name.contains('\0') || name.len() > 1000 {
-            return Err(Error::new(Sqlstate::InvalidName, format!("column {} of the source has a name that cannot be used", position + 1)));
+            return Err(Error::new(
+                Sqlstate::InvalidName,
+                format!("column {} of the source has a name that cannot be used", position + 1),
+            ));
         }
         if schema.fields().iter().take(position).any(|earlier| earlier.name() == name) {
             return Err(Error::new(Sqlstate::InvalidName, format!("column \"{name}\" is twice in the source"))

@@ -73,7 +73,15 @@ pub(super) async fn data_version(state: &SessionState, source: &Source) -> Resul
     let files = find(state, &store, &mut source.clone()).await?;
     Ok(files
         .iter()
-        .map(|file| format!("{} {} {} {}", file.location, file.size, file.last_modified.timestamp_micros(), file.e_tag.as_deref().unwrap_or_default()))
+        .map(|file| {
+            format!(
+                "{} {} {} {}",
+                file.location,
+                file.size,
+                file.last_modified.timestamp_micros(),
+                file.e_tag.as_deref().unwrap_or_default()
+            )
+        })
         .collect())
 }
 
@@ -82,7 +90,8 @@ async fn find(state: &SessionState, store: &Arc<dyn ObjectStore>, source: &mut S
     let url = listing_url(source)?;
     let mut suffixes = vec![source.suffix.clone()];
     if !source.suffix_chosen && !source.suffix.is_empty() {
-        suffixes = source.kind.suffixes().iter().map(|suffix| format!("{suffix}{}", ending(source.compression))).collect();
+        suffixes =
+            source.kind.suffixes().iter().map(|suffix| format!("{suffix}{}", ending(source.compression))).collect();
     }
     for suffix in &suffixes {
         let listed = url.list_all_files(state, store.as_ref(), suffix).await;
@@ -91,7 +100,8 @@ async fn find(state: &SessionState, store: &Arc<dyn ObjectStore>, source: &mut S
             Err(error) => Err(error),
         };
         let mut files = files.map_err(|error| {
-            Error::new(Sqlstate::IoError, format!("cannot list \"{}\"", source.location)).detail(error.strip_backtrace())
+            Error::new(Sqlstate::IoError, format!("cannot list \"{}\"", source.location))
+                .detail(error.strip_backtrace())
         })?;
         if !files.is_empty() {
             source.suffix = suffix.clone();
@@ -114,7 +124,8 @@ fn listing_url(source: &Source) -> Result<ListingTableUrl> {
     let url = ListingTableUrl::try_new(url, None)?;
     Ok(match &source.glob {
         Some(glob) => url.with_glob(glob).map_err(|error| {
-            Error::new(Sqlstate::InvalidParameterValue, format!("\"{glob}\" is not a pattern of file names")).detail(error.strip_backtrace())
+            Error::new(Sqlstate::InvalidParameterValue, format!("\"{glob}\" is not a pattern of file names"))
+                .detail(error.strip_backtrace())
         })?,
         None => url,
     })
@@ -171,10 +182,24 @@ fn object_store(runtime: &RuntimeEnv, url: &Url) -> Result<Arc<dyn ObjectStore>>
     }
     let retry = RetryConfig { max_retries: 3, retry_timeout: Duration::from_secs(30), ..RetryConfig::default() };
     let made: object_store::Result<Arc<dyn ObjectStore>> = match url.scheme() {
-        "s3" | "s3a" => AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry).build().map(|store| Arc::new(store) as _),
-        "gs" => GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(retry).build().map(|store| Arc::new(store) as _),
-        "https" | "http" => HttpBuilder::new().with_url(key.as_str()).with_retry(retry).build().map(|store| Arc::new(store) as _),
-        _ => MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(retry).build().map(|store| Arc::new(store) as _),
+        "s3" | "s3a" => AmazonS3Builder::from_env()
+            .with_url(url.as_str())
+            .with_retry(retry)
+            .build()
+            .map(|store| Arc::new(store) as _),
+        "gs" => GoogleCloudStorageBuilder::from_env()
+            .with_url(url.as_str())
+            .with_retry(retry)
+            .build()
+            .map(|store| Arc::new(store) as _),
+        "https" | "http" => {
+            HttpBuilder::new().with_url(key.as_str()).with_retry(retry).build().map(|store| Arc::new(store) as _)
+        }
+        _ => MicrosoftAzureBuilder::from_env()
+            .with_url(url.as_str())
+            .with_retry(retry)
+            .build()
+            .map(|store| Arc::new(store) as _),
     };
     let store = made.map_err(|error| {
         Error::new(Sqlstate::SystemError, format!("cannot reach {key}: {error}"))

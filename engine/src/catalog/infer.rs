@@ -74,14 +74,21 @@ async fn from_footers(
     let Some(declared) = declared else { return Ok(found) };
     for field in declared.fields() {
         let Ok(present) = found.field_with_name(field.name()) else {
-            let error =
-                Error::new(Sqlstate::UndefinedColumn, format!("column \"{}\" is in no file of the table", field.name()));
+            let error = Error::new(
+                Sqlstate::UndefinedColumn,
+                format!("column \"{}\" is in no file of the table", field.name()),
+            );
             return Err(did_you_mean(error, field.name(), found.fields().iter().map(|field| field.name().as_str())));
         };
         if widened(present.data_type(), field.data_type()).as_ref() != Some(field.data_type()) {
             return Err(Error::new(
                 Sqlstate::DatatypeMismatch,
-                format!("column \"{}\" is {} in the files, which is not always a {}", field.name(), present.data_type(), field.data_type()),
+                format!(
+                    "column \"{}\" is {} in the files, which is not always a {}",
+                    field.name(),
+                    present.data_type(),
+                    field.data_type()
+                ),
             )
             .hint("Leave the columns out of CREATE EXTERNAL TABLE to take them as they are."));
         }

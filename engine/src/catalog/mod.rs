@@ -197,7 +197,8 @@ impl Catalog {
         let readers = |schema: &str, name: &str| {
             records.grants.get(&(schema.to_owned(), name.to_owned())).cloned().unwrap_or_default()
         };
-        let before: BTreeMap<u32, &Arc<Table>> = present.snapshot.tables.iter().map(|table| (table.oid, table)).collect();
+        let before: BTreeMap<u32, &Arc<Table>> =
+            present.snapshot.tables.iter().map(|table| (table.oid, table)).collect();
         let own = records.tables.iter().map(|record| {
             // A provider keeps connections and footers: one whose table did not change stays.
             let provider = match before.get(&record.oid) {
@@ -206,13 +207,14 @@ impl Catalog {
             };
             self.own_table(record, provider, readers("public", &record.name))
         });
-        let remote = present.remote.iter().map(|table| Table {
-            readers: readers(&table.schema_name, &table.name),
-            ..table.clone()
-        });
+        let remote = present
+            .remote
+            .iter()
+            .map(|table| Table { readers: readers(&table.schema_name, &table.name), ..table.clone() });
         let mut tables: Vec<Arc<Table>> = own.chain(remote).map(Arc::new).collect();
         tables.sort_by(|a, b| (&a.schema_name, &a.name).cmp(&(&b.schema_name, &b.name)));
-        let snapshot = Snapshot { version: present.snapshot.version + 1, tables, roles: self.store.directory().clone() };
+        let snapshot =
+            Snapshot { version: present.snapshot.version + 1, tables, roles: self.store.directory().clone() };
         present.snapshot = Arc::new(snapshot);
     }
 

@@ -15,9 +15,22 @@ pub const DEFAULT_UNIT_KIND: &str = "unit";
 
 /// The options of ALTER TABLE … SET, in the order of `kanon.policies`.
 pub const TABLE_OPTIONS: &[&str] = &[
-    "access", "unit", "unit_kind", "unit_unique", "min_cohort", "epsilon_per_query", "delta_per_query",
-    "max_groups_per_unit", "max_rows_per_group", "max_norm", "max_distinct", "min_cohort_public", "epsilon_per_job",
-    "dominance_percent", "suspended", "refresh",
+    "access",
+    "unit",
+    "unit_kind",
+    "unit_unique",
+    "min_cohort",
+    "epsilon_per_query",
+    "delta_per_query",
+    "max_groups_per_unit",
+    "max_rows_per_group",
+    "max_norm",
+    "max_distinct",
+    "min_cohort_public",
+    "epsilon_per_job",
+    "dominance_percent",
+    "suspended",
+    "refresh",
 ];
 
 /// The options of ALTER TABLE … ALTER COLUMN … SET.
@@ -91,13 +104,13 @@ impl Policy {
             "unit_kind" => self.unit_kind = Some(name_of_kind(value)?),
             "unit_unique" => self.unit_unique = boolean(option, value)?,
             "min_cohort" => {
-                let k = MinCohort::try_from(whole(option, value)?).map_err(|error| {
-                    invalid(error.to_string()).hint("A cohort of one is a person. Ten is usual.")
-                })?;
+                let k = MinCohort::try_from(whole(option, value)?)
+                    .map_err(|error| invalid(error.to_string()).hint("A cohort of one is a person. Ten is usual."))?;
                 self.min_cohort = Some(k);
             }
             "dominance_percent" => {
-                let percent = DominancePercent::try_from(whole(option, value)?).map_err(|error| invalid(error.to_string()))?;
+                let percent =
+                    DominancePercent::try_from(whole(option, value)?).map_err(|error| invalid(error.to_string()))?;
                 self.dominance_percent = Some(percent);
             }
             "suspended" => self.suspended = boolean(option, value)?,
@@ -160,12 +173,16 @@ impl Policy {
             }
             let role = columns.get(unit).map(|settings| settings.role).unwrap_or_default();
             if role != ColumnRole::None {
-                return Err(invalid(format!("column \"{unit}\" has the role {} and cannot be the unit", role.as_str()))
-                    .hint(format!("ALTER TABLE {table} ALTER COLUMN {unit} RESET (role) first.")));
+                return Err(invalid(format!(
+                    "column \"{unit}\" has the role {} and cannot be the unit",
+                    role.as_str()
+                ))
+                .hint(format!("ALTER TABLE {table} ALTER COLUMN {unit} RESET (role) first.")));
             }
         }
         if self.unit_unique && self.unit.is_none() {
-            return Err(invalid("unit_unique needs a unit").hint("Name the column whose values are the people: unit = 'patient_id'."));
+            return Err(invalid("unit_unique needs a unit")
+                .hint("Name the column whose values are the people: unit = 'patient_id'."));
         }
         if matches!(self.access, Some(Access::Cohort | Access::Private)) && self.unit.is_none() {
             return Err(invalid(format!("access to table \"{table}\" needs a unit"))
@@ -180,7 +197,13 @@ impl Policy {
     }
 
     /// What the planner is told of a table with this policy.
-    pub fn facts(&self, name: &str, columns: &BTreeMap<String, ColumnSettings>, default_min_cohort: MinCohort, placement: Placement) -> TableFacts {
+    pub fn facts(
+        &self,
+        name: &str,
+        columns: &BTreeMap<String, ColumnSettings>,
+        default_min_cohort: MinCohort,
+        placement: Placement,
+    ) -> TableFacts {
         let closed = match (self.access, &self.unit) {
             _ if self.suspended => Some("is suspended by its steward"),
             (None, _) => Some("has no policy yet"),
@@ -199,8 +222,11 @@ impl Policy {
             }),
             _ => None,
         };
-        let mut roles: BTreeMap<_, _> =
-            columns.iter().filter(|(_, settings)| settings.role != ColumnRole::None).map(|(name, settings)| (name.clone(), settings.role)).collect();
+        let mut roles: BTreeMap<_, _> = columns
+            .iter()
+            .filter(|(_, settings)| settings.role != ColumnRole::None)
+            .map(|(name, settings)| (name.clone(), settings.role))
+            .collect();
         if let Some(protection) = &protection {
             roles.insert(protection.unit_column.clone(), ColumnRole::Unit);
         }
@@ -225,7 +251,11 @@ impl ColumnSettings {
                             .hint("ALTER TABLE … SET (unit = '<column>')."));
                     }
                     other => {
-                        return Err(did_you_mean(invalid(format!("role cannot be \"{other}\"")), other, ["none", "identifier", "measure"]));
+                        return Err(did_you_mean(
+                            invalid(format!("role cannot be \"{other}\"")),
+                            other,
+                            ["none", "identifier", "measure"],
+                        ));
                     }
                 }
             }
@@ -267,7 +297,9 @@ impl ColumnSettings {
         match (&self.domain, &self.other) {
             (None, Some(_)) => Err(invalid(format!("other of column \"{column}\" needs a domain"))
                 .hint("ALTER TABLE … ALTER COLUMN … SET (domain = '{a,b,rest}', other = 'rest').")),
-            (Some(domain), _) if domain.is_empty() => Err(invalid(format!("the domain of column \"{column}\" is empty"))),
+            (Some(domain), _) if domain.is_empty() => {
+                Err(invalid(format!("the domain of column \"{column}\" is empty")))
+            }
             (Some(domain), Some(other)) if !domain.contains(other) => {
                 Err(invalid(format!("other of column \"{column}\" must be a value of its domain")))
             }
@@ -278,7 +310,8 @@ impl ColumnSettings {
 
 /// 42703, with the nearest column.
 pub(crate) fn undefined_column(column: &str, table: &str, schema: &Schema) -> Error {
-    let error = Error::new(Sqlstate::UndefinedColumn, format!("column \"{column}\" of relation \"{table}\" does not exist"));
+    let error =
+        Error::new(Sqlstate::UndefinedColumn, format!("column \"{column}\" of relation \"{table}\" does not exist"));
     did_you_mean(error, column, schema.fields().iter().map(|field| field.name().as_str()))
 }
 
@@ -294,9 +327,9 @@ fn invalid(message: impl Into<String>) -> Error {
 fn parse_access(value: &str) -> Result<Access> {
     let all = [Access::Open, Access::Cohort, Access::Private];
     let lower = value.to_ascii_lowercase();
-    all.into_iter().find(|access| access.as_str() == lower).ok_or_else(|| {
-        did_you_mean(invalid(format!("access cannot be \"{value}\"")), value, all.map(Access::as_str))
-    })
+    all.into_iter()
+        .find(|access| access.as_str() == lower)
+        .ok_or_else(|| did_you_mean(invalid(format!("access cannot be \"{value}\"")), value, all.map(Access::as_str)))
 }
 
 fn name_of_kind(value: &str) -> Result<String> {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
@@ -28,7 +28,13 @@ pub(super) fn state(runtime: Arc<RuntimeEnv>) -> SessionState {
 /// Reads rows of a source. No data is touched: what is wrong with the source is said when it is scanned.
 ///
 /// `total`: a value that does not fit its column is NULL, and no error.
-pub(super) fn provider(runtime: &RuntimeEnv, table: &str, source: &Source, schema: &SchemaRef, total: bool) -> Arc<dyn TableProvider> {
+pub(super) fn provider(
+    runtime: &RuntimeEnv,
+    table: &str,
+    source: &Source,
+    schema: &SchemaRef,
+    total: bool,
+) -> Arc<dyn TableProvider> {
     let made = match source.kind {
         SourceKind::Sqlite => sqlite::provider(source, schema, total),
         _ => files::provider(runtime, source, schema),
@@ -53,7 +59,12 @@ pub(super) async fn register(
 }
 
 /// Reads a source again after its steward said that it changed: it must still have its columns.
-pub(super) async fn recheck(state: &SessionState, source: &mut Source, schema: &SchemaRef, data_root: Option<&Path>) -> Result<()> {
+pub(super) async fn recheck(
+    state: &SessionState,
+    source: &mut Source,
+    schema: &SchemaRef,
+    data_root: Option<&Path>,
+) -> Result<()> {
     register(state, source, Some(schema.as_ref().clone()), data_root).await.map(|_| ())
 }
 

@@ -22,7 +22,8 @@ pub(crate) enum SourceKind {
 }
 
 impl SourceKind {
-    const ALL: [SourceKind; 5] = [SourceKind::Parquet, SourceKind::Csv, SourceKind::Json, SourceKind::Arrow, SourceKind::Sqlite];
+    const ALL: [SourceKind; 5] =
+        [SourceKind::Parquet, SourceKind::Csv, SourceKind::Json, SourceKind::Arrow, SourceKind::Sqlite];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -58,7 +59,15 @@ impl SourceKind {
         match self {
             SourceKind::Parquet | SourceKind::Arrow => &["file_extension"],
             SourceKind::Csv => &[
-                "has_header", "delimiter", "quote", "escape", "comment", "null_value", "newlines_in_values", "compression", "file_extension",
+                "has_header",
+                "delimiter",
+                "quote",
+                "escape",
+                "comment",
+                "null_value",
+                "newlines_in_values",
+                "compression",
+                "file_extension",
             ],
             SourceKind::Json => &["compression", "file_extension"],
             SourceKind::Sqlite => &["table"],
@@ -140,7 +149,9 @@ impl Source {
         let kind = SourceKind::parse(&definition.format)?;
         let (url, glob) = locate(&definition.location, data_root)?;
         if kind == SourceKind::Sqlite && (glob.is_some() || url.scheme() != "file" || url.path().ends_with('/')) {
-            return Err(invalid("a SQLite database is one local file").hint("LOCATION '/absolute/path/to/database.db'."));
+            return Err(
+                invalid("a SQLite database is one local file").hint("LOCATION '/absolute/path/to/database.db'.")
+            );
         }
         let first_suffix = kind.suffixes().first().copied().unwrap_or_default();
         let folder = url.path().ends_with('/') && glob.is_none();
@@ -152,7 +163,10 @@ impl Source {
             suffix_chosen: false,
             glob,
             compression: compression_of_name(url.path()),
-            csv: CsvDialect { delimiter: if url.path().ends_with(".tsv") { b'\t' } else { b',' }, ..CsvDialect::default() },
+            csv: CsvDialect {
+                delimiter: if url.path().ends_with(".tsv") { b'\t' } else { b',' },
+                ..CsvDialect::default()
+            },
             table: None,
         };
         let mut seen: Vec<String> = Vec::new();
@@ -167,7 +181,10 @@ impl Source {
                 other => other,
             };
             if !kind.options().contains(&option) {
-                let error = Error::new(Sqlstate::UndefinedObject, format!("unrecognized option \"{written}\" for {}", kind.as_str()));
+                let error = Error::new(
+                    Sqlstate::UndefinedObject,
+                    format!("unrecognized option \"{written}\" for {}", kind.as_str()),
+                );
                 return Err(did_you_mean(error, option, kind.options().iter().copied()));
             }
             if seen.iter().any(|earlier| earlier == option) {
@@ -244,7 +261,9 @@ fn compression_of_name(path: &str) -> Compression {
 
 /// The URL of a file or folder, and the pattern of files below it.
 fn locate(location: &str, data_root: Option<&Path>) -> Result<(Url, Option<String>)> {
-    let wrong = |message: String| invalid(message).hint("Write a URL (file://, s3://, gs://, az://, https://) or an absolute path.");
+    let wrong = |message: String| {
+        invalid(message).hint("Write a URL (file://, s3://, gs://, az://, https://) or an absolute path.")
+    };
     if location.is_empty() || location.contains('\0') {
         return Err(wrong("LOCATION is empty".to_owned()));
     }
@@ -276,7 +295,9 @@ fn locate(location: &str, data_root: Option<&Path>) -> Result<(Url, Option<Strin
 
 fn remote(location: &str, data_root: Option<&Path>) -> Result<(Url, Option<String>)> {
     let hint = "Write a URL (file://, s3://, gs://, az://, https://) or an absolute path.";
-    let (scheme, _) = location.split_once("://").ok_or_else(|| invalid(format!("\"{location}\" is not an absolute path")).hint(hint))?;
+    let (scheme, _) = location
+        .split_once("://")
+        .ok_or_else(|| invalid(format!("\"{location}\" is not an absolute path")).hint(hint))?;
     if !matches!(scheme, "s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss" | "https") {
         return Err(invalid(format!("LOCATION cannot begin with {scheme}://")).hint(hint));
     }
@@ -292,7 +313,8 @@ fn remote(location: &str, data_root: Option<&Path>) -> Result<(Url, Option<Strin
         }
         _ => (location, None),
     };
-    let url = Url::parse(folder).map_err(|error| invalid(format!("\"{location}\" is not a URL: {error}")).hint(hint))?;
+    let url =
+        Url::parse(folder).map_err(|error| invalid(format!("\"{location}\" is not a URL: {error}")).hint(hint))?;
     if url.host_str().is_none_or(str::is_empty) {
         return Err(invalid(format!("\"{location}\" names no host or bucket")));
     }
@@ -323,8 +345,9 @@ fn split_glob(path: &Path) -> (PathBuf, Option<String>) {
 /// Whether a path without links lies under the root without links.
 pub(crate) fn check_root(location: &str, real: &Path, data_root: Option<&Path>) -> Result<()> {
     let Some(root) = data_root else { return Ok(()) };
-    let real_root = std::fs::canonicalize(root)
-        .map_err(|error| Error::new(Sqlstate::IoError, format!("cannot open data_root {}: {}", root.display(), plain_io(&error))))?;
+    let real_root = std::fs::canonicalize(root).map_err(|error| {
+        Error::new(Sqlstate::IoError, format!("cannot open data_root {}: {}", root.display(), plain_io(&error)))
+    })?;
     if real.starts_with(&real_root) {
         return Ok(());
     }

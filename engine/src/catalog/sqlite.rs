@@ -63,7 +63,11 @@ pub(super) async fn register(source: &mut Source, declared: Option<Schema>) -> R
             }
         });
     }
-    let rows = sqlx::query("SELECT name, type FROM pragma_table_info(?)").bind(&table).fetch_all(&pool).await.map_err(cannot)?;
+    let rows = sqlx::query("SELECT name, type FROM pragma_table_info(?)")
+        .bind(&table)
+        .fetch_all(&pool)
+        .await
+        .map_err(cannot)?;
     if rows.len() > MAX_COLUMNS {
         return Err(Error::new(
             Sqlstate::TooManyColumns,
@@ -102,7 +106,8 @@ async fn check_values(pool: &SqlitePool, table: &str, schema: &Schema, source: &
     let mut readers = scan.readers.clone();
     loop {
         let next = rows.try_next().await.map_err(|error| {
-            Error::new(Sqlstate::IoError, format!("cannot read \"{}\" as SQLite", source.location)).detail(reason(&error))
+            Error::new(Sqlstate::IoError, format!("cannot read \"{}\" as SQLite", source.location))
+                .detail(reason(&error))
         })?;
         let Some(row) = next else { return Ok(()) };
         for (position, reader) in readers.iter_mut().enumerate() {
@@ -111,7 +116,10 @@ async fn check_values(pool: &SqlitePool, table: &str, schema: &Schema, source: &
                 let name = schema.fields().get(position).map(|field| field.name().as_str()).unwrap_or_default();
                 return Err(Error::new(
                     Sqlstate::DatatypeMismatch,
-                    format!("column \"{name}\" of \"{table}\" holds values that are not of its type {}", reader.data_type()),
+                    format!(
+                        "column \"{name}\" of \"{table}\" holds values that are not of its type {}",
+                        reader.data_type()
+                    ),
                 )
                 .hint("Correct them, or declare the column as text in CREATE EXTERNAL TABLE."));
             }
@@ -222,16 +230,23 @@ struct Scan {
 
 impl Scan {
     fn new(table: &str, schema: &Schema, total: bool, limit: Option<usize>) -> Result<Scan> {
-        let readers: Vec<Reader> = schema.fields().iter().map(|field| Reader::new(field.data_type())).collect::<Result<_>>()?;
-        let mut columns: Vec<String> =
-            schema.fields().iter().zip(&readers).map(|(field, reader)| reader.expression(&quote(field.name()))).collect();
+        let readers: Vec<Reader> =
+            schema.fields().iter().map(|field| Reader::new(field.data_type())).collect::<Result<_>>()?;
+        let mut columns: Vec<String> = schema
+            .fields()
+            .iter()
+            .zip(&readers)
+            .map(|(field, reader)| reader.expression(&quote(field.name())))
+            .collect();
         if !total {
             // One digit a column: 1 where there is a value, and none of the column's type.
             let flags: Vec<String> = schema
                 .fields()
                 .iter()
                 .zip(&columns)
-                .map(|(field, expression)| format!("CAST(({} IS NOT NULL AND ({expression}) IS NULL) AS TEXT)", quote(field.name())))
+                .map(|(field, expression)| {
+                    format!("CAST(({} IS NOT NULL AND ({expression}) IS NULL) AS TEXT)", quote(field.name()))
+                })
                 .collect();
             columns.push(if flags.is_empty() { "''".to_owned() } else { flags.join(" || ") });
         }
@@ -297,7 +312,11 @@ impl PartitionStream for Part {
 
 fn batch(schema: &SchemaRef, readers: &mut [Reader], rows: usize) -> DfResult<RecordBatch> {
     let columns = readers.iter_mut().map(Reader::finish).collect::<Result<_, _>>()?;
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &RecordBatchOptions::new().with_row_count(Some(rows)))?)
+    Ok(RecordBatch::try_new_with_options(
+        Arc::clone(schema),
+        columns,
+        &RecordBatchOptions::new().with_row_count(Some(rows)),
+    )?)
 }
 
 fn failed(error: sqlx::Error) -> DataFusionError {
@@ -306,5 +325,9 @@ fn failed(error: sqlx::Error) -> DataFusionError {
 }
 
 fn misfit() -> DataFusionError {
-    Error::new(Sqlstate::DatatypeMismatch, "the SQLite database of the table holds a value that is not of its column's type").into()
+    Error::new(
+        Sqlstate::DatatypeMismatch,
+        "the SQLite database of the table holds a value that is not of its column's type",
+    )
+    .into()
 }

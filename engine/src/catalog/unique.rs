@@ -27,7 +27,12 @@ pub(super) struct Units {
 }
 
 /// Reads the unit column.
-pub(super) async fn count_units(state: &SessionState, provider: Arc<dyn TableProvider>, unit: &str, distinct: bool) -> Result<Units> {
+pub(super) async fn count_units(
+    state: &SessionState,
+    provider: Arc<dyn TableProvider>,
+    unit: &str,
+    distinct: bool,
+) -> Result<Units> {
     let rows = SessionContext::new_with_state(state.clone()).read_table(provider)?;
     let mut measures = vec![count(lit(1i64)), count(ident(unit))];
     if distinct {
@@ -57,7 +62,13 @@ pub(super) struct VerifiedUnique {
 }
 
 impl VerifiedUnique {
-    pub(super) fn new(inner: Arc<dyn TableProvider>, state: Arc<SessionState>, source: Source, unit: String, version: String) -> VerifiedUnique {
+    pub(super) fn new(
+        inner: Arc<dyn TableProvider>,
+        state: Arc<SessionState>,
+        source: Source,
+        unit: String,
+        version: String,
+    ) -> VerifiedUnique {
         VerifiedUnique { inner, state, source, unit, version: RwLock::new(version) }
     }
 
@@ -67,8 +78,11 @@ impl VerifiedUnique {
             return Ok(());
         }
         if !count_units(&self.state, Arc::clone(&self.inner), &self.unit, true).await?.unique {
-            return Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, "the table changed since its policy was set")
-                .hint("Its steward can look at it again: ALTER TABLE … SET (refresh = true)."));
+            return Err(Error::new(
+                Sqlstate::ObjectNotInPrerequisiteState,
+                "the table changed since its policy was set",
+            )
+            .hint("Its steward can look at it again: ALTER TABLE … SET (refresh = true)."));
         }
         match self.version.write() {
             Ok(mut version) => *version = present,
@@ -95,7 +109,10 @@ impl TableProvider for VerifiedUnique {
         TableType::Base
     }
 
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> datafusion::error::Result<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> datafusion::error::Result<Vec<TableProviderFilterPushDown>> {
         self.inner.supports_filters_pushdown(filters)
     }
 

@@ -97,7 +97,8 @@ pub(super) fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
         if let Some(tls) = tls {
             return matches!(
                 tls,
-                rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(rustls::AlertDescription::AccessDenied)
+                rustls::Error::InvalidCertificate(_)
+                    | rustls::Error::AlertReceived(rustls::AlertDescription::AccessDenied)
             );
         }
         next = error.source();

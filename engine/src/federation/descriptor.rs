@@ -121,7 +121,8 @@ impl OfferedTable {
     /// # Errors
     /// XX000 for a schema that cannot be written.
     pub fn encode_columns(schema: &Schema) -> Result<String> {
-        let fields: Vec<Field> = schema.fields().iter().map(|f| f.as_ref().clone().with_metadata(Default::default())).collect();
+        let fields: Vec<Field> =
+            schema.fields().iter().map(|f| f.as_ref().clone().with_metadata(Default::default())).collect();
         let bare = Schema::new(fields);
         let message: IpcMessage =
             SchemaAsIpc::new(&bare, &IpcWriteOptions::default()).try_into().map_err(Error::internal)?;
@@ -250,8 +251,10 @@ mod tests {
     use crate::federation::identity;
 
     fn table() -> OfferedTable {
-        let field = Field::new("age", DataType::Int32, true).with_metadata([("min".to_owned(), "17".to_owned())].into());
-        let schema = Schema::new_with_metadata(vec![field], [("pandas".to_owned(), "{\"stop\": 303}".to_owned())].into());
+        let field =
+            Field::new("age", DataType::Int32, true).with_metadata([("min".to_owned(), "17".to_owned())].into());
+        let schema =
+            Schema::new_with_metadata(vec![field], [("pandas".to_owned(), "{\"stop\": 303}".to_owned())].into());
         OfferedTable {
             name: "patients".to_owned(),
             columns: OfferedTable::encode_columns(&schema).unwrap(),

@@ -264,8 +264,11 @@ fn refuse_shared(path: &Path, metadata: &fs::Metadata) -> Result<()> {
     if mode & 0o077 == 0 {
         return Ok(());
     }
-    Err(Error::new(Sqlstate::SystemError, format!("key file \"{}\" may be read by others (mode {:o})", path.display(), mode & 0o777))
-        .hint(format!("Run chmod 600 {}.", path.display())))
+    Err(Error::new(
+        Sqlstate::SystemError,
+        format!("key file \"{}\" may be read by others (mode {:o})", path.display(), mode & 0o777),
+    )
+    .hint(format!("Run chmod 600 {}.", path.display())))
 }
 
 #[cfg(not(unix))]

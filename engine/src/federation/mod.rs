@@ -96,12 +96,18 @@ impl Federation {
             let fingerprint = Fingerprint::from_bytes(node.fingerprint);
             let pin = Pin { host: node.host.clone(), port: node.port, fingerprint };
             if fingerprint == identity.fingerprint {
-                return Err(Error::new(Sqlstate::InvalidParameterValue, format!("trusted node {pin} is this node itself"))
-                    .hint("Take it out of trusted_nodes."));
+                return Err(Error::new(
+                    Sqlstate::InvalidParameterValue,
+                    format!("trusted node {pin} is this node itself"),
+                )
+                .hint("Take it out of trusted_nodes."));
             }
             if peers.iter().any(|p| p.pin.fingerprint == fingerprint) {
-                return Err(Error::new(Sqlstate::InvalidParameterValue, format!("two trusted nodes have the key of {pin}"))
-                    .hint("Every node has a key of its own: name each node once."));
+                return Err(Error::new(
+                    Sqlstate::InvalidParameterValue,
+                    format!("two trusted nodes have the key of {pin}"),
+                )
+                .hint("Every node has a key of its own: name each node once."));
             }
             peers.push(Arc::new(Peer::new(pin, &identity)?));
         }
@@ -201,7 +207,8 @@ impl Federation {
         let audience = Audience { site: &self.inner.site, key: self.inner.identity.fingerprint };
         let claims = ticket::verify(token, sql, peer_key, &audience)?;
         self.inner.claim_id(&claims.home_node, fingerprint)?;
-        let is_new = self.inner.store.remember_nonce(&fingerprint.to_string(), &claims.nonce, claims.remember_until()).await?;
+        let is_new =
+            self.inner.store.remember_nonce(&fingerprint.to_string(), &claims.nonce, claims.remember_until()).await?;
         if !is_new {
             return Err(ticket::refused("was used before"));
         }
@@ -213,7 +220,9 @@ impl Inner {
     /// The descriptors that the store remembers, so that the tables of a peer that is down when this node starts are known.
     async fn recall(&self) -> Result<()> {
         for record in self.store.peers().await? {
-            let Some(peer) = self.peers.iter().find(|p| p.pin.fingerprint.as_bytes().as_slice() == record.fingerprint.as_slice()) else {
+            let Some(peer) =
+                self.peers.iter().find(|p| p.pin.fingerprint.as_bytes().as_slice() == record.fingerprint.as_slice())
+            else {
                 continue;
             };
             let Ok(token) = String::from_utf8(record.descriptor) else { continue };
@@ -237,8 +246,11 @@ impl Inner {
             return Ok(());
         }
         if ids.contains_key(id) || ids.values().any(|f| *f == fingerprint) || !descriptor::is_node_id(id) {
-            return Err(Error::new(Sqlstate::InvalidAuthorization, format!("node id \"{id}\" is not that of the peer"))
-                .hint("Every node has an id of its own. After a change of a node's id, restart its peers."));
+            return Err(Error::new(
+                Sqlstate::InvalidAuthorization,
+                format!("node id \"{id}\" is not that of the peer"),
+            )
+            .hint("Every node has an id of its own. After a change of a node's id, restart its peers."));
         }
         ids.insert(id.to_owned(), fingerprint);
         Ok(())
@@ -264,7 +276,8 @@ impl Inner {
                 }
                 return Ok(());
             }
-            Ok((Checked::New(descriptor, token), latency)) => match self.claim_id(&descriptor.id, peer.pin.fingerprint) {
+            Ok((Checked::New(descriptor, token), latency)) => match self.claim_id(&descriptor.id, peer.pin.fingerprint)
+            {
                 Ok(()) => {
                     self.remember(&descriptor, peer, &token).await;
                     peer.take(Arc::clone(&descriptor), token);
@@ -287,7 +300,8 @@ impl Inner {
     /// A peer whose descriptor cannot be kept is known all the same, until this node restarts.
     async fn remember(&self, descriptor: &Descriptor, peer: &Peer, token: &str) {
         let sequence = i64::try_from(descriptor.sequence).unwrap_or(i64::MAX);
-        let kept = self.store.put_peer(&descriptor.id, peer.pin.fingerprint.as_bytes(), sequence, token.as_bytes()).await;
+        let kept =
+            self.store.put_peer(&descriptor.id, peer.pin.fingerprint.as_bytes(), sequence, token.as_bytes()).await;
         if let Err(error) = kept {
             tracing::error!(peer = %descriptor.id, %error, "cannot remember a peer's descriptor");
         }
@@ -298,8 +312,12 @@ impl Inner {
         all.sort_by(|a, b| a.id.cmp(&b.id));
         // A renewed descriptor that offers the same is no change: what depends on it need not be rebuilt.
         let same = |a: &Descriptor, b: &Descriptor| {
-            a.id == b.id && a.fingerprint == b.fingerprint && a.tables == b.tables && a.endpoints == b.endpoints
-                && a.name == b.name && a.institution == b.institution
+            a.id == b.id
+                && a.fingerprint == b.fingerprint
+                && a.tables == b.tables
+                && a.endpoints == b.endpoints
+                && a.name == b.name
+                && a.institution == b.institution
         };
         self.descriptors.send_if_modified(|known| {
             let changed = known.len() != all.len() || !known.iter().zip(&all).all(|(a, b)| same(a, b));

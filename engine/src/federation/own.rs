@@ -82,7 +82,8 @@ impl OwnDescriptor {
     }
 
     fn describe(&self, identity: &Identity, snapshot: &Snapshot, sequence: u64, now: i64) -> Result<Descriptor> {
-        let tables = snapshot.tables.iter().filter(|t| is_offered(t)).map(|t| offered(t)).collect::<Result<Vec<_>>>()?;
+        let tables =
+            snapshot.tables.iter().filter(|t| is_offered(t)).map(|t| offered(t)).collect::<Result<Vec<_>>>()?;
         Ok(Descriptor {
             id: self.id.clone(),
             name: self.name.clone(),

@@ -14,8 +14,8 @@ use super::connect::{self, PeerService, is_untrusted};
 use super::descriptor::{self, DESCRIPTOR_ACTION, Descriptor, PROTOCOL};
 use super::identity::Identity;
 use super::pin::Pin;
-use super::wire::describe;
 use super::tls;
+use super::wire::describe;
 use crate::error::Result;
 
 /// How often a peer that answers is asked for its descriptor.
@@ -95,7 +95,13 @@ pub(super) struct CheckFailed {
 impl Peer {
     pub(super) fn new(pin: Pin, identity: &Identity) -> Result<Peer> {
         let service = connect::channel(&pin, tls::client_config(identity, pin.fingerprint)?)?;
-        let state = State { status: PeerStatus::Unknown, last_seen: None, latency: None, descriptor: None, token: String::new() };
+        let state = State {
+            status: PeerStatus::Unknown,
+            last_seen: None,
+            latency: None,
+            descriptor: None,
+            token: String::new(),
+        };
         Ok(Peer { pin, service, state: Mutex::new(state) })
     }
 
@@ -150,7 +156,8 @@ impl Peer {
             Err(_) => return Err(CheckFailed { status: PeerStatus::Down, why: "no answer in time".to_owned() }),
         };
         let latency = began.elapsed();
-        let untrusted = |error: crate::error::Error| CheckFailed { status: PeerStatus::Untrusted, why: error.to_string() };
+        let untrusted =
+            |error: crate::error::Error| CheckFailed { status: PeerStatus::Untrusted, why: error.to_string() };
         let known = {
             let state = self.state();
             if state.token == token
@@ -173,7 +180,10 @@ impl Peer {
     async fn ask(&self) -> Result<String, CheckFailed> {
         let failed = |status: tonic::Status| {
             let untrusted = is_untrusted(&status);
-            CheckFailed { status: if untrusted { PeerStatus::Untrusted } else { PeerStatus::Down }, why: describe(&status) }
+            CheckFailed {
+                status: if untrusted { PeerStatus::Untrusted } else { PeerStatus::Down },
+                why: describe(&status),
+            }
         };
         let action = Action { r#type: DESCRIPTOR_ACTION.to_owned(), body: Default::default() };
         let mut answers = self.service().do_action(action).await.map_err(failed)?.into_inner();

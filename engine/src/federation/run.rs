@@ -10,8 +10,8 @@ use datafusion::arrow::compute::{cast, concat_batches};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::collect;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use kanon_planner::facts::{Facts, Placement, SiteId};
 use kanon_planner::merge::{MergeError, merge};
@@ -162,8 +162,11 @@ fn planned(unit: &ReleaseUnit, facts: &dyn Facts, state: &SessionState, wishes: 
     if let Some(wanted) = &wishes.sites {
         asked.retain(|site| wanted.contains(site));
         if asked.is_empty() {
-            return Err(Error::new(Sqlstate::InvalidParameterValue, format!("none of the sites in kanon.sites has {}", unit.tables.join(", ")))
-                .hint(format!("Sites that have it: {}.", names(all.iter()))));
+            return Err(Error::new(
+                Sqlstate::InvalidParameterValue,
+                format!("none of the sites in kanon.sites has {}", unit.tables.join(", ")),
+            )
+            .hint(format!("Sites that have it: {}.", names(all.iter()))));
         }
     }
     Ok(split(unit, &asked, facts, state)?)
@@ -196,7 +199,8 @@ pub(crate) async fn ask(
         let timeout = wishes.timeout;
         async move {
             let asked = async {
-                let client = client.ok_or_else(|| Failed::Site(SiteError::Unreachable("the site is not a pinned peer".into())))?;
+                let client = client
+                    .ok_or_else(|| Failed::Site(SiteError::Unreachable("the site is not a pinned peer".into())))?;
                 collected(client.query(request).await.map_err(Failed::Site)?, &subplan.schema).await
             };
             let answer = tokio::time::timeout(timeout, asked).await.unwrap_or(Err(Failed::Timeout));
@@ -280,11 +284,16 @@ impl Failed {
             ),
             Failed::Timeout => (
                 SiteStatus::Timeout,
-                Error::new(Sqlstate::SiteUnreachable, format!("site \"{site}\" did not answer within {} ms", timeout.as_millis())).hint(HINT),
+                Error::new(
+                    Sqlstate::SiteUnreachable,
+                    format!("site \"{site}\" did not answer within {} ms", timeout.as_millis()),
+                )
+                .hint(HINT),
             ),
             Failed::TooLarge => (
                 SiteStatus::Unreachable,
-                Error::new(Sqlstate::OutOfMemory, format!("the answer of site \"{site}\" is too large")).hint("Ask for fewer groups."),
+                Error::new(Sqlstate::OutOfMemory, format!("the answer of site \"{site}\" is too large"))
+                    .hint("Ask for fewer groups."),
             ),
             Failed::Site(SiteError::Answered(error)) => {
                 let status = match error.state {
@@ -298,7 +307,12 @@ impl Failed {
                     Sqlstate::UndefinedTable | Sqlstate::InvalidAuthorization => Sqlstate::InsufficientPrivilege,
                     other => other,
                 };
-                let told = Error { state, message: format!("site \"{site}\": {}", error.message), position: None, ..error.clone() };
+                let told = Error {
+                    state,
+                    message: format!("site \"{site}\": {}", error.message),
+                    position: None,
+                    ..error.clone()
+                };
                 (status, if told.hint.is_none() { told.hint(HINT) } else { told })
             }
         }

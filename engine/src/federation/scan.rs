@@ -53,7 +53,14 @@ impl fmt::Debug for RemoteTable {
 }
 
 impl RemoteTable {
-    pub(super) fn new(node: &Arc<Node>, schema: SchemaRef, sites: Vec<SiteId>, table: String, site_column: bool, protected: bool) -> Self {
+    pub(super) fn new(
+        node: &Arc<Node>,
+        schema: SchemaRef,
+        sites: Vec<SiteId>,
+        table: String,
+        site_column: bool,
+        protected: bool,
+    ) -> Self {
         RemoteTable { node: Arc::downgrade(node), schema, sites, table, site_column, protected }
     }
 
@@ -99,7 +106,11 @@ impl TableProvider for RemoteTable {
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         if self.protected {
-            return Err(Error::new(Sqlstate::InsufficientPrivilege, format!("rows of table {} cannot be read", self.table)).into());
+            return Err(Error::new(
+                Sqlstate::InsufficientPrivilege,
+                format!("rows of table {} cannot be read", self.table),
+            )
+            .into());
         }
         let node = self.node.upgrade().ok_or_else(|| DataFusionError::from(Error::internal("the node is gone")))?;
         let asker = state
@@ -187,7 +198,8 @@ impl PartitionStream for AtSite {
         let begun = async move {
             let client = node.client(&site);
             let asked = async {
-                let client = client.ok_or_else(|| super::client::SiteError::Unreachable("the site is not a pinned peer".into()))?;
+                let client = client
+                    .ok_or_else(|| super::client::SiteError::Unreachable("the site is not a pinned peer".into()))?;
                 client.query(request).await
             };
             let stream = match tokio::time::timeout(timeout, asked).await {
@@ -215,7 +227,10 @@ fn with_site(batch: &RecordBatch, schema: &SchemaRef, site_column: bool, site: &
             columns.push(Arc::new(StringArray::from(vec![site.as_str(); batch.num_rows()])));
         } else {
             let column = theirs.next().ok_or_else(|| {
-                DataFusionError::from(Error::new(Sqlstate::SystemError, format!("site \"{site}\" answered with other columns")))
+                DataFusionError::from(Error::new(
+                    Sqlstate::SystemError,
+                    format!("site \"{site}\" answered with other columns"),
+                ))
             })?;
             columns.push(cast(column, field.data_type())?);
         }

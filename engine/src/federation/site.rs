@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow_flight::Ticket;
 use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::{ProstMessageExt as _, TicketStatementQuery};
-use arrow_flight::Ticket;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
@@ -22,8 +22,8 @@ use tonic::metadata::MetadataValue;
 use super::client::{SiteClient, SiteError, SubplanRequest};
 use super::identity::Identity;
 use super::peer::Peer;
-use super::wire::from_status;
 use super::ticket::{self, MAX_TICKET_SECONDS, TicketRequest};
+use super::wire::from_status;
 
 /// The header that carries a ticket.
 pub const TICKET_HEADER: &str = "x-kanon-ticket";
@@ -72,7 +72,9 @@ impl PeerSite {
         let schema: SchemaRef = match decoder.next().await {
             Some(Ok(first)) => match first.payload {
                 DecodedPayload::Schema(schema) => schema,
-                _ => return Err(SiteError::VersionMismatch("an answer that does not begin with its columns".to_owned())),
+                _ => {
+                    return Err(SiteError::VersionMismatch("an answer that does not begin with its columns".to_owned()));
+                }
             },
             Some(Err(error)) => return Err(site_error(error)),
             None => return Err(SiteError::Unreachable("the answer ended before it began".to_owned())),

@@ -56,8 +56,13 @@ pub async fn refresh(node: &Arc<Node>) -> Result<()> {
     let tables = remote_tables(node, &snapshot, &descriptors);
     let known: Vec<&Arc<Table>> = snapshot.tables.iter().filter(|t| t.schema_name != "public").collect();
     let same = |a: &Table, b: &Table| {
-        a.schema_name == b.schema_name && a.name == b.name && a.schema == b.schema && a.facts == b.facts
-            && a.description == b.description && a.column_descriptions == b.column_descriptions && a.sites == b.sites
+        a.schema_name == b.schema_name
+            && a.name == b.name
+            && a.schema == b.schema
+            && a.facts == b.facts
+            && a.description == b.description
+            && a.column_descriptions == b.column_descriptions
+            && a.sites == b.sites
     };
     let unchanged = known.len() == tables.len() && tables.iter().all(|t| known.iter().any(|k| same(k, t)));
     if unchanged { Ok(()) } else { node.catalog.set_remote_tables(tables).await }
@@ -77,7 +82,8 @@ fn remote_tables(node: &Arc<Node>, snapshot: &Snapshot, descriptors: &[Arc<Descr
     let mut offers: BTreeMap<String, Vec<Offer>> = BTreeMap::new();
     let mut tables = Vec::new();
     for table in snapshot.tables.iter().filter(|t| t.schema_name == "public" && t.facts.closed.is_none()) {
-        let protection = table.facts.protection.clone().map(|p| Protection { unit_unique: table.policy.unit_unique, ..p });
+        let protection =
+            table.facts.protection.clone().map(|p| Protection { unit_unique: table.policy.unit_unique, ..p });
         offers.entry(table.name.clone()).or_default().push(Offer {
             site: node.site().clone(),
             schema: bare(&table.schema),
@@ -101,7 +107,14 @@ fn remote_tables(node: &Arc<Node>, snapshot: &Snapshot, descriptors: &[Arc<Descr
                 description: table.description.clone(),
                 column_descriptions: table.column_descriptions.clone(),
             };
-            tables.push(made(node, &descriptor.id, &table.name, std::slice::from_ref(&offer), Arc::clone(&offer.schema), false));
+            tables.push(made(
+                node,
+                &descriptor.id,
+                &table.name,
+                std::slice::from_ref(&offer),
+                Arc::clone(&offer.schema),
+                false,
+            ));
             offers.entry(table.name.clone()).or_default().push(offer);
         }
     }
@@ -112,14 +125,18 @@ fn remote_tables(node: &Arc<Node>, snapshot: &Snapshot, descriptors: &[Arc<Descr
         offers.sort_by(|a, b| a.site.cmp(&b.site));
         match united(&offers) {
             Some(schema) => tables.push(made(node, "federation", &name, &offers, schema, true)),
-            None => tracing::warn!(table = %name, "sites offer tables of this name with different columns or rules: it is not federated"),
+            None => {
+                tracing::warn!(table = %name, "sites offer tables of this name with different columns or rules: it is not federated")
+            }
         }
     }
     tables
 }
 
 fn bare(schema: &SchemaRef) -> SchemaRef {
-    Arc::new(Schema::new(schema.fields().iter().map(|f| f.as_ref().clone().with_metadata(Default::default())).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        schema.fields().iter().map(|f| f.as_ref().clone().with_metadata(Default::default())).collect::<Vec<_>>(),
+    ))
 }
 
 /// The columns of all, widened, and `site`; `None` if they do not fit together.
@@ -168,7 +185,9 @@ fn wider(a: &DataType, b: &DataType) -> Option<DataType> {
         (Float32, Float64) | (Float64, Float32) => Some(Float64),
         (a, b) if a.is_floating() && signed(b).is_some() || b.is_floating() && signed(a).is_some() => Some(Float64),
         (Date32, Date64) | (Date64, Date32) => Some(Date64),
-        (Timestamp(_, x), Timestamp(_, y)) if x == y => Some(Timestamp(arrow::datatypes::TimeUnit::Nanosecond, x.clone())),
+        (Timestamp(_, x), Timestamp(_, y)) if x == y => {
+            Some(Timestamp(arrow::datatypes::TimeUnit::Nanosecond, x.clone()))
+        }
         (a, b) => match signed(a)?.max(signed(b)?) {
             1 | 2 => Some(Int16),
             3 => Some(Int32),
@@ -177,7 +196,14 @@ fn wider(a: &DataType, b: &DataType) -> Option<DataType> {
     }
 }
 
-fn made(node: &Arc<Node>, schema_name: &str, name: &str, offers: &[Offer], schema: SchemaRef, site_column: bool) -> Table {
+fn made(
+    node: &Arc<Node>,
+    schema_name: &str,
+    name: &str,
+    offers: &[Offer],
+    schema: SchemaRef,
+    site_column: bool,
+) -> Table {
     let sites: Vec<SiteId> = offers.iter().map(|o| o.site.clone()).collect();
     let protection = strictest(offers.iter().map(|o| &o.protection));
     let mut roles: BTreeMap<String, ColumnRole> = BTreeMap::new();
@@ -202,12 +228,20 @@ fn made(node: &Arc<Node>, schema_name: &str, name: &str, offers: &[Offer], schem
         .filter(|(_, role)| matches!(role, ColumnRole::Identifier | ColumnRole::Measure))
         .map(|(column, role)| (column.clone(), ColumnSettings { role: *role, ..ColumnSettings::default() }))
         .collect();
-    let shown = if schema_name == "federation" { format!("federation.{name}") } else { format!("{schema_name}.{name}") };
+    let shown =
+        if schema_name == "federation" { format!("federation.{name}") } else { format!("{schema_name}.{name}") };
     let closed = protection
         .as_ref()
         .filter(|p| p.access == Access::Private)
         .map(|_| "has private access, which is not built yet: it answers nothing".to_owned());
-    let provider = RemoteTable::new(node, Arc::clone(&schema), sites.clone(), format!("public.{name}"), site_column, protection.is_some());
+    let provider = RemoteTable::new(
+        node,
+        Arc::clone(&schema),
+        sites.clone(),
+        format!("public.{name}"),
+        site_column,
+        protection.is_some(),
+    );
     let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     Table {
         oid: 0,

@@ -166,7 +166,8 @@ fn read(token: &str, peer_key: PublicKey) -> Result<TicketClaims> {
     validation.validate_aud = false;
     validation.required_spec_claims.clear();
     let key = DecodingKey::from_ed_der(peer_key.as_bytes());
-    let data = jsonwebtoken::decode::<TicketClaims>(token, &key, &validation).map_err(|_| refused("has no valid signature of the peer"))?;
+    let data = jsonwebtoken::decode::<TicketClaims>(token, &key, &validation)
+        .map_err(|_| refused("has no valid signature of the peer"))?;
     if data.header.typ.as_deref() != Some(TICKET_TYPE) {
         return Err(refused("is a token of another kind"));
     }
@@ -314,7 +315,8 @@ mod tests {
         let scene = scene();
         let token = issue(&scene.coordinator, &scene.request()).unwrap();
         let claims = scene.verify(&token, SQL).unwrap();
-        let other = jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &scene.coordinator.signing_key()).unwrap();
+        let other =
+            jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &scene.coordinator.signing_key()).unwrap();
         assert!(reason(scene.verify(&other, SQL)).contains("another kind"));
     }
 

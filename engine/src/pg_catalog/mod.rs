@@ -18,9 +18,9 @@ mod functions;
 mod provider;
 mod rewrite;
 mod rows;
-pub mod types;
 #[cfg(test)]
 mod testing;
+pub mod types;
 mod values;
 
 use std::fmt;

@@ -9,8 +9,8 @@ use kanon_planner::facts::{Placement, SiteId, TableFacts};
 
 use super::Viewer;
 use crate::catalog::{Snapshot, Table};
-use crate::store::RoleInfo;
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
+use crate::store::RoleInfo;
 
 fn table(oid: u32, schema_name: &str, name: &str, description: Option<&str>, fields: Vec<Field>) -> Arc<Table> {
     let schema = Arc::new(Schema::new(fields));

@@ -112,7 +112,9 @@ impl PgType {
             | DataType::Decimal128(precision, scale)
             | DataType::Decimal256(precision, scale) => PgType::NUMERIC.with_typmod(numeric_typmod(*precision, *scale)),
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => PgType::TEXT,
-            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => PgType::BYTEA,
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+                PgType::BYTEA
+            }
             DataType::Date32 => PgType::DATE,
             DataType::Date64 => PgType::TIMESTAMP,
             DataType::Time32(_) | DataType::Time64(_) => PgType::TIME,
@@ -296,9 +298,21 @@ pub fn arrow_of(oid: u32) -> Option<DataType> {
         PgType::TIMESTAMP => DataType::Timestamp(TimeUnit::Microsecond, None),
         PgType::TIMESTAMPTZ => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
         PgType::INTERVAL => DataType::Interval(IntervalUnit::MonthDayNano),
-        PgType::TEXT | PgType::VARCHAR | PgType::BPCHAR | PgType::NAME | PgType::CHAR | PgType::JSON | PgType::JSONB
-        | PgType::XML | PgType::UUID | PgType::INET | PgType::REGCLASS | PgType::REGTYPE | PgType::REGPROC
-        | PgType::REGNAMESPACE | PgType::REGROLE => DataType::Utf8,
+        PgType::TEXT
+        | PgType::VARCHAR
+        | PgType::BPCHAR
+        | PgType::NAME
+        | PgType::CHAR
+        | PgType::JSON
+        | PgType::JSONB
+        | PgType::XML
+        | PgType::UUID
+        | PgType::INET
+        | PgType::REGCLASS
+        | PgType::REGTYPE
+        | PgType::REGPROC
+        | PgType::REGNAMESPACE
+        | PgType::REGROLE => DataType::Utf8,
         PgType::INT2VECTOR => DataType::List(Arc::new(Field::new_list_field(DataType::Int16, true))),
         PgType::OIDVECTOR => DataType::List(Arc::new(Field::new_list_field(DataType::UInt32, true))),
         _ => return None,

@@ -33,18 +33,24 @@ pub(super) async fn release(
     let layout = Layout::of(asked, raw, &findings.rows)?;
 
     // Which groups exist for the reader.
-    let mut groups: Vec<bool> = layout.cells.iter().map(|row| findings.cohorts.get(*row).is_some_and(|c| c.is_enough())).collect();
+    let mut groups: Vec<bool> =
+        layout.cells.iter().map(|row| findings.cohorts.get(*row).is_some_and(|c| c.is_enough())).collect();
     let evidence = layout.by_atom(findings.evidence_of_groups(k))?;
     protect(&layout.grid, &evidence, &mut groups, k);
-    let released_rows: BTreeSet<usize> = layout.cells.iter().zip(&groups).filter(|(_, g)| **g).map(|(row, _)| *row).collect();
+    let released_rows: BTreeSet<usize> =
+        layout.cells.iter().zip(&groups).filter(|(_, g)| **g).map(|(row, _)| *row).collect();
 
     revisit::decide(state, unit, protection, asked, raw, &mut findings, &released_rows).await?;
 
     // Which measures of them are known.
     let mut measures: Vec<Vec<bool>> = Vec::with_capacity(asked.measures.len());
     for (asked, found) in asked.measures.iter().zip(findings.measures) {
-        let mut released: Vec<bool> =
-            layout.cells.iter().zip(&groups).map(|(row, group)| *group && found.holds.get(*row).copied().unwrap_or(false)).collect();
+        let mut released: Vec<bool> = layout
+            .cells
+            .iter()
+            .zip(&groups)
+            .map(|(row, group)| *group && found.holds.get(*row).copied().unwrap_or(false))
+            .collect();
         // Nothing linear follows from quantiles.
         if !matches!(asked.kind, MeasureKind::Quantile(_)) {
             let evidence = layout.by_atom(found.evidence)?;
@@ -130,7 +136,8 @@ impl Layout {
     }
 
     fn of_sets(asked: &Asked, raw: &Raw, rows: &[u64], column: usize) -> Result<Layout> {
-        let ids = cast(raw.batch.columns().get(column).ok_or_else(Error::below_boundary)?, &DataType::UInt64).map_err(below)?;
+        let ids = cast(raw.batch.columns().get(column).ok_or_else(Error::below_boundary)?, &DataType::UInt64)
+            .map_err(below)?;
         let ids = ids.as_primitive::<UInt64Type>();
         let mut by_id: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         for (row, id) in ids.iter().enumerate() {
@@ -163,7 +170,9 @@ impl Layout {
             for atom in &layout.atoms {
                 cell_of.push(*cell_of_key.get(keys.get(*atom)?).ok_or_else(Error::below_boundary)?);
             }
-            let columns = key_columns.iter().fold(0u64, |bits, c| bits | 1u64.checked_shl(u32::try_from(*c).unwrap_or(63)).unwrap_or(0));
+            let columns = key_columns
+                .iter()
+                .fold(0u64, |bits, c| bits | 1u64.checked_shl(u32::try_from(*c).unwrap_or(63)).unwrap_or(0));
             sets.push(GroupingSet { columns, cell_of });
         }
         layout.grid = Grid::new(sets, cells, layout.atoms.len()).map_err(below)?;

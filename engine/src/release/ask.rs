@@ -75,16 +75,13 @@ impl Asked {
     /// Works out what to ask.
     pub(super) fn of(unit: &ReleaseUnit, protection: &Protection, unit_column: &Column) -> Result<Asked> {
         let one_row = unit.one_row_a_unit;
-        let mut columns = Columns { k: protection.min_cohort, one_row, unit: Expr::Column(unit_column.clone()), exprs: Vec::new() };
+        let mut columns =
+            Columns { k: protection.min_cohort, one_row, unit: Expr::Column(unit_column.clone()), exprs: Vec::new() };
         let values: Vec<usize> = unit.measures.iter().map(|m| columns.add(m.aggregate.clone().unalias())).collect();
         let rows = columns.add(count_rows());
         let cohort = (!one_row).then(|| columns.cohort(None));
-        let mut measures: Vec<AskedMeasure> = unit
-            .measures
-            .iter()
-            .zip(values)
-            .map(|(measure, value)| columns.measure(measure, value))
-            .collect();
+        let mut measures: Vec<AskedMeasure> =
+            unit.measures.iter().zip(values).map(|(measure, value)| columns.measure(measure, value)).collect();
         ask_parts(&mut columns, &unit.measures, &mut measures)?;
 
         let (keys, key_exprs, sets, atoms_added) = with_atoms(unit)?;
@@ -214,8 +211,11 @@ fn ask_parts(columns: &mut Columns, measures: &[Measure], asked: &mut [AskedMeas
             }
             let guard = columns.parts(ordered(mine.iter().chain(theirs).cloned().collect()));
             if columns.exprs.len() - before > MAX_PART_GUARDS {
-                return Err(Error::new(Sqlstate::StatementTooComplex, "too many aggregates with conditions of their own")
-                    .hint("Ask for them in several queries."));
+                return Err(Error::new(
+                    Sqlstate::StatementTooComplex,
+                    "too many aggregates with conditions of their own",
+                )
+                .hint("Ask for them in several queries."));
             }
             for index in [i, j] {
                 if let Some(measure) = asked.get_mut(index)

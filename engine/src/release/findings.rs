@@ -173,7 +173,11 @@ fn guard_of(column: usize) -> Result<u32> {
 }
 
 fn counts(batch: &RecordBatch, column: usize) -> Result<Vec<u64>> {
-    let counts = batch.columns().get(column).and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(Error::below_boundary)?;
+    let counts = batch
+        .columns()
+        .get(column)
+        .and_then(|c| c.as_primitive_opt::<Int64Type>())
+        .ok_or_else(Error::below_boundary)?;
     counts.iter().map(|n| u64::try_from(n.unwrap_or(0)).map_err(below)).collect()
 }
 

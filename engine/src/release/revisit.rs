@@ -12,8 +12,8 @@ use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Sche
 use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::execution::SessionState;
-use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::functions::expr_fn::abs;
+use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, cast, col, lit};
 use futures::TryStreamExt;
@@ -46,7 +46,8 @@ pub(super) async fn decide(
     let second = Second { state, unit, protection, asked, raw };
     for ((measure, asked_measure), found) in unit.measures.iter().zip(&asked.measures).zip(&mut findings.measures) {
         if let MeasureKind::Quantile(_) = measure.kind {
-            let open: Vec<usize> = released.iter().copied().filter(|row| found.holds.get(*row) == Some(&true)).collect();
+            let open: Vec<usize> =
+                released.iter().copied().filter(|row| found.holds.get(*row) == Some(&true)).collect();
             let enough = second.sides(measure, asked_measure.value, &open).await?;
             keep(found, &open, &enough);
         } else if let Some(x) = &measure.dominated {
@@ -192,7 +193,8 @@ impl Second<'_> {
         let mut fields = vec![Field::new(GROUP, DataType::UInt64, false)];
         let mut columns: Vec<ArrayRef> = vec![Arc::new(numbers.clone())];
         if let Some(limit) = limit {
-            let limits = cast_array(&pick(column(&self.raw.batch, limit)?, &numbers)?, &DataType::Float64).map_err(below)?;
+            let limits =
+                cast_array(&pick(column(&self.raw.batch, limit)?, &numbers)?, &DataType::Float64).map_err(below)?;
             fields.push(Field::new(LIMIT, DataType::Float64, true));
             columns.push(limits);
         } else {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, UInt32Array, UInt64Array};
-use datafusion::arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take, take_record_batch};
+use datafusion::arrow::compute::{
+    SortColumn, SortOptions, concat_batches, lexsort_to_indices, take, take_record_batch,
+};
 use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::LogicalPlan;
@@ -50,7 +52,10 @@ fn sorted(batch: RecordBatch, keys: usize, grouping_id: Option<usize>) -> Result
     let columns: Vec<SortColumn> = (0..keys)
         .chain(grouping_id)
         .filter_map(|c| batch.columns().get(c))
-        .map(|values| SortColumn { values: Arc::clone(values), options: Some(SortOptions { descending: false, nulls_first: false }) })
+        .map(|values| SortColumn {
+            values: Arc::clone(values),
+            options: Some(SortOptions { descending: false, nulls_first: false }),
+        })
         .collect();
     if columns.is_empty() || batch.num_rows() < 2 {
         return Ok(batch);
@@ -58,7 +63,6 @@ fn sorted(batch: RecordBatch, keys: usize, grouping_id: Option<usize>) -> Result
     let order: UInt32Array = lexsort_to_indices(&columns, None).map_err(below)?;
     take_record_batch(&batch, &order).map_err(below)
 }
-
 
 /// Rows of a batch by number; `None` gives NULL.
 pub(super) fn pick(values: &ArrayRef, rows: &UInt64Array) -> Result<ArrayRef> {

@@ -9,16 +9,18 @@ use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::memory::MemorySourceConfig;
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, Session as DataFusionSession, TableProvider};
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, SchemaProvider, Session as DataFusionSession, TableProvider,
+};
 use datafusion::datasource::{MemTable, source_as_provider};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::context::QueryPlanner;
-use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::functions_table::generate_series::GenerateSeriesTable;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{LogicalPlan, TableScan, UserDefinedLogicalNode};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use kanon_planner::facts::{Facts, Placement, TableFacts};
@@ -76,7 +78,13 @@ impl Facts for PlanFacts {
             || provider.downcast_ref::<MemTable>().is_some()
             || provider.downcast_ref::<GenerateSeriesTable>().is_some()
         {
-            return TableFacts { name, protection: None, closed: None, roles: BTreeMap::new(), placement: Placement::Local };
+            return TableFacts {
+                name,
+                protection: None,
+                closed: None,
+                roles: BTreeMap::new(),
+                placement: Placement::Local,
+            };
         }
         closed(name)
     }
@@ -196,10 +204,8 @@ pub fn visible_catalogs(
             .insert(table.name.clone(), Arc::new(GuardedTable::new(Arc::clone(table))));
     }
     let federation = Arc::new(VisibleSchema { tables: by_schema.remove("federation").unwrap_or_default(), next: None });
-    let public = VisibleSchema {
-        tables: by_schema.remove("public").unwrap_or_default(),
-        next: Some(Arc::clone(&federation)),
-    };
+    let public =
+        VisibleSchema { tables: by_schema.remove("public").unwrap_or_default(), next: Some(Arc::clone(&federation)) };
     let mut schemas: BTreeMap<String, Arc<dyn SchemaProvider>> = BTreeMap::new();
     schemas.insert("public".into(), Arc::new(public));
     schemas.insert("federation".into(), federation);
@@ -288,7 +294,9 @@ impl ExtensionPlanner for ReleaseLeafPlanner {
                 let exec = MemorySourceConfig::try_new_exec(&[vec![batch.clone()]], batch.schema(), None)?;
                 Ok(Some(exec))
             }
-            None => Err(DataFusionError::from(Error::internal("a release unit was not released before its outer plan"))),
+            None => {
+                Err(DataFusionError::from(Error::internal("a release unit was not released before its outer plan")))
+            }
         }
     }
 }

@@ -12,7 +12,9 @@ use super::settings::{self, Settings as SessionSettings};
 use super::stream::Stop;
 use super::{Answer, MAX_PREPARED, Notice, Prepared, Rows, Session, no_prepared};
 use crate::error::{Error, Result, Sqlstate};
-use crate::statement::{Declare, Direction, Discard, Explain, ExplainFormat, Fetch, Modes, Set, Settings, Statement, Transaction, steward};
+use crate::statement::{
+    Declare, Direction, Discard, Explain, ExplainFormat, Fetch, Modes, Set, Settings, Statement, Transaction, steward,
+};
 
 /// Most cursors of one session.
 const MAX_CURSORS: usize = 100;
@@ -69,7 +71,12 @@ impl Session {
         Ok((Some(planned.schema()), parameters))
     }
 
-    pub(super) async fn run(self: &Arc<Self>, prepared: &Prepared, parameters: Parameters, stop: &Stop) -> Result<Answer> {
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        prepared: &Prepared,
+        parameters: Parameters,
+        stop: &Stop,
+    ) -> Result<Answer> {
         let statement = &*prepared.statement;
         if !matches!(
             statement,
@@ -140,10 +147,9 @@ impl Session {
             }
             Statement::Discard(what) => self.run_discard(tag, *what),
             Statement::Unlisten => Ok(Answer::done(tag)),
-            Statement::Call(function) => Err(Error::new(
-                Sqlstate::UndefinedFunction,
-                format!("procedure {} does not exist", function.name),
-            )),
+            Statement::Call(function) => {
+                Err(Error::new(Sqlstate::UndefinedFunction, format!("procedure {} does not exist", function.name)))
+            }
             Statement::Steward(statement) => {
                 let (tag, notices) = steward::run(&self.node, &self.principal(), statement.clone()).await?;
                 Ok(Answer { notices, ..Answer::done(tag) })
@@ -151,7 +157,13 @@ impl Session {
         }
     }
 
-    async fn answer_query(self: &Arc<Self>, tag: &str, query: &ast::Query, parameters: Parameters, stop: &Stop) -> Result<Answer> {
+    async fn answer_query(
+        self: &Arc<Self>,
+        tag: &str,
+        query: &ast::Query,
+        parameters: Parameters,
+        stop: &Stop,
+    ) -> Result<Answer> {
         let (planned, _) = self.plan(query, parameters).await?;
         let (rows, report) = self.run_query(planned, stop).await?;
         let mut answer = Answer::rows(tag, rows);
@@ -249,24 +261,36 @@ impl Session {
 
     async fn run_declare(self: &Arc<Self>, declare: &Declare, parameters: Parameters, stop: &Stop) -> Result<Answer> {
         if declare.scroll == Some(true) {
-            return Err(Error::unsupported("SCROLL cursors are not supported").hint("Read forwards, or use ORDER BY … DESC."));
+            return Err(
+                Error::unsupported("SCROLL cursors are not supported").hint("Read forwards, or use ORDER BY … DESC.")
+            );
         }
         {
             let state = self.state();
             if state.cursors.contains_key(&declare.name) {
-                return Err(Error::new(Sqlstate::DuplicateCursor, format!("cursor \"{}\" already exists", declare.name)));
+                return Err(Error::new(
+                    Sqlstate::DuplicateCursor,
+                    format!("cursor \"{}\" already exists", declare.name),
+                ));
             }
             if state.cursors.len() >= MAX_CURSORS {
-                return Err(Error::new(Sqlstate::StatementTooComplex, format!("a session may keep {MAX_CURSORS} cursors open"))
-                    .hint("CLOSE those that are no longer needed."));
+                return Err(Error::new(
+                    Sqlstate::StatementTooComplex,
+                    format!("a session may keep {MAX_CURSORS} cursors open"),
+                )
+                .hint("CLOSE those that are no longer needed."));
             }
             if !declare.hold && state.transaction.status() == super::TransactionStatus::Idle {
-                return Err(Error::new(Sqlstate::NoActiveTransaction, "DECLARE CURSOR can only be used in transaction blocks"));
+                return Err(Error::new(
+                    Sqlstate::NoActiveTransaction,
+                    "DECLARE CURSOR can only be used in transaction blocks",
+                ));
             }
         }
         let (planned, _) = self.plan(&declare.query, parameters).await?;
         // Its rows are read by later statements: they stop with the session, not with this statement's time.
-        let (rows, report) = self.run_query(planned, &Stop { token: self.closed.child_token(), deadline: None }).await?;
+        let (rows, report) =
+            self.run_query(planned, &Stop { token: self.closed.child_token(), deadline: None }).await?;
         let _ = stop;
         let mut answer = Answer::done("DECLARE CURSOR");
         let mut state = self.state();
@@ -302,7 +326,10 @@ impl Session {
         match what {
             Discard::All => {
                 if state.transaction.status() != super::TransactionStatus::Idle {
-                    return Err(Error::new(Sqlstate::ActiveTransaction, "DISCARD ALL cannot run inside a transaction block"));
+                    return Err(Error::new(
+                        Sqlstate::ActiveTransaction,
+                        "DISCARD ALL cannot run inside a transaction block",
+                    ));
                 }
                 told = state.settings.reset_all();
                 state.prepared.clear();

@@ -319,8 +319,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// An unknown name of a prepared statement.
 fn no_prepared(name: &str) -> Error {
-    Error::new(
-        crate::error::Sqlstate::InvalidStatementName,
-        format!("prepared statement \"{name}\" does not exist"),
-    )
+    Error::new(crate::error::Sqlstate::InvalidStatementName, format!("prepared statement \"{name}\" does not exist"))
 }

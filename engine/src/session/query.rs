@@ -63,7 +63,8 @@ impl Session {
             .with_catalog_list(Arc::new(catalogs))
             .with_session_id(self.id.to_string())
             .build();
-        state.config_mut().options_mut().execution.time_zone = Some(self.setting("TimeZone").unwrap_or_else(|| "UTC".into()));
+        state.config_mut().options_mut().execution.time_zone =
+            Some(self.setting("TimeZone").unwrap_or_else(|| "UTC".into()));
         pg_catalog::register_functions(&mut state, &viewer)?;
         system::register_functions(&mut state, &self.system_context())?;
         let asker = Asker { principal: self.principal(), wishes: federated::Wishes::of(self) };
@@ -96,7 +97,11 @@ impl Session {
     }
 
     /// Runs a planned query.
-    pub(super) async fn run_query(self: &Arc<Self>, planned: Planned, stop: &Stop) -> Result<(Rows, Option<Arc<PrivacyReport>>)> {
+    pub(super) async fn run_query(
+        self: &Arc<Self>,
+        planned: Planned,
+        stop: &Stop,
+    ) -> Result<(Rows, Option<Arc<PrivacyReport>>)> {
         let schema = planned.schema();
         let Planned { plan, state, .. } = planned;
         let (state, plan, report) = match self.decide(plan)? {
@@ -160,11 +165,16 @@ impl Session {
             lines.extend(federated::explain(self, &state, &PlanFacts, &decision)?);
             Ok(lines)
         };
-        let decided = self.decide(plan).and_then(|decision| if privacy { subplans(decision) } else { Ok(kanon_planner::explain::explain(&decision)) });
+        let decided = self.decide(plan).and_then(|decision| {
+            if privacy { subplans(decision) } else { Ok(kanon_planner::explain::explain(&decision)) }
+        });
         let lines = match decided {
             Ok(lines) => lines,
             // What EXPLAIN (PRIVACY) is for: the reason is the answer.
-            Err(error) if privacy && matches!(error.state, Sqlstate::InsufficientPrivilege | Sqlstate::FeatureNotSupported) => {
+            Err(error)
+                if privacy
+                    && matches!(error.state, Sqlstate::InsufficientPrivilege | Sqlstate::FeatureNotSupported) =>
+            {
                 let hint = error.hint.map(|h| format!(" (hint: {h})")).unwrap_or_default();
                 vec![format!("Refused ({}): {}{hint}", error.state.code(), error.message)]
             }

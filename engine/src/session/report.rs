@@ -103,7 +103,11 @@ impl PrivacyReport {
             Ok(found) => {
                 let Some(known) = self.sites.get_mut(found) else { return };
                 // One release withheld whole beside one that was not says nothing new: the site answered.
-                known.status = if known.status.answered() && status.answered() { known.status.min(status) } else { known.status.max(status) };
+                known.status = if known.status.answered() && status.answered() {
+                    known.status.min(status)
+                } else {
+                    known.status.max(status)
+                };
                 match (&mut known.rule, rule) {
                     (Some(known), Some(rule)) if !known.split("; ").any(|part| part == rule) => {
                         known.push_str("; ");
@@ -179,7 +183,8 @@ mod tests {
         // A site that withheld everything is not told from one that did not.
         let one_withheld = [("cleveland", SiteStatus::NoRelease), ("basel", SiteStatus::Ok)];
         assert_eq!(report(&one_withheld).notice(), report(&all).notice());
-        let partial = [("cleveland", SiteStatus::Ok), ("basel", SiteStatus::Timeout), ("zurich", SiteStatus::Unreachable)];
+        let partial =
+            [("cleveland", SiteStatus::Ok), ("basel", SiteStatus::Timeout), ("zurich", SiteStatus::Unreachable)];
         assert_eq!(
             report(&partial).notice().unwrap(),
             "1 of 3 sites answered: cleveland; no answer from basel (timed out), zurich (unreachable); groups of fewer than 10 are withheld"
@@ -192,6 +197,9 @@ mod tests {
         twice.add(SiteId::new("basel"), SiteStatus::Ok, Some("groups of fewer than 20 are withheld".to_owned()));
         assert_eq!(twice.sites().len(), 1);
         assert_eq!(twice.sites()[0].status, SiteStatus::Timeout);
-        assert_eq!(twice.sites()[0].rule.as_deref(), Some("groups of fewer than 10 are withheld; groups of fewer than 20 are withheld"));
+        assert_eq!(
+            twice.sites()[0].rule.as_deref(),
+            Some("groups of fewer than 10 are withheld; groups of fewer than 20 are withheld")
+        );
     }
 }

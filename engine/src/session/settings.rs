@@ -43,14 +43,19 @@ pub const SERVER_VERSION: &str = "15.8";
 /// The same as a number.
 pub const SERVER_VERSION_NUM: &str = "150008";
 
-const fn setting(name: &'static str, kind: SettingKind, default: &'static str, reported: bool, about: &'static str) -> Setting {
+const fn setting(
+    name: &'static str,
+    kind: SettingKind,
+    default: &'static str,
+    reported: bool,
+    about: &'static str,
+) -> Setting {
     Setting { name, kind, default, reported, about }
 }
 
 use SettingKind::{Bool, Duration, Enum, Fixed, Int, Text};
 
-const ISOLATION: SettingKind =
-    Enum(&["read uncommitted", "read committed", "repeatable read", "serializable"]);
+const ISOLATION: SettingKind = Enum(&["read uncommitted", "read committed", "repeatable read", "serializable"]);
 
 /// All settings, by name.
 pub const SETTINGS: &[Setting] = &[
@@ -58,25 +63,91 @@ pub const SETTINGS: &[Setting] = &[
     setting("bytea_output", Enum(&["hex", "escape"]), "hex", false, "Sets the output format for bytea."),
     setting("check_function_bodies", Bool, "on", false, "Accepted for clients that set it; has no effect."),
     setting("client_encoding", Enum(&["UTF8"]), "UTF8", true, "The client's character set encoding; always UTF8."),
-    setting("client_min_messages", Enum(&["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"]), "notice", false, "Sets the message levels that are sent to the client."),
+    setting(
+        "client_min_messages",
+        Enum(&["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"]),
+        "notice",
+        false,
+        "Sets the message levels that are sent to the client.",
+    ),
     setting("cursor_tuple_fraction", Text, "0.1", false, "Accepted for clients that set it; has no effect."),
-    setting("DateStyle", Enum(&["ISO, MDY"]), "ISO, MDY", true, "The display format for date and time values; always ISO."),
-    setting("default_transaction_isolation", ISOLATION, "read committed", false, "The isolation level of new transactions."),
+    setting(
+        "DateStyle",
+        Enum(&["ISO, MDY"]),
+        "ISO, MDY",
+        true,
+        "The display format for date and time values; always ISO.",
+    ),
+    setting(
+        "default_transaction_isolation",
+        ISOLATION,
+        "read committed",
+        false,
+        "The isolation level of new transactions.",
+    ),
     setting("default_transaction_deferrable", Bool, "off", false, "Accepted for clients that set it; has no effect."),
-    setting("default_transaction_read_only", Enum(&["on"]), "on", true, "Always on: a node is read through SQL, not written."),
+    setting(
+        "default_transaction_read_only",
+        Enum(&["on"]),
+        "on",
+        true,
+        "Always on: a node is read through SQL, not written.",
+    ),
     setting("enable_seqscan", Bool, "on", false, "Accepted for clients that set it; has no effect."),
-    setting("extra_float_digits", Int(-15, 3), "1", false, "Accepted; floats are always printed in their shortest exact form."),
-    setting("idle_in_transaction_session_timeout", Duration, "0", false, "The longest time a session may idle in a transaction."),
+    setting(
+        "extra_float_digits",
+        Int(-15, 3),
+        "1",
+        false,
+        "Accepted; floats are always printed in their shortest exact form.",
+    ),
+    setting(
+        "idle_in_transaction_session_timeout",
+        Duration,
+        "0",
+        false,
+        "The longest time a session may idle in a transaction.",
+    ),
     setting("idle_session_timeout", Duration, "0", false, "The longest time a session may idle outside a transaction."),
     setting("in_hot_standby", Fixed, "off", true, "Always off."),
     setting("integer_datetimes", Fixed, "on", true, "Always on."),
-    setting("IntervalStyle", Enum(&["postgres"]), "postgres", true, "The display format for intervals; always postgres."),
+    setting(
+        "IntervalStyle",
+        Enum(&["postgres"]),
+        "postgres",
+        true,
+        "The display format for intervals; always postgres.",
+    ),
     setting("is_superuser", Fixed, "off", true, "Always off."),
     setting("jit", Bool, "off", false, "Accepted for clients that set it; has no effect."),
-    setting("kanon.epsilon", Text, "", false, "Spend this on each statement over private tables; empty: what the policy says."),
-    setting("kanon.min_sites", Int(1, 10_000), "1", false, "With kanon.on_site_failure = partial: fewer sites than this is an error."),
-    setting("kanon.on_site_failure", Enum(&["error", "partial"]), "error", false, "Whether a statement fails when a site does not answer, or is answered by those that do."),
-    setting("kanon.show_accuracy", Enum(&["off"]), "off", false, "Adds intervals for the noise; there is none before private access exists."),
+    setting(
+        "kanon.epsilon",
+        Text,
+        "",
+        false,
+        "Spend this on each statement over private tables; empty: what the policy says.",
+    ),
+    setting(
+        "kanon.min_sites",
+        Int(1, 10_000),
+        "1",
+        false,
+        "With kanon.on_site_failure = partial: fewer sites than this is an error.",
+    ),
+    setting(
+        "kanon.on_site_failure",
+        Enum(&["error", "partial"]),
+        "error",
+        false,
+        "Whether a statement fails when a site does not answer, or is answered by those that do.",
+    ),
+    setting(
+        "kanon.show_accuracy",
+        Enum(&["off"]),
+        "off",
+        false,
+        "Adds intervals for the noise; there is none before private access exists.",
+    ),
     setting("kanon.site_timeout", Duration, "30s", false, "The longest time one site may take."),
     setting("kanon.sites", Text, "all", false, "The sites to ask: all, or names separated by commas."),
     setting("lc_collate", Fixed, "C", false, "The collation order."),
@@ -89,17 +160,35 @@ pub const SETTINGS: &[Setting] = &[
     setting("max_identifier_length", Fixed, "63", false, "The longest identifier, in bytes."),
     setting("max_index_keys", Fixed, "32", false, "As in PostgreSQL."),
     setting("row_security", Bool, "on", false, "Accepted for clients that set it; policies always apply."),
-    setting("search_path", Text, "public, federation", false, "Schemas that are searched for names without one; always public, then federation."),
+    setting(
+        "search_path",
+        Text,
+        "public, federation",
+        false,
+        "Schemas that are searched for names without one; always public, then federation.",
+    ),
     setting("server_encoding", Fixed, "UTF8", true, "The database's character set encoding."),
     setting("server_version", Fixed, SERVER_VERSION, true, "The version of PostgreSQL that the node behaves like."),
     setting("server_version_num", Fixed, SERVER_VERSION_NUM, false, "The same as a number."),
     setting("session_authorization", Fixed, "", true, "The session's role."),
     setting("standard_conforming_strings", Enum(&["on"]), "on", true, "Always on."),
-    setting("statement_timeout", Duration, "0", false, "The longest time a statement may run; 0 means as long as the node allows."),
+    setting(
+        "statement_timeout",
+        Duration,
+        "0",
+        false,
+        "The longest time a statement may run; 0 means as long as the node allows.",
+    ),
     setting("synchronize_seqscans", Bool, "on", false, "Accepted for clients that set it; has no effect."),
     setting("TimeZone", Text, "UTC", true, "The time zone for display and interpretation of time stamps."),
     setting("transaction_deferrable", Bool, "off", false, "Accepted for clients that set it; has no effect."),
-    setting("transaction_isolation", ISOLATION, "read committed", false, "The isolation level of the present transaction."),
+    setting(
+        "transaction_isolation",
+        ISOLATION,
+        "read committed",
+        false,
+        "The isolation level of the present transaction.",
+    ),
     setting("transaction_read_only", Enum(&["on"]), "on", false, "Always on."),
     setting("work_mem", Text, "4MB", false, "Accepted for clients that set it; the node's own limit applies."),
     setting("xmloption", Text, "content", false, "Accepted for clients that set it; has no effect."),
@@ -159,7 +248,10 @@ impl Settings {
     pub fn set(&mut self, name: &str, value: &str, local: bool) -> Result<Option<(String, String)>> {
         let setting = declared(name)?;
         if setting.kind == Fixed {
-            return Err(Error::new(Sqlstate::InvalidParameterValue, format!("parameter \"{}\" cannot be changed", setting.name)));
+            return Err(Error::new(
+                Sqlstate::InvalidParameterValue,
+                format!("parameter \"{}\" cannot be changed", setting.name),
+            ));
         }
         let value = check(setting, value)?;
         if local {
@@ -238,7 +330,10 @@ fn declared(name: &str) -> Result<&'static Setting> {
 }
 
 fn invalid(setting: &Setting, value: &str) -> Error {
-    Error::new(Sqlstate::InvalidParameterValue, format!("invalid value for parameter \"{}\": \"{value}\"", setting.name))
+    Error::new(
+        Sqlstate::InvalidParameterValue,
+        format!("invalid value for parameter \"{}\": \"{value}\"", setting.name),
+    )
 }
 
 fn check(setting: &Setting, value: &str) -> Result<String> {
@@ -248,7 +343,10 @@ fn check(setting: &Setting, value: &str) -> Result<String> {
             if setting.name == "TimeZone" {
                 return time_zone(value).ok_or_else(|| invalid(setting, value));
             }
-            if setting.name == "kanon.epsilon" && !value.is_empty() && !value.parse::<f64>().is_ok_and(|e| e.is_finite() && e > 0.0) {
+            if setting.name == "kanon.epsilon"
+                && !value.is_empty()
+                && !value.parse::<f64>().is_ok_and(|e| e.is_finite() && e > 0.0)
+            {
                 return Err(invalid(setting, value).hint("It is a number above 0."));
             }
             if setting.name == "search_path" {
@@ -259,7 +357,10 @@ fn check(setting: &Setting, value: &str) -> Result<String> {
         Bool => match value.to_ascii_lowercase().as_str() {
             "on" | "true" | "yes" | "1" | "t" | "y" => Ok("on".into()),
             "off" | "false" | "no" | "0" | "f" | "n" => Ok("off".into()),
-            _ => Err(Error::new(Sqlstate::InvalidParameterValue, format!("parameter \"{}\" requires a Boolean value", setting.name))),
+            _ => Err(Error::new(
+                Sqlstate::InvalidParameterValue,
+                format!("parameter \"{}\" requires a Boolean value", setting.name),
+            )),
         },
         Int(low, high) => match value.parse::<i64>() {
             Ok(n) if (low..=high).contains(&n) => Ok(n.to_string()),
@@ -301,11 +402,17 @@ fn check(setting: &Setting, value: &str) -> Result<String> {
 
 /// A zone name as Arrow and PostgreSQL know it; offsets in PostgreSQL's way (`-3` means UTC-3, `<+01>-01` its POSIX form).
 fn time_zone(value: &str) -> Option<String> {
-    if value.eq_ignore_ascii_case("default") || value.eq_ignore_ascii_case("utc") || value.eq_ignore_ascii_case("gmt") || value.eq_ignore_ascii_case("z") {
+    if value.eq_ignore_ascii_case("default")
+        || value.eq_ignore_ascii_case("utc")
+        || value.eq_ignore_ascii_case("gmt")
+        || value.eq_ignore_ascii_case("z")
+    {
         return Some("UTC".into());
     }
     if let Ok(hours) = value.parse::<i32>() {
-        return (-15..=15).contains(&hours).then(|| format!("{}{:02}:00", if hours < 0 { '-' } else { '+' }, hours.abs()));
+        return (-15..=15)
+            .contains(&hours)
+            .then(|| format!("{}{:02}:00", if hours < 0 { '-' } else { '+' }, hours.abs()));
     }
     value.parse::<Tz>().ok().map(|_| value.to_owned())
 }

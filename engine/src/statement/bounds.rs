@@ -168,7 +168,9 @@ impl Measure {
         let parenthesis = lexeme.token.token == Token::LParen;
         let (outer_run, outer_base, readings) = self.frames.last().map_or((0, 1, 1), |f| (f.run, f.base, f.readings));
         let frame = match previous {
-            Some(p) if parenthesis && p.token.token == Token::LParen && outer_run > 0 => Frame::new(false, outer_base, outer_run + 1),
+            Some(p) if parenthesis && p.token.token == Token::LParen && outer_run > 0 => {
+                Frame::new(false, outer_base, outer_run + 1)
+            }
             Some(p) if parenthesis && starts_table(p) => Frame::new(false, readings, 1),
             _ => Frame::new(false, readings, 0),
         };
@@ -217,7 +219,13 @@ impl Measure {
                 }
             }
             Keyword::FROM => self.set_from(true),
-            Keyword::SELECT | Keyword::WHERE | Keyword::GROUP | Keyword::HAVING | Keyword::ORDER | Keyword::WINDOW | Keyword::LIMIT => {
+            Keyword::SELECT
+            | Keyword::WHERE
+            | Keyword::GROUP
+            | Keyword::HAVING
+            | Keyword::ORDER
+            | Keyword::WINDOW
+            | Keyword::LIMIT => {
                 self.set_from(false);
                 if keyword == Keyword::SELECT {
                     if let Some(frame) = self.frames.last_mut() {
@@ -288,7 +296,8 @@ impl Measure {
 
 /// Whether a parenthesis after this may begin a table or a join.
 fn starts_table(previous: &Lexeme) -> bool {
-    previous.token.token == Token::Comma || matches!(previous.keyword(), Keyword::FROM | Keyword::JOIN | Keyword::LATERAL)
+    previous.token.token == Token::Comma
+        || matches!(previous.keyword(), Keyword::FROM | Keyword::JOIN | Keyword::LATERAL)
 }
 
 /// Whether a sign can nest a tree deeper. What is not listed as flat counts.

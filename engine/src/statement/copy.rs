@@ -79,9 +79,14 @@ fn copy_options(reader: &mut Reader<'_>, copy: &mut Copy) -> Result<()> {
         } else if reader.take(&["header"]) {
             copy.header = true;
         } else if reader.take(&["force", "quote"]) {
-            copy.force_quote =
-                if reader.take_sign(&Token::Mul) { ForceQuote::All } else { ForceQuote::Columns(reader.list(Reader::ident)?) };
-        } else if let Some(option) = reader.take_any(&["delimiter", "delimiters", "null", "quote", "escape", "encoding"]) {
+            copy.force_quote = if reader.take_sign(&Token::Mul) {
+                ForceQuote::All
+            } else {
+                ForceQuote::Columns(reader.list(Reader::ident)?)
+            };
+        } else if let Some(option) =
+            reader.take_any(&["delimiter", "delimiters", "null", "quote", "escape", "encoding"])
+        {
             reader.take(&["as"]);
             let value = reader.string()?;
             copy_text_option(option.trim_end_matches('s'), value, copy)?;
@@ -101,7 +106,10 @@ fn copy_option(reader: &mut Reader<'_>, copy: &mut Copy) -> Result<()> {
                 "csv" => CopyFormat::Csv,
                 "binary" => CopyFormat::Binary,
                 other => {
-                    return Err(Error::new(Sqlstate::InvalidParameterValue, format!("COPY format \"{other}\" not recognized")));
+                    return Err(Error::new(
+                        Sqlstate::InvalidParameterValue,
+                        format!("COPY format \"{other}\" not recognized"),
+                    ));
                 }
             };
         }
@@ -128,14 +136,20 @@ fn copy_option(reader: &mut Reader<'_>, copy: &mut Copy) -> Result<()> {
 fn copy_text_option(option: &str, value: String, copy: &mut Copy) -> Result<()> {
     let byte = |value: &str| match value.as_bytes() {
         [byte] if *byte != b'\n' && *byte != b'\r' => Ok(*byte),
-        _ => Err(Error::new(Sqlstate::InvalidParameterValue, format!("COPY {option} must be a single one-byte character"))),
+        _ => Err(Error::new(
+            Sqlstate::InvalidParameterValue,
+            format!("COPY {option} must be a single one-byte character"),
+        )),
     };
     match option {
         "delimiter" => copy.delimiter = Some(byte(&value)?),
         "quote" => copy.quote = Some(byte(&value)?),
         "escape" => copy.escape = Some(byte(&value)?),
         "null" if value.contains(['\n', '\r']) => {
-            return Err(Error::new(Sqlstate::InvalidParameterValue, "COPY null representation cannot use newline or carriage return"));
+            return Err(Error::new(
+                Sqlstate::InvalidParameterValue,
+                "COPY null representation cannot use newline or carriage return",
+            ));
         }
         "null" => copy.null = Some(value),
         _ => {
@@ -155,7 +169,9 @@ fn check_copy(copy: &Copy) -> Result<()> {
         CopyFormat::Binary if copy.null.is_some() => wrong("cannot specify NULL in BINARY mode"),
         CopyFormat::Binary if copy.header => wrong("cannot specify HEADER in BINARY mode"),
         CopyFormat::Text | CopyFormat::Binary if copy.quote.is_some() => wrong("COPY quote available only in CSV mode"),
-        CopyFormat::Text | CopyFormat::Binary if copy.escape.is_some() => wrong("COPY escape available only in CSV mode"),
+        CopyFormat::Text | CopyFormat::Binary if copy.escape.is_some() => {
+            wrong("COPY escape available only in CSV mode")
+        }
         CopyFormat::Text | CopyFormat::Binary if copy.force_quote != ForceQuote::Needed => {
             wrong("COPY force quote available only in CSV mode")
         }

@@ -6,19 +6,39 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::reader::Reader;
 use super::{
-    Declare, Direction, Discard, Explain, ExplainFormat, Fetch, Modes, Prepare, Set, Settings, Statement, Transaction, copy, ignored,
-    steward,
+    Declare, Direction, Discard, Explain, ExplainFormat, Fetch, Modes, Prepare, Set, Settings, Statement, Transaction,
+    copy, ignored, steward,
 };
 use crate::error::{Error, Result, Sqlstate};
 
 /// Kinds that write, as PostgreSQL names them in its refusal.
-const WRITES: [(&str, &str); 5] =
-    [("insert", "INSERT"), ("update", "UPDATE"), ("delete", "DELETE"), ("merge", "MERGE"), ("truncate", "TRUNCATE TABLE")];
+const WRITES: [(&str, &str); 5] = [
+    ("insert", "INSERT"),
+    ("update", "UPDATE"),
+    ("delete", "DELETE"),
+    ("merge", "MERGE"),
+    ("truncate", "TRUNCATE TABLE"),
+];
 
 /// PostgreSQL's kinds that have no place at a node.
 const UNSUPPORTED: [&str; 17] = [
-    "analyze", "checkpoint", "cluster", "do", "import", "listen", "load", "lock", "notify", "reassign", "refresh", "reindex", "security",
-    "vacuum", "deny", "use", "describe",
+    "analyze",
+    "checkpoint",
+    "cluster",
+    "do",
+    "import",
+    "listen",
+    "load",
+    "lock",
+    "notify",
+    "reassign",
+    "refresh",
+    "reindex",
+    "security",
+    "vacuum",
+    "deny",
+    "use",
+    "describe",
 ];
 
 /// Reads a statement.
@@ -42,7 +62,9 @@ pub(super) fn statement(mut reader: Reader<'_>) -> Result<Statement> {
         "set" => set(&mut reader),
         "show" => show(&mut reader),
         "reset" => reset(&mut reader),
-        "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => transaction(&mut reader),
+        "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => {
+            transaction(&mut reader)
+        }
         "prepare" => prepare(&mut reader),
         "execute" => execute(&mut reader),
         "deallocate" => {
@@ -102,7 +124,8 @@ fn explain(reader: &mut Reader<'_>) -> Result<Statement> {
     let mut format = ExplainFormat::Text;
     let is_options = reader.sees_sign(&Token::LParen)
         && reader.peek_after(1).is_some_and(|l| {
-            !matches!(l.keyword(), Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::TABLE) && l.word().is_some()
+            !matches!(l.keyword(), Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::TABLE)
+                && l.word().is_some()
         });
     if is_options {
         let options = reader.parenthesized(|r| Ok((r.name()?, option_value(r)?)))?;
@@ -116,7 +139,11 @@ fn explain(reader: &mut Reader<'_>) -> Result<Statement> {
                     format = match value.as_deref() {
                         Some("text") => ExplainFormat::Text,
                         Some("json") => ExplainFormat::Json,
-                        _ => return Ok(Statement::Refused(Error::unsupported("EXPLAIN answers in the formats TEXT and JSON"))),
+                        _ => {
+                            return Ok(Statement::Refused(Error::unsupported(
+                                "EXPLAIN answers in the formats TEXT and JSON",
+                            )));
+                        }
                     }
                 }
                 // What these ask for is never shown: costs, times and sizes would tell of the data.
@@ -125,7 +152,10 @@ fn explain(reader: &mut Reader<'_>) -> Result<Statement> {
                 }
                 "buffers" | "wal" | "memory" | "serialize" => {
                     if on()? {
-                        return Ok(Statement::Refused(Error::unsupported(format!("EXPLAIN ({}) is not supported", name.to_uppercase()))));
+                        return Ok(Statement::Refused(Error::unsupported(format!(
+                            "EXPLAIN ({}) is not supported",
+                            name.to_uppercase()
+                        ))));
                     }
                 }
                 _ => return Err(Error::new(Sqlstate::SyntaxError, format!("unrecognized EXPLAIN option \"{name}\""))),
@@ -136,7 +166,9 @@ fn explain(reader: &mut Reader<'_>) -> Result<Statement> {
         verbose = reader.take(&["verbose"]);
     }
     let starts = reader.peek().map_or(Keyword::NoKeyword, |l| l.keyword());
-    if !reader.sees_sign(&Token::LParen) && !matches!(starts, Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::TABLE) {
+    if !reader.sees_sign(&Token::LParen)
+        && !matches!(starts, Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::TABLE)
+    {
         // One inside of another is no statement: that also keeps this from recursing as deep as the text is long.
         if reader.sees("explain") {
             return Err(reader.syntax_error());
@@ -364,7 +396,8 @@ fn prepare(reader: &mut Reader<'_>) -> Result<Statement> {
 fn execute(reader: &mut Reader<'_>) -> Result<Statement> {
     reader.advance();
     let name = reader.name()?;
-    let arguments = if reader.sees_sign(&Token::LParen) { reader.parenthesized(Reader::expression)? } else { Vec::new() };
+    let arguments =
+        if reader.sees_sign(&Token::LParen) { reader.parenthesized(Reader::expression)? } else { Vec::new() };
     reader.finish(Statement::Execute { name, arguments })
 }
 
@@ -410,7 +443,8 @@ fn direction(reader: &mut Reader<'_>) -> Result<Direction> {
     let count = |reader: &mut Reader<'_>| -> Result<Option<i64>> {
         if reader.take(&["all"]) {
             Ok(None)
-        } else if matches!(reader.peek().map(|l| &l.token.token), Some(Token::Number(..) | Token::Minus | Token::Plus)) {
+        } else if matches!(reader.peek().map(|l| &l.token.token), Some(Token::Number(..) | Token::Minus | Token::Plus))
+        {
             reader.integer().map(Some)
         } else {
             Ok(Some(1))

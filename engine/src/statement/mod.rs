@@ -18,7 +18,8 @@ use std::ops::Range;
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Function, Ident, Query};
 
 pub use bounds::{
-    MAX_EXPANDED_TABLES, MAX_JOINS, MAX_LIST_ITEMS, MAX_NESTING, MAX_OPERATORS, MAX_SET_OPERATIONS, MAX_TEXT_BYTES, MAX_TOKENS,
+    MAX_EXPANDED_TABLES, MAX_JOINS, MAX_LIST_ITEMS, MAX_NESTING, MAX_OPERATORS, MAX_SET_OPERATIONS, MAX_TEXT_BYTES,
+    MAX_TOKENS,
 };
 pub use ignored::refuse_ignored;
 pub use stack::{future_on_large_stack, on_large_stack, wait_on_large_stack};
@@ -328,7 +329,11 @@ impl Statement {
     /// Whether it answers rows. EXECUTE does if what it runs does.
     pub fn returns_rows(&self) -> bool {
         match self {
-            Statement::Query(_) | Statement::Explain(_) | Statement::Show(_) | Statement::Execute { .. } | Statement::Call(_) => true,
+            Statement::Query(_)
+            | Statement::Explain(_)
+            | Statement::Show(_)
+            | Statement::Execute { .. }
+            | Statement::Call(_) => true,
             Statement::Fetch(fetch) => !fetch.only_move,
             Statement::Empty
             | Statement::Set(_)

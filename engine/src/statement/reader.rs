@@ -58,7 +58,12 @@ impl<'a> Reader<'a> {
 
     /// A reader of the rest on its own.
     pub(super) fn fork(&self) -> Reader<'a> {
-        Reader { text: self.text, tokens: self.tokens.get(self.next..).unwrap_or_default(), next: 0, secret: self.secret }
+        Reader {
+            text: self.text,
+            tokens: self.tokens.get(self.next..).unwrap_or_default(),
+            next: 0,
+            secret: self.secret,
+        }
     }
 
     /// PostgreSQL's error at the next token.
@@ -188,7 +193,9 @@ impl<'a> Reader<'a> {
         if !negative {
             self.take_sign(&Token::Plus);
         }
-        let Some(Token::Number(digits, _)) = self.peek().map(|l| &l.token.token) else { return Err(self.syntax_error()) };
+        let Some(Token::Number(digits, _)) = self.peek().map(|l| &l.token.token) else {
+            return Err(self.syntax_error());
+        };
         let text = if negative { format!("-{digits}") } else { digits.clone() };
         let value = text.parse().map_err(|_| self.syntax_error())?;
         self.next += 1;
@@ -240,7 +247,10 @@ impl<'a> Reader<'a> {
         for three in rest.windows(3) {
             if let [from, only, table] = three {
                 let named = matches!(table.token.token, Token::Word(_)) && !table.is("as") && !table.is("where");
-                if (from.is("from") || from.is("join")) && only.is("only") && (named || table.token.token == Token::LParen) {
+                if (from.is("from") || from.is("join"))
+                    && only.is("only")
+                    && (named || table.token.token == Token::LParen)
+                {
                     return Err(Error::unsupported("ONLY is not supported").at(only.at));
                 }
             }
@@ -309,7 +319,8 @@ impl<'a> Reader<'a> {
             Err(ParserError::RecursionLimitExceeded) => Err(bounds::beyond(bounds::PARSER_DEPTH, "levels of nesting")),
             Err(ParserError::ParserError(message)) => Err(match location(&message) {
                 Some(place) => {
-                    let found = self.tokens.iter().find(|l| (l.token.span.start.line, l.token.span.start.column) == place);
+                    let found =
+                        self.tokens.iter().find(|l| (l.token.span.start.line, l.token.span.start.column) == place);
                     self.syntax_error_at(found)
                 }
                 None if message.contains("found: EOF") => self.syntax_error_at(None),

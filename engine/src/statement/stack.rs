@@ -129,6 +129,14 @@ mod tests {
         assert_eq!(wait_on_large_stack(|| deep(60_000)).unwrap(), 60_000);
         let all = futures::future::join_all((0..200).map(|i| on_large_stack(move || i * 2))).await;
         assert_eq!(all.into_iter().map(|r| r.unwrap()).sum::<usize>(), 39_800);
-        assert_eq!(future_on_large_stack(async { tokio::task::yield_now().await; 7 }).await.unwrap(), 7);
+        assert_eq!(
+            future_on_large_stack(async {
+                tokio::task::yield_now().await;
+                7
+            })
+            .await
+            .unwrap(),
+            7
+        );
     }
 }

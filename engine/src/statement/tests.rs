@@ -43,8 +43,10 @@ fn splits_like_psql() {
     let pieces = |text: &str| split(text).unwrap().into_iter().map(|p| p.text).collect::<Vec<_>>();
     assert_eq!(pieces("select 1; select 2"), ["select 1", "select 2"]);
     assert_eq!(pieces(" ;; -- ping\n ; /* a; /* b */ */ "), Vec::<String>::new());
-    assert_eq!(pieces("select ';' ; select $$a;b$$;select $x$;$$;$x$; select \"a;b\" -- ;\n, 1"),
-        ["select ';'", "select $$a;b$$", "select $x$;$$;$x$", "select \"a;b\" -- ;\n, 1"]);
+    assert_eq!(
+        pieces("select ';' ; select $$a;b$$;select $x$;$$;$x$; select \"a;b\" -- ;\n, 1"),
+        ["select ';'", "select $$a;b$$", "select $x$;$$;$x$", "select \"a;b\" -- ;\n, 1"]
+    );
     assert_eq!(pieces("select E'it\\'s; ' ; select 1"), ["select E'it\\'s; '", "select 1"]);
     let text = "  select 'ä' ;\r\n select 'ö'; ";
     for piece in split(text).unwrap() {
@@ -63,7 +65,11 @@ fn what_is_not_closed_has_a_place() {
         ("select $x$ a", "unterminated dollar-quoted string at or near \"$\"", 8),
     ] {
         let error = split(text).unwrap_err();
-        assert_eq!((error.state.code(), error.message.as_str(), error.position), ("42601", message, Some(position)), "{text}");
+        assert_eq!(
+            (error.state.code(), error.message.as_str(), error.position),
+            ("42601", message, Some(position)),
+            "{text}"
+        );
         assert_eq!(parse(text).unwrap_err(), error);
     }
 }
@@ -101,9 +107,15 @@ fn queries() {
         ("select 1 offset 2 rows fetch next row only", "SELECT 1 LIMIT 1 OFFSET 2 ROWS"),
         ("select x::varchar(3), cast(y as varchar)", "SELECT \"left\"(CAST(x AS VARCHAR), 3), CAST(y AS VARCHAR)"),
         ("select kanon.whoami()", "SELECT kanon.whoami()"),
-        ("select sum(a) over w from t window w as (partition by b)", "SELECT sum(a) OVER w FROM t WINDOW w AS (PARTITION BY b)"),
+        (
+            "select sum(a) over w from t window w as (partition by b)",
+            "SELECT sum(a) OVER w FROM t WINDOW w AS (PARTITION BY b)",
+        ),
         ("select f(a => 1)", "SELECT f(a => 1)"),
-        ("select a from t where b = any('{1,2}'::int[]) and c !~ '^x' limit 1", "SELECT a FROM t WHERE b = ANY('{1,2}'::INT[]) AND c !~ '^x' LIMIT 1"),
+        (
+            "select a from t where b = any('{1,2}'::int[]) and c !~ '^x' limit 1",
+            "SELECT a FROM t WHERE b = ANY('{1,2}'::INT[]) AND c !~ '^x' LIMIT 1",
+        ),
     ] {
         assert_eq!(shown(text), expected, "{text}");
     }
@@ -112,19 +124,31 @@ fn queries() {
 #[test]
 fn what_the_planner_would_ignore_is_refused() {
     for text in [
-        "select * from t for update", "select * from t for share", "select * from (select * from t for update) x",
-        "select * from t tablesample system (10)", "select * from t tablesample bernoulli (10) where a in (select 1)",
-        "select 1 where exists (select * from t tablesample system (1))", "select 1 order by (select a from t for update)",
-        "select 1 limit (select 1 from t for share)", "values ((select a from t for update))",
+        "select * from t for update",
+        "select * from t for share",
+        "select * from (select * from t for update) x",
+        "select * from t tablesample system (10)",
+        "select * from t tablesample bernoulli (10) where a in (select 1)",
+        "select 1 where exists (select * from t tablesample system (1))",
+        "select 1 order by (select a from t for update)",
+        "select 1 limit (select 1 from t for share)",
+        "values ((select a from t for update))",
         "select count(*) filter (where (select true from t for update)) from t",
         "select * from a join b on (select true from c for update)",
-        "select * from only t", "select * from a join only (b) on true", "select (select 1 from only t)",
-        "select 1 fetch first 2 rows with ties", "select 1 fetch first 10 percent rows only",
-        "select sum(a) over (w order by b) from t window w as (partition by c)", "select 1 from t order by sum(a) over w",
+        "select * from only t",
+        "select * from a join only (b) on true",
+        "select (select 1 from only t)",
+        "select 1 fetch first 2 rows with ties",
+        "select 1 fetch first 10 percent rows only",
+        "select sum(a) over (w order by b) from t window w as (partition by c)",
+        "select 1 from t order by sum(a) over w",
         "select 1 from t window w as (partition by a), v as (w order by b)",
         "with recursive r as (select 1 union all select 2 limit 1) select * from r",
-        "select top 5 a from t", "select * from generate_series(start => 1, stop => 2)",
-        "select x::char(3)", "select * from f() as t(a int)", "select * from t group by a with rollup",
+        "select top 5 a from t",
+        "select * from generate_series(start => 1, stop => 2)",
+        "select x::char(3)",
+        "select * from f() as t(a int)",
+        "select * from t group by a with rollup",
         "select * from t pivot (sum(a) for b in (1))",
     ] {
         assert!(["0A000", "42601"].contains(&code(text)), "{text}: {}", shown(text));
@@ -134,7 +158,11 @@ fn what_the_planner_would_ignore_is_refused() {
     assert_eq!(shown("select * from only t"), "0A000 ONLY is not supported");
     assert_eq!(shown("copy (select * from only t) to stdout"), "0A000 ONLY is not supported");
     assert_eq!(code("select * from t limit 1, 2"), "42601");
-    for text in ["select 1 into x", "with a as (delete from t returning *) select * from a", "with a as (select 1) insert into t select * from a"] {
+    for text in [
+        "select 1 into x",
+        "with a as (delete from t returning *) select * from a",
+        "with a as (select 1) insert into t select * from a",
+    ] {
         assert_eq!(code(text), "25006", "{text}: {}", shown(text));
     }
 }
@@ -146,10 +174,22 @@ fn what_depends_on_functions_is_refused_before_planning() {
         Ok(Statement::Query(query)) => refuse_ignored(&query, &state).map_err(|e| e.message),
         other => panic!("{text}: {other:?}"),
     };
-    assert_eq!(check("select abs(distinct a) from t"), Err("DISTINCT specified, but abs is not an aggregate function".into()));
-    assert_eq!(check("select ABS(a) filter (where b) from t"), Err("FILTER specified, but abs is not an aggregate function".into()));
-    assert_eq!(check("select abs(a) over () from t"), Err("OVER specified, but abs is not an aggregate function".into()));
-    assert_eq!(check("select upper(a order by b) from t"), Err("ORDER BY specified, but upper is not an aggregate function".into()));
+    assert_eq!(
+        check("select abs(distinct a) from t"),
+        Err("DISTINCT specified, but abs is not an aggregate function".into())
+    );
+    assert_eq!(
+        check("select ABS(a) filter (where b) from t"),
+        Err("FILTER specified, but abs is not an aggregate function".into())
+    );
+    assert_eq!(
+        check("select abs(a) over () from t"),
+        Err("OVER specified, but abs is not an aggregate function".into())
+    );
+    assert_eq!(
+        check("select upper(a order by b) from t"),
+        Err("ORDER BY specified, but upper is not an aggregate function".into())
+    );
     assert_eq!(check("select * from unnest(array[1]) with ordinality"), Err("WITH ORDINALITY is not supported".into()));
     assert!(check("select * from a.generate_series(1, 2)").is_err());
     assert_eq!(check("select sum(distinct a) filter (where b), count(*) over () from t"), Ok(()));
@@ -161,7 +201,10 @@ fn kinds_that_have_no_place() {
         ("insert into t values (1)", "25006 cannot execute INSERT in a read-only transaction"),
         ("UPDATE t set a = 1", "25006 cannot execute UPDATE in a read-only transaction"),
         ("delete from t", "25006 cannot execute DELETE in a read-only transaction"),
-        ("merge into t using s on true when matched then delete", "25006 cannot execute MERGE in a read-only transaction"),
+        (
+            "merge into t using s on true when matched then delete",
+            "25006 cannot execute MERGE in a read-only transaction",
+        ),
         ("truncate t", "25006 cannot execute TRUNCATE TABLE in a read-only transaction"),
         ("copy t from stdin", "25006 cannot execute COPY FROM in a read-only transaction"),
         ("copy t to '/tmp/x'", "0A000 COPY to a file or program is not supported"),
@@ -175,13 +218,19 @@ fn kinds_that_have_no_place() {
         ("create privacy unit patient with (budget_epsilon = 10)", "0A000 privacy units are not supported yet"),
         ("create server s foreign data wrapper postgres", "0A000 foreign servers are not supported yet"),
         ("create user mapping for a server s", "0A000 user mappings are not supported yet"),
-        ("create function f() returns int language python as $$1$$", "0A000 user-defined functions are not supported yet"),
+        (
+            "create function f() returns int language python as $$1$$",
+            "0A000 user-defined functions are not supported yet",
+        ),
         ("import foreign schema public from server s into public", "0A000 IMPORT is not supported"),
         ("lock table t", "0A000 LOCK is not supported"),
         ("listen x", "0A000 LISTEN is not supported"),
         ("vacuum", "0A000 VACUUM is not supported"),
         ("do $$ begin end $$", "0A000 DO is not supported"),
-        ("set datafusion.execution.batch_size = 1", "0A000 setting \"datafusion.execution.batch_size\" cannot be changed"),
+        (
+            "set datafusion.execution.batch_size = 1",
+            "0A000 setting \"datafusion.execution.batch_size\" cannot be changed",
+        ),
         ("set transaction snapshot '1'", "0A000 SET TRANSACTION SNAPSHOT is not supported"),
         ("prepare transaction 'x'", "0A000 prepared transactions are not supported"),
         ("prepare p as insert into t values ($1)", "25006 cannot execute INSERT in a read-only transaction"),
@@ -196,8 +245,22 @@ fn kinds_that_have_no_place() {
     ] {
         assert_eq!(shown(text), expected, "{text}");
     }
-    for text in ["pragma x", "show tables from x", "install x", "attach 'x'", "cache table t", "unload select 1", "if 1 then 2", "kill 1",
-        "explain explain select 1 2", "create nonsense x", "raise x", "print 'x'", "exec f", "select 1 ; ; x"] {
+    for text in [
+        "pragma x",
+        "show tables from x",
+        "install x",
+        "attach 'x'",
+        "cache table t",
+        "unload select 1",
+        "if 1 then 2",
+        "kill 1",
+        "explain explain select 1 2",
+        "create nonsense x",
+        "raise x",
+        "print 'x'",
+        "exec f",
+        "select 1 ; ; x",
+    ] {
         assert!(!["ok"].contains(&code(text)), "{text}: {}", shown(text));
     }
 }
@@ -289,11 +352,15 @@ fn cursors_and_prepared_statements() {
     assert_eq!(fetch("fetch next"), ("next".into(), Direction::Forward(Some(1)), false));
     assert_eq!(fetch("move forward 10 in c"), ("c".into(), Direction::Forward(Some(10)), true));
     match parsed("declare \"My C\" binary no scroll cursor with hold for select 1").unwrap() {
-        Statement::Declare(d) => assert_eq!((d.name.as_str(), d.binary, d.scroll, d.hold), ("My C", true, Some(false), true)),
+        Statement::Declare(d) => {
+            assert_eq!((d.name.as_str(), d.binary, d.scroll, d.hold), ("My C", true, Some(false), true))
+        }
         other => panic!("{other:?}"),
     }
     match parsed("prepare p (int, text) as select $1, $2 ;").unwrap() {
-        Statement::Prepare(p) => assert_eq!((p.name.as_str(), p.types.len(), p.text.as_str()), ("p", 2, "select $1, $2")),
+        Statement::Prepare(p) => {
+            assert_eq!((p.name.as_str(), p.types.len(), p.text.as_str()), ("p", 2, "select $1, $2"))
+        }
         other => panic!("{other:?}"),
     }
     match parsed("execute p (1, 'a', -2)").unwrap() {
@@ -320,7 +387,10 @@ fn explain_and_copy() {
     assert_eq!(explain("explain select 1"), (false, false, false, ExplainFormat::Text));
     assert_eq!(explain("explain analyze verbose select 1"), (false, true, true, ExplainFormat::Text));
     assert_eq!(explain("explain (privacy) select 1"), (true, false, false, ExplainFormat::Text));
-    assert_eq!(explain("explain (analyze off, costs off, format json) with a as (select 1) table a"), (false, false, false, ExplainFormat::Json));
+    assert_eq!(
+        explain("explain (analyze off, costs off, format json) with a as (select 1) table a"),
+        (false, false, false, ExplainFormat::Json)
+    );
     assert_eq!(explain("explain (select 1)"), (false, false, false, ExplainFormat::Text));
     let copy = |text: &str| match parsed(text) {
         Ok(Statement::Copy(copy)) => copy,
@@ -328,7 +398,10 @@ fn explain_and_copy() {
     };
     let c = copy("copy \"T\" (a, \"B\") to stdout (format csv, header, delimiter ';', null 'x', force_quote *)");
     assert_eq!(c.query.to_string(), "SELECT a, \"B\" FROM \"T\"");
-    assert_eq!((c.format, c.header, c.delimiter, c.null.as_deref(), c.force_quote), (CopyFormat::Csv, true, Some(b';'), Some("x"), ForceQuote::All));
+    assert_eq!(
+        (c.format, c.header, c.delimiter, c.null.as_deref(), c.force_quote),
+        (CopyFormat::Csv, true, Some(b';'), Some("x"), ForceQuote::All)
+    );
     let c = copy("COPY (SELECT 1) TO STDOUT (FORMAT binary)");
     assert_eq!((c.query.to_string().as_str(), c.format), ("SELECT 1", CopyFormat::Binary));
     let c = copy("copy binary t to stdout");
@@ -346,39 +419,79 @@ fn steward_statements() {
         other => panic!("{text}: {other:?}"),
     };
     let table = |name: &str| TableName { schema: None, name: name.to_owned() };
-    match steward("create external table if not exists public.\"P\" (a int not null, b text) stored as CSV location '/d/*.csv' options ('format.has_header' 'true', delimiter = ';')") {
+    match steward(
+        "create external table if not exists public.\"P\" (a int not null, b text) stored as CSV location '/d/*.csv' options ('format.has_header' 'true', delimiter = ';')",
+    ) {
         StewardStatement::CreateExternalTable(t) => {
             assert_eq!(t.name, TableName { schema: Some("public".into()), name: "P".into() });
             assert!(t.if_not_exists);
-            assert_eq!((t.format.as_str(), t.location.as_str(), t.columns.len(), t.columns[0].not_null), ("csv", "/d/*.csv", 2, true));
-            assert_eq!(t.options, [("format.has_header".to_owned(), "true".to_owned()), ("delimiter".into(), ";".into())]);
+            assert_eq!(
+                (t.format.as_str(), t.location.as_str(), t.columns.len(), t.columns[0].not_null),
+                ("csv", "/d/*.csv", 2, true)
+            );
+            assert_eq!(
+                t.options,
+                [("format.has_header".to_owned(), "true".to_owned()), ("delimiter".into(), ";".into())]
+            );
         }
         other => panic!("{other:?}"),
     }
-    let set = |name: &str, change| StewardStatement::AlterTable { if_exists: false, name: table(name), changes: vec![change] };
+    let set = |name: &str, change| StewardStatement::AlterTable {
+        if_exists: false,
+        name: table(name),
+        changes: vec![change],
+    };
     let pairs = |all: &[(&str, &str)]| all.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
     assert_eq!(
-        steward("ALTER TABLE patients SET (access = 'private', unit_unique = true, min_cohort = 10, delta_per_query = 1e-8, suspended)"),
-        set("patients", TableChange::Set(pairs(&[("access", "private"), ("unit_unique", "true"), ("min_cohort", "10"), ("delta_per_query", "1e-8"), ("suspended", "true")])))
+        steward(
+            "ALTER TABLE patients SET (access = 'private', unit_unique = true, min_cohort = 10, delta_per_query = 1e-8, suspended)"
+        ),
+        set(
+            "patients",
+            TableChange::Set(pairs(&[
+                ("access", "private"),
+                ("unit_unique", "true"),
+                ("min_cohort", "10"),
+                ("delta_per_query", "1e-8"),
+                ("suspended", "true")
+            ]))
+        )
     );
     assert_eq!(steward("alter table kanon.public.visits reset (max_norm)").tag(), "ALTER TABLE");
     assert_eq!(
         steward("alter table p alter column sex set (domain = '{female,male}', other = 'x')"),
         set("p", TableChange::SetColumn("sex".into(), pairs(&[("domain", "{female,male}"), ("other", "x")])))
     );
-    assert_eq!(steward("alter table p alter age reset (lower)"), set("p", TableChange::ResetColumn("age".into(), vec!["lower".into()])));
+    assert_eq!(
+        steward("alter table p alter age reset (lower)"),
+        set("p", TableChange::ResetColumn("age".into(), vec!["lower".into()]))
+    );
     assert_eq!(
         steward("comment on column patients.age is 'in years'"),
-        StewardStatement::Comment { table: table("patients"), column: Some("age".into()), text: Some("in years".into()) }
+        StewardStatement::Comment {
+            table: table("patients"),
+            column: Some("age".into()),
+            text: Some("in years".into())
+        }
     );
-    assert_eq!(steward("comment on table p is null"), StewardStatement::Comment { table: table("p"), column: None, text: None });
+    assert_eq!(
+        steward("comment on table p is null"),
+        StewardStatement::Comment { table: table("p"), column: None, text: None }
+    );
     let all = steward("grant select on all tables in schema public, federation to alice, public");
     let schemas = Relations::AllInSchemas(vec!["public".into(), "federation".into()]);
-    assert_eq!(all, StewardStatement::Select { grant: true, on: schemas, grantees: vec!["alice".into(), "public".into()] });
+    assert_eq!(
+        all,
+        StewardStatement::Select { grant: true, on: schemas, grantees: vec!["alice".into(), "public".into()] }
+    );
     assert_eq!(steward("revoke all privileges on table t from \"alice@cleveland\" cascade").tag(), "REVOKE");
     assert_eq!(
         steward("grant analyst, steward to alice"),
-        StewardStatement::Membership { grant: true, roles: vec!["analyst".into(), "steward".into()], members: vec!["alice".into()] }
+        StewardStatement::Membership {
+            grant: true,
+            roles: vec!["analyst".into(), "steward".into()],
+            members: vec!["alice".into()]
+        }
     );
     assert_eq!(steward("revoke analyst from alice").tag(), "REVOKE ROLE");
     match steward("create user bob password 'geheim'") {
@@ -390,8 +503,13 @@ fn steward_statements() {
         other => panic!("{other:?}"),
     }
     assert!(matches!(steward("create role r"), StewardStatement::CreateRole { login: false, password: None, .. }));
-    assert!(matches!(steward("alter role r password null"), StewardStatement::AlterRole { password: Some(None), login: None, .. }));
-    assert!(matches!(steward("drop table if exists a, b cascade"), StewardStatement::DropTable { if_exists: true, names } if names.len() == 2));
+    assert!(matches!(
+        steward("alter role r password null"),
+        StewardStatement::AlterRole { password: Some(None), login: None, .. }
+    ));
+    assert!(
+        matches!(steward("drop table if exists a, b cascade"), StewardStatement::DropTable { if_exists: true, names } if names.len() == 2)
+    );
 }
 
 #[test]
@@ -447,8 +565,14 @@ fn what_is_too_much_is_refused() {
         let start = Instant::now();
         let split_code = split(&text).err().map(|e| e.state);
         let got = code(&text);
-        assert!(got == "54001" || (got == "42601" && !["and", "or", "plus", "union", "join"].contains(&what)), "{what}: {got}");
-        assert!(split_code.is_none_or(|state| matches!(state, Sqlstate::StatementTooComplex | Sqlstate::SyntaxError)), "{what}");
+        assert!(
+            got == "54001" || (got == "42601" && !["and", "or", "plus", "union", "join"].contains(&what)),
+            "{what}: {got}"
+        );
+        assert!(
+            split_code.is_none_or(|state| matches!(state, Sqlstate::StatementTooComplex | Sqlstate::SyntaxError)),
+            "{what}"
+        );
         let limit = Duration::from_secs(if cfg!(debug_assertions) { 8 } else { 1 });
         assert!(start.elapsed() < limit, "{what} took {:?}", start.elapsed());
     }
@@ -489,12 +613,33 @@ fn what_is_within_the_bounds_is_read() {
 fn time_does_not_explode() {
     for inner in ["1", "1 @@ )", "1 1 1", "'x"] {
         for (open, close) in [
-            ("abs(", ")"), ("cast(", " as int)"), ("case when ", " then 1 end"), ("not (", ")"), ("exists (select ", ")"),
-            ("(select * from (select ", ") a)"), ("1 in (", ")"), ("1 in ((select ", ") + 1)"), ("array(select ", ")"),
-            ("extract(year from ", ")"), ("substring(", " from 1)"), ("trim(both ", " from 'a')"), ("position('a' in ", ")"),
-            ("interval (", ")"), ("(select 1 from ((select ", ") a cross join b) c)"), ("(1, ", ")"), ("row(", ")"),
-            ("f(a => ", ")"), ("overlay(", " placing 'a' from 1)"), ("(select * from f(", "))"), ("sum(", ") over (partition by 1)"),
-            ("convert(", ", int)"), ("ceil(", ")"), ("struct(", ")"), ("coalesce(1, (", "))"), ("any(", ")"), ("1 = all(", ")"),
+            ("abs(", ")"),
+            ("cast(", " as int)"),
+            ("case when ", " then 1 end"),
+            ("not (", ")"),
+            ("exists (select ", ")"),
+            ("(select * from (select ", ") a)"),
+            ("1 in (", ")"),
+            ("1 in ((select ", ") + 1)"),
+            ("array(select ", ")"),
+            ("extract(year from ", ")"),
+            ("substring(", " from 1)"),
+            ("trim(both ", " from 'a')"),
+            ("position('a' in ", ")"),
+            ("interval (", ")"),
+            ("(select 1 from ((select ", ") a cross join b) c)"),
+            ("(1, ", ")"),
+            ("row(", ")"),
+            ("f(a => ", ")"),
+            ("overlay(", " placing 'a' from 1)"),
+            ("(select * from f(", "))"),
+            ("sum(", ") over (partition by 1)"),
+            ("convert(", ", int)"),
+            ("ceil(", ")"),
+            ("struct(", ")"),
+            ("coalesce(1, (", "))"),
+            ("any(", ")"),
+            ("1 = all(", ")"),
         ] {
             let text = format!("select {}{inner}{}", open.repeat(60), close.repeat(60));
             let start = Instant::now();
@@ -503,7 +648,9 @@ fn time_does_not_explode() {
             assert!(start.elapsed() < limit, "{open} {inner} took {:?}", start.elapsed());
         }
     }
-    for (open, close) in [("((select * from ", ") a natural join b) c"), ("(((select * from ", ") a cross join b) cross join c)")] {
+    for (open, close) in
+        [("((select * from ", ") a natural join b) c"), ("(((select * from ", ") a cross join b) cross join c)")]
+    {
         let text = format!("select * from {}t{}", open.repeat(40), close.repeat(40));
         let start = Instant::now();
         assert_eq!(code(&text), "54001", "{open}");

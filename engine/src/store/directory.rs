@@ -85,7 +85,8 @@ impl RoleDirectory {
 
     /// The built-in roles that a name holds here, through others too; an admin holds all.
     pub fn builtin_roles(&self, name: &str) -> BTreeSet<BuiltinRole> {
-        let found: BTreeSet<BuiltinRole> = self.memberships(name).iter().filter_map(|role| BuiltinRole::parse(role)).collect();
+        let found: BTreeSet<BuiltinRole> =
+            self.memberships(name).iter().filter_map(|role| BuiltinRole::parse(role)).collect();
         if found.contains(&BuiltinRole::Admin) { BuiltinRole::ALL.into_iter().collect() } else { found }
     }
 

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{SecondsFormat, Utc};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::config::Config;
 use crate::error::{Error, Result, Sqlstate};
@@ -65,7 +65,9 @@ impl Store {
                 )
                 .hint("Stop that node, or give this one a folder of its own (dir in its configuration)."));
             }
-            Err(TryLockError::Error(error)) => return Err(io_error(format!("cannot lock {}: {error}", lock_path.display()))),
+            Err(TryLockError::Error(error)) => {
+                return Err(io_error(format!("cannot lock {}: {error}", lock_path.display())));
+            }
         }
         let options = SqliteConnectOptions::new()
             .filename(&path)
@@ -97,7 +99,10 @@ impl Store {
     /// Begins a change of what sessions see (roles, tables, grants). Changes follow one another: it waits for one under way.
     pub(crate) async fn begin_change(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>> {
         let mut transaction = self.pool().begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        sqlx::query("UPDATE catalog_version SET version = version + 1").execute(&mut *transaction).await.map_err(failed)?;
+        sqlx::query("UPDATE catalog_version SET version = version + 1")
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
         Ok(transaction)
     }
 
@@ -107,17 +112,23 @@ impl Store {
 
     /// A value kept under a key.
     pub async fn setting(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        sqlx::query_scalar("SELECT value FROM settings WHERE key = ?").bind(key).fetch_optional(self.pool()).await.map_err(failed)
+        sqlx::query_scalar("SELECT value FROM settings WHERE key = ?")
+            .bind(key)
+            .fetch_optional(self.pool())
+            .await
+            .map_err(failed)
     }
 
     /// Keeps a value under a key.
     pub async fn set_setting(&self, key: &str, value: &[u8]) -> Result<()> {
-        sqlx::query("INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value")
-            .bind(key)
-            .bind(value)
-            .execute(self.pool())
-            .await
-            .map_err(failed)?;
+        sqlx::query(
+            "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        )
+        .bind(key)
+        .bind(value)
+        .execute(self.pool())
+        .await
+        .map_err(failed)?;
         Ok(())
     }
 

@@ -42,10 +42,11 @@ impl Store {
 
     /// The last descriptors of all peers, by node id.
     pub async fn peers(&self) -> Result<Vec<PeerRecord>> {
-        let rows = sqlx::query("SELECT node_id, fingerprint, sequence, descriptor, seen_at FROM peers ORDER BY node_id")
-            .fetch_all(self.pool())
-            .await
-            .map_err(failed)?;
+        let rows =
+            sqlx::query("SELECT node_id, fingerprint, sequence, descriptor, seen_at FROM peers ORDER BY node_id")
+                .fetch_all(self.pool())
+                .await
+                .map_err(failed)?;
         rows.iter()
             .map(|row| {
                 Ok(PeerRecord {
@@ -68,13 +69,14 @@ impl Store {
 
     /// Remembers the nonce of a ticket until `expires_at` (seconds since 1970, skew included). Whether it was new: `false` is a replay.
     pub async fn remember_nonce(&self, issuer: &str, nonce: &str, expires_at: i64) -> Result<bool> {
-        let done = sqlx::query("INSERT INTO nonces (issuer, nonce, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-            .bind(issuer)
-            .bind(nonce)
-            .bind(expires_at)
-            .execute(self.pool())
-            .await
-            .map_err(failed)?;
+        let done =
+            sqlx::query("INSERT INTO nonces (issuer, nonce, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+                .bind(issuer)
+                .bind(nonce)
+                .bind(expires_at)
+                .execute(self.pool())
+                .await
+                .map_err(failed)?;
         Ok(done.rows_affected() > 0)
     }
 

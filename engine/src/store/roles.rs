@@ -24,19 +24,24 @@ impl Store {
     pub async fn create_role(&self, name: &str, password: Option<&str>, login: bool) -> Result<()> {
         check_role_name(name)?;
         if name.contains('@') && (login || password.is_some()) {
-            return Err(Error::new(Sqlstate::InvalidParameterValue, format!("role \"{name}\" is a peer's: it cannot log in here"))
-                .hint("Create it without LOGIN and PASSWORD, then GRANT to it."));
+            return Err(Error::new(
+                Sqlstate::InvalidParameterValue,
+                format!("role \"{name}\" is a peer's: it cannot log in here"),
+            )
+            .hint("Create it without LOGIN and PASSWORD, then GRANT to it."));
         }
         let verifier = password.map(auth::verifier_for).transpose()?;
         let mut transaction = self.begin_change().await?;
-        let done = sqlx::query("INSERT INTO roles (name, verifier, login, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
-            .bind(name)
-            .bind(verifier)
-            .bind(login)
-            .bind(now())
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
+        let done = sqlx::query(
+            "INSERT INTO roles (name, verifier, login, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(name)
+        .bind(verifier)
+        .bind(login)
+        .bind(now())
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
         if done.rows_affected() == 0 {
             return Err(Error::new(Sqlstate::DuplicateObject, format!("role \"{name}\" already exists")));
         }
@@ -51,7 +56,10 @@ impl Store {
     pub async fn alter_role_password(&self, name: &str, password: Option<&str>) -> Result<()> {
         self.check_role(name)?;
         if name.contains('@') && password.is_some() {
-            return Err(Error::new(Sqlstate::InvalidParameterValue, format!("role \"{name}\" is a peer's: it cannot log in here")));
+            return Err(Error::new(
+                Sqlstate::InvalidParameterValue,
+                format!("role \"{name}\" is a peer's: it cannot log in here"),
+            ));
         }
         let verifier = password.map(auth::verifier_for).transpose()?;
         let mut transaction = self.begin_change().await?;
@@ -72,7 +80,10 @@ impl Store {
     pub async fn alter_role_login(&self, name: &str, login: bool) -> Result<()> {
         self.check_role(name)?;
         if name.contains('@') && login {
-            return Err(Error::new(Sqlstate::InvalidParameterValue, format!("role \"{name}\" is a peer's: it cannot log in here")));
+            return Err(Error::new(
+                Sqlstate::InvalidParameterValue,
+                format!("role \"{name}\" is a peer's: it cannot log in here"),
+            ));
         }
         let mut transaction = self.begin_change().await?;
         sqlx::query("UPDATE roles SET login = ? WHERE name = ?")
@@ -102,8 +113,11 @@ impl Store {
             .await
             .map_err(failed)?;
         if owned > 0 {
-            return Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, format!("role \"{name}\" cannot be dropped: it owns {owned} tables"))
-                .hint("Drop its tables first, or take its password and its roles away."));
+            return Err(Error::new(
+                Sqlstate::ObjectNotInPrerequisiteState,
+                format!("role \"{name}\" cannot be dropped: it owns {owned} tables"),
+            )
+            .hint("Drop its tables first, or take its password and its roles away."));
         }
         for delete in [
             "DELETE FROM memberships WHERE role = ?",
@@ -124,7 +138,10 @@ impl Store {
         self.check_grantable(role)?;
         self.check_role(member)?;
         if self.directory().memberships(role).contains(member) {
-            return Err(Error::new(Sqlstate::InvalidParameterValue, format!("role \"{role}\" is a member of role \"{member}\"")));
+            return Err(Error::new(
+                Sqlstate::InvalidParameterValue,
+                format!("role \"{role}\" is a member of role \"{member}\""),
+            ));
         }
         let mut transaction = self.begin_change().await?;
         sqlx::query("INSERT INTO memberships (role, member) VALUES (?, ?) ON CONFLICT DO NOTHING")
@@ -190,9 +207,13 @@ impl Store {
         let mut memberships: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         // One transaction, so that roles and memberships are of one moment.
         let mut transaction = self.pool().begin().await.map_err(failed)?;
-        let version: i64 =
-            sqlx::query_scalar("SELECT version FROM catalog_version").fetch_one(&mut *transaction).await.map_err(failed)?;
-        for row in sqlx::query("SELECT role, member FROM memberships").fetch_all(&mut *transaction).await.map_err(failed)? {
+        let version: i64 = sqlx::query_scalar("SELECT version FROM catalog_version")
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        for row in
+            sqlx::query("SELECT role, member FROM memberships").fetch_all(&mut *transaction).await.map_err(failed)?
+        {
             let (role, member): (String, String) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
             memberships.entry(member).or_default().insert(role);
         }

@@ -42,11 +42,17 @@ impl Store {
     /// Reads the catalog.
     pub(crate) async fn catalog_records(&self) -> Result<CatalogRecords> {
         let mut transaction = self.pool().begin().await.map_err(failed)?;
-        let version: i64 =
-            sqlx::query_scalar("SELECT version FROM catalog_version").fetch_one(&mut *transaction).await.map_err(failed)?;
+        let version: i64 = sqlx::query_scalar("SELECT version FROM catalog_version")
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(failed)?;
         let mut settings: BTreeMap<i64, BTreeMap<String, ColumnSettings>> = BTreeMap::new();
         let mut descriptions: BTreeMap<i64, BTreeMap<String, String>> = BTreeMap::new();
-        for row in sqlx::query("SELECT oid, name, settings, description FROM columns").fetch_all(&mut *transaction).await.map_err(failed)? {
+        for row in sqlx::query("SELECT oid, name, settings, description FROM columns")
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(failed)?
+        {
             let oid: i64 = row.try_get(0).map_err(failed)?;
             let name: String = row.try_get(1).map_err(failed)?;
             let text: String = row.try_get(2).map_err(failed)?;
@@ -80,7 +86,11 @@ impl Store {
             });
         }
         let mut grants: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
-        for row in sqlx::query("SELECT schema_name, table_name, grantee FROM grants").fetch_all(&mut *transaction).await.map_err(failed)? {
+        for row in sqlx::query("SELECT schema_name, table_name, grantee FROM grants")
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(failed)?
+        {
             let table = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
             grants.entry(table).or_default().insert(row.try_get(2).map_err(failed)?);
         }
@@ -94,11 +104,13 @@ impl Store {
     /// 42P07 if the name is taken.
     pub(crate) async fn insert_table(&self, record: &TableRecord) -> Result<()> {
         let mut transaction = self.begin_change().await?;
-        let taken: Option<i64> = sqlx::query_scalar("SELECT t.oid FROM tables t JOIN objects o ON o.oid = t.oid WHERE o.schema_name = 'public' AND o.name = ?")
-            .bind(&record.name)
-            .fetch_optional(&mut *transaction)
-            .await
-            .map_err(failed)?;
+        let taken: Option<i64> = sqlx::query_scalar(
+            "SELECT t.oid FROM tables t JOIN objects o ON o.oid = t.oid WHERE o.schema_name = 'public' AND o.name = ?",
+        )
+        .bind(&record.name)
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(failed)?;
         if taken.is_some() {
             return Err(Error::new(Sqlstate::DuplicateTable, format!("relation \"{}\" already exists", record.name)));
         }
@@ -139,10 +151,17 @@ impl Store {
             .await
             .map_err(failed)?;
         if done.rows_affected() == 0 {
-            return Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, format!("table \"{}\" was changed by another session", record.name))
-                .hint("Look at it again, and repeat the statement if it is still what you want."));
+            return Err(Error::new(
+                Sqlstate::ObjectNotInPrerequisiteState,
+                format!("table \"{}\" was changed by another session", record.name),
+            )
+            .hint("Look at it again, and repeat the statement if it is still what you want."));
         }
-        sqlx::query("DELETE FROM columns WHERE oid = ?").bind(i64::from(record.oid)).execute(&mut *transaction).await.map_err(failed)?;
+        sqlx::query("DELETE FROM columns WHERE oid = ?")
+            .bind(i64::from(record.oid))
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
         let none = ColumnSettings::default();
         let names: BTreeSet<&String> = record.columns.keys().chain(record.column_descriptions.keys()).collect();
         for name in names {
@@ -184,7 +203,13 @@ impl Store {
             "DELETE FROM grants WHERE schema_name = ? AND table_name = ? AND grantee = ?"
         };
         let mut transaction = self.begin_change().await?;
-        sqlx::query(statement).bind(schema).bind(table).bind(grantee).execute(&mut *transaction).await.map_err(failed)?;
+        sqlx::query(statement)
+            .bind(schema)
+            .bind(table)
+            .bind(grantee)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 
@@ -221,7 +246,10 @@ pub(crate) fn later_than(before: &str) -> String {
     let mut moment = now();
     if moment.as_str() <= before {
         moment = chrono::DateTime::parse_from_rfc3339(before)
-            .map(|before| (before.to_utc() + chrono::Duration::milliseconds(1)).to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+            .map(|before| {
+                (before.to_utc() + chrono::Duration::milliseconds(1))
+                    .to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+            })
             .unwrap_or(moment);
     }
     moment

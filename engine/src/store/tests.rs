@@ -63,7 +63,9 @@ async fn logging_in_tells_nothing_of_what_was_wrong() {
     store.create_role("group", Some("secret"), false).await.unwrap();
     let principal = authenticate(&store, &site, "alice", "secret", AuthMethod::Password).await.unwrap();
     assert_eq!(principal.name, "alice");
-    for (role, password) in [("alice", "wrong"), ("alice", ""), ("robot", ""), ("group", "secret"), ("nobody", "secret")] {
+    for (role, password) in
+        [("alice", "wrong"), ("alice", ""), ("robot", ""), ("group", "secret"), ("nobody", "secret")]
+    {
         let error = authenticate(&store, &site, role, password, AuthMethod::Password).await.unwrap_err();
         assert_eq!(error.state, Sqlstate::InvalidPassword);
         assert_eq!(error.message, format!("password authentication failed for user \"{role}\""));

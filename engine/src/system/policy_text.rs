@@ -49,7 +49,11 @@ pub(super) fn explain(table: &Table) -> String {
         }
     }
     if table.sites.len() > 1 {
-        text.push_str(&format!(" It is at {} sites ({}), and each applies its own rules.", table.sites.len(), sites(table)));
+        text.push_str(&format!(
+            " It is at {} sites ({}), and each applies its own rules.",
+            table.sites.len(),
+            sites(table)
+        ));
     }
     text
 }

@@ -2,11 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArguments, FunctionArgumentList, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectFlavor,
-    SelectItem, SetExpr, TableAlias, TableFactor, VisitMut, VisitorMut,
-};
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query,
+    Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut, VisitorMut,
+};
 
 /// Rewrites `FROM kanon.whoami()` to the view of that name, another function of the schema in FROM to a SELECT of it, and writes the
 /// names of the schema's functions in lower case, as they are registered.
@@ -47,7 +47,12 @@ impl VisitorMut for Rewrite {
         });
         // PostgreSQL names the column after the alias if there is one, else after the function.
         let column = alias.as_ref().map_or_else(|| Ident::new(function.clone()), |alias| alias.name.clone());
-        let alias = alias.unwrap_or_else(|| TableAlias { explicit: true, name: Ident::new(function), columns: Vec::new(), at: None });
+        let alias = alias.unwrap_or_else(|| TableAlias {
+            explicit: true,
+            name: Ident::new(function),
+            columns: Vec::new(),
+            at: None,
+        });
         *factor = TableFactor::Derived {
             lateral: false,
             subquery: Box::new(select(call, column)),

@@ -21,7 +21,8 @@ async fn ask(session: &Arc<Session>, text: &str) -> std::result::Result<Vec<Stri
         while let Some(batch) = rows.stream.next().await {
             let batch = batch?;
             let options = FormatOptions::default().with_null("-");
-            let columns: Vec<_> = batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
+            let columns: Vec<_> =
+                batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
             for row in 0..batch.num_rows() {
                 lines.push(columns.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|"));
             }
@@ -71,15 +72,30 @@ async fn a_steward_sets_up_a_table_and_the_views_tell_of_it() {
 
     // What one may not see does not exist, for functions too.
     assert_eq!(ask(&ada, "select * from kanon.catalogs").await, Ok(vec![]));
-    assert_eq!(ask(&ada, "select kanon.explain_policy('patients')").await, Err("42P01 relation \"patients\" does not exist".into()));
-    assert_eq!(ask(&ada, "alter table patients set (access = 'open')").await, Err("42P01 relation \"patients\" does not exist".into()));
-    assert_eq!(ask(&ada, "grant select on patients to ada").await, Err("42P01 relation \"patients\" does not exist".into()));
+    assert_eq!(
+        ask(&ada, "select kanon.explain_policy('patients')").await,
+        Err("42P01 relation \"patients\" does not exist".into())
+    );
+    assert_eq!(
+        ask(&ada, "alter table patients set (access = 'open')").await,
+        Err("42P01 relation \"patients\" does not exist".into())
+    );
+    assert_eq!(
+        ask(&ada, "grant select on patients to ada").await,
+        Err("42P01 relation \"patients\" does not exist".into())
+    );
     assert_eq!(ask(&ada, "grant admin to ada").await, Err("42501 permission denied to grant role".into()));
-    assert_eq!(ask(&ada, "alter role stew password 'another long password'").await, Err("42501 permission denied to alter role".into()));
+    assert_eq!(
+        ask(&ada, "alter role stew password 'another long password'").await,
+        Err("42501 permission denied to alter role".into())
+    );
     assert_eq!(ask(&ada, "alter role ada password 'another long password'").await, ok("ALTER ROLE"));
 
     for (text, tag) in [
-        ("alter table patients set (access = 'cohort', unit = 'patient_id', unit_kind = 'patient', unit_unique = true, min_cohort = 10)", "ALTER TABLE"),
+        (
+            "alter table patients set (access = 'cohort', unit = 'patient_id', unit_kind = 'patient', unit_unique = true, min_cohort = 10)",
+            "ALTER TABLE",
+        ),
         ("alter table patients alter column age set (role = 'measure', lower = 0, upper = 110)", "ALTER TABLE"),
         ("comment on table patients is 'of the clinic'", "COMMENT"),
         ("comment on column patients.age is 'in years'", "COMMENT"),
@@ -87,10 +103,19 @@ async fn a_steward_sets_up_a_table_and_the_views_tell_of_it() {
     ] {
         assert_eq!(ask(&steward, text).await, ok(tag), "{text}");
     }
-    assert_eq!(ask(&steward, "alter table patients set (min_cohort = 1)").await, Err("22023 min_cohort must be at least 2, not 1".into()));
+    assert_eq!(
+        ask(&steward, "alter table patients set (min_cohort = 1)").await,
+        Err("22023 min_cohort must be at least 2, not 1".into())
+    );
     assert_eq!(ask(&steward, "create role x").await, Err("42501 permission denied to create role".into()));
-    assert_eq!(ask(&ada, "alter table patients set (access = 'open')").await, Err("42501 must be owner of table patients".into()));
-    assert_eq!(ask(&ada, "grant select on patients to public").await, Err("42501 must be owner of table patients".into()));
+    assert_eq!(
+        ask(&ada, "alter table patients set (access = 'open')").await,
+        Err("42501 must be owner of table patients".into())
+    );
+    assert_eq!(
+        ask(&ada, "grant select on patients to public").await,
+        Err("42501 must be owner of table patients".into())
+    );
     assert_eq!(ask(&ada, "drop table patients").await, Err("42501 must be owner of table patients".into()));
 
     assert_eq!(
@@ -99,7 +124,11 @@ async fn a_steward_sets_up_a_table_and_the_views_tell_of_it() {
     );
     assert_eq!(
         ask(&ada, "select column_name, data_type, role, lower, upper, description from kanon.columns order by 1").await,
-        Ok(vec!["age|bigint|measure|0.0|110.0|in years".into(), "patient_id|bigint|unit|-|-|-".into(), "sex|text|none|-|-|-".into()])
+        Ok(vec![
+            "age|bigint|measure|0.0|110.0|in years".into(),
+            "patient_id|bigint|unit|-|-|-".into(),
+            "sex|text|none|-|-|-".into()
+        ])
     );
     assert_eq!(
         ask(&ada, "select table_name, access, unit_column, unit_kind, unit_unique, min_cohort, dominance_percent, suspended from kanon.policies").await,
@@ -111,11 +140,17 @@ async fn a_steward_sets_up_a_table_and_the_views_tell_of_it() {
     assert_eq!(ask(&ada, "select w.principal from KANON.WhoAmI() as w").await, Ok(vec!["ada".into()]));
     assert_eq!(ask(&ada, "select kanon.whoami()").await, Ok(vec!["(ada,\"analyst\",basel,scram-sha-256)".into()]));
     let text = ask(&ada, "select kanon.explain_policy('public.patients')").await.unwrap().remove(0);
-    assert!(text.contains("cohort access") && text.contains("at least 10") && text.contains("Column age may be aggregated"), "{text}");
+    assert!(
+        text.contains("cohort access") && text.contains("at least 10") && text.contains("Column age may be aggregated"),
+        "{text}"
+    );
     assert_eq!(ask(&ada, "select * from kanon.explain_policy('patients')").await.unwrap(), vec![text]);
 
     assert_eq!(ask(&ada, "select * from kanon.last_query").await, Ok(vec![]));
-    assert_eq!(ask(&ada, "select sex, count(*) from patients group by sex order by 1").await, Ok(vec!["f|30".into(), "m|30".into()]));
+    assert_eq!(
+        ask(&ada, "select sex, count(*) from patients group by sex order by 1").await,
+        Ok(vec!["f|30".into(), "m|30".into()])
+    );
     assert_eq!(
         ask(&ada, "select site, status, rule, epsilon, cached from kanon.last_query").await,
         Ok(vec!["basel|ok|groups of fewer than 10 are withheld|-|false".into()])

@@ -220,8 +220,18 @@ pub const ICD10: [(&str, &str, &str); 50] = [
 
 /// The departments a visit can be in.
 pub const DEPARTMENTS: [&str; 12] = [
-    "cardiology", "dermatology", "emergency", "endocrinology", "gastroenterology", "internal medicine", "neurology",
-    "oncology", "ophthalmology", "orthopaedics", "psychiatry", "surgery",
+    "cardiology",
+    "dermatology",
+    "emergency",
+    "endocrinology",
+    "gastroenterology",
+    "internal medicine",
+    "neurology",
+    "oncology",
+    "ophthalmology",
+    "orthopaedics",
+    "psychiatry",
+    "surgery",
 ];
 
 /// The 20 regions of the synthetic patients.

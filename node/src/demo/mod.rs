@@ -83,13 +83,7 @@ async fn terminated() {
     }
 }
 
-async fn operate(
-    dir: &Path,
-    args: &DemoArgs,
-    nodes: &mut [Running],
-    bar: &ProgressBar,
-    began: Instant,
-) -> Result<()> {
+async fn operate(dir: &Path, args: &DemoArgs, nodes: &mut [Running], bar: &ProgressBar, began: Instant) -> Result<()> {
     for node in nodes.iter_mut() {
         bar.set_message(format!("{} makes its tables and starts", node.id));
         wait_until_up(node).await?;

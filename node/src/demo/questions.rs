@@ -17,10 +17,7 @@ const QUESTIONS: [(&str, &str); 5] = [
         "By kind of chest pain, most frequent first",
         "SELECT chest_pain, count(*) FROM federation.heart_disease GROUP BY chest_pain ORDER BY 2 DESC",
     ),
-    (
-        "By site",
-        "SELECT site, count(*), avg(age) FROM federation.heart_disease GROUP BY site ORDER BY 1",
-    ),
+    ("By site", "SELECT site, count(*), avg(age) FROM federation.heart_disease GROUP BY site ORDER BY 1"),
     (
         "A cohort: departments that people with diabetes visit",
         "SELECT department, count(*) AS visits, count(DISTINCT patient_id) AS people FROM cleveland.visits WHERE patient_id IN (SELECT patient_id FROM cleveland.patients WHERE diagnosis LIKE 'E1%') GROUP BY 1 ORDER BY 2 DESC LIMIT 5",

@@ -71,7 +71,10 @@ fn statements(hospital: &Hospital, folder: &str) -> Vec<String> {
         all.push(format!("ALTER TABLE heart_disease ALTER COLUMN {column} SET (role = 'measure')"));
     }
     all.push("ALTER TABLE patients SET (access = 'cohort', unit = 'patient_id', unit_kind = 'patient', unit_unique = true, min_cohort = 10)".into());
-    all.push("ALTER TABLE visits SET (access = 'cohort', unit = 'patient_id', unit_kind = 'patient', min_cohort = 10)".into());
+    all.push(
+        "ALTER TABLE visits SET (access = 'cohort', unit = 'patient_id', unit_kind = 'patient', min_cohort = 10)"
+            .into(),
+    );
     all.push("ALTER TABLE icd10 SET (access = 'open')".into());
     all.push("COMMENT ON TABLE heart_disease IS 'UCI heart disease study: one row a patient of this hospital'".into());
     for (column, _, about) in HEART_DISEASE {

@@ -82,7 +82,10 @@ enum Kind<'a> {
 
 /// A downcast that cannot fail once the data type was matched; if it does, that is our fault.
 fn of<T: 'static>(array: &dyn Array) -> Result<&T> {
-    array.as_any().downcast_ref::<T>().ok_or_else(|| Error::internal(format!("{} is not what it says", array.data_type())))
+    array
+        .as_any()
+        .downcast_ref::<T>()
+        .ok_or_else(|| Error::internal(format!("{} is not what it says", array.data_type())))
 }
 
 fn moments<T: ArrowPrimitiveType<Native = i64>>(array: &dyn Array, unit: TimeUnit) -> Result<Moments<'_>> {
@@ -151,14 +154,16 @@ impl<'a> Cells<'a> {
                 TimeUnit::Microsecond => moments::<DurationMicrosecondType>(array, *unit)?,
                 TimeUnit::Nanosecond => moments::<DurationNanosecondType>(array, *unit)?,
             }),
-            DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(_, _) | DataType::ListView(_)
+            DataType::List(_)
+            | DataType::LargeList(_)
+            | DataType::FixedSizeList(_, _)
+            | DataType::ListView(_)
             | DataType::LargeListView(_) => Kind::List(Box::new(ListCells::new(array, pg_type, zone)?)),
             DataType::Struct(_) => Kind::Record(Box::new(RecordCells::new(of(array)?, zone)?)),
             DataType::Map(_, _) => Kind::Map(of(array)?),
             DataType::Dictionary(_, _) => {
-                let dictionary = array
-                    .as_any_dictionary_opt()
-                    .ok_or_else(|| Error::internal("a dictionary is not what it says"))?;
+                let dictionary =
+                    array.as_any_dictionary_opt().ok_or_else(|| Error::internal("a dictionary is not what it says"))?;
                 let values = Cells::new(dictionary.values().as_ref(), pg_type, zone)?;
                 let keys = match dictionary.values().is_empty() {
                     true => vec![None; array.len()],
@@ -201,9 +206,15 @@ impl<'a> Cells<'a> {
             Kind::Float16(array) => text::put_f32(out, array.value(row).to_f32()),
             Kind::Float32(array) => text::put_f32(out, array.value(row)),
             Kind::Float64(array) => text::put_f64(out, array.value(row)),
-            Kind::Decimal32(array, scale) => text::put_decimal(out, itoa::Buffer::new().format(array.value(row)), *scale),
-            Kind::Decimal64(array, scale) => text::put_decimal(out, itoa::Buffer::new().format(array.value(row)), *scale),
-            Kind::Decimal128(array, scale) => text::put_decimal(out, itoa::Buffer::new().format(array.value(row)), *scale),
+            Kind::Decimal32(array, scale) => {
+                text::put_decimal(out, itoa::Buffer::new().format(array.value(row)), *scale)
+            }
+            Kind::Decimal64(array, scale) => {
+                text::put_decimal(out, itoa::Buffer::new().format(array.value(row)), *scale)
+            }
+            Kind::Decimal128(array, scale) => {
+                text::put_decimal(out, itoa::Buffer::new().format(array.value(row)), *scale)
+            }
             Kind::Decimal256(array, scale) => text::put_decimal(out, &array.value(row).to_string(), *scale),
             Kind::Str(strings) => out.put_slice(strings.value(row).as_bytes()),
             Kind::Bytes(bytes) if self.pg_type.oid == PgType::UUID.oid => text::put_uuid(out, bytes.value(row)),
@@ -250,9 +261,15 @@ impl<'a> Cells<'a> {
             Kind::Float16(array) => out.put_f32(array.value(row).to_f32()),
             Kind::Float32(array) => out.put_f32(array.value(row)),
             Kind::Float64(array) => out.put_f64(array.value(row)),
-            Kind::Decimal32(array, scale) => binary::put_numeric(out, itoa::Buffer::new().format(array.value(row)), *scale)?,
-            Kind::Decimal64(array, scale) => binary::put_numeric(out, itoa::Buffer::new().format(array.value(row)), *scale)?,
-            Kind::Decimal128(array, scale) => binary::put_numeric(out, itoa::Buffer::new().format(array.value(row)), *scale)?,
+            Kind::Decimal32(array, scale) => {
+                binary::put_numeric(out, itoa::Buffer::new().format(array.value(row)), *scale)?
+            }
+            Kind::Decimal64(array, scale) => {
+                binary::put_numeric(out, itoa::Buffer::new().format(array.value(row)), *scale)?
+            }
+            Kind::Decimal128(array, scale) => {
+                binary::put_numeric(out, itoa::Buffer::new().format(array.value(row)), *scale)?
+            }
             Kind::Decimal256(array, scale) => binary::put_numeric(out, &array.value(row).to_string(), *scale)?,
             Kind::Str(strings) => self.put_string(strings.value(row), out)?,
             Kind::Bytes(bytes) => out.put_slice(bytes.value(row)),
@@ -302,8 +319,8 @@ impl<'a> Cells<'a> {
             }
             "uuid" => out.put_slice(&crate::params::uuid_bytes(value)?),
             "char" => out.put_u8(value.bytes().next().unwrap_or(0)),
-            "int2vector" | "oidvector" | "regclass" | "regtype" | "regproc" | "regnamespace" | "regrole" | "regoper"
-            | "regoperator" | "regprocedure" | "inet" | "pg_lsn" | "aclitem" => {
+            "int2vector" | "oidvector" | "regclass" | "regtype" | "regproc" | "regnamespace" | "regrole"
+            | "regoper" | "regoperator" | "regprocedure" | "inet" | "pg_lsn" | "aclitem" => {
                 return Err(Error::unsupported(format!("binary format of type {}", self.pg_type.name)));
             }
             _ => out.put_slice(value.as_bytes()),

@@ -52,7 +52,13 @@ impl BoundRows<'_> {
     ///
     /// # Errors
     /// As [`BoundRows::put_row`].
-    pub fn put_copy_row(&self, row: usize, style: &CopyStyle, scratch: &mut BytesMut, out: &mut BytesMut) -> Result<()> {
+    pub fn put_copy_row(
+        &self,
+        row: usize,
+        style: &CopyStyle,
+        scratch: &mut BytesMut,
+        out: &mut BytesMut,
+    ) -> Result<()> {
         let start = out.len();
         let mut result = Ok(());
         put_data(out, |out| result = self.put_copy_values(row, style, scratch, out));

@@ -72,10 +72,17 @@ impl<'a> ListCells<'a> {
         };
         let nested = matches!(
             items.data_type(),
-            DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(_, _) | DataType::ListView(_) | DataType::LargeListView(_)
+            DataType::List(_)
+                | DataType::LargeList(_)
+                | DataType::FixedSizeList(_, _)
+                | DataType::ListView(_)
+                | DataType::LargeListView(_)
         );
         let items = if nested {
-            Items::Lists { nulls: items.logical_nulls(), lists: Box::new(ListCells::new(items.as_ref(), pg_type, zone)?) }
+            Items::Lists {
+                nulls: items.logical_nulls(),
+                lists: Box::new(ListCells::new(items.as_ref(), pg_type, zone)?),
+            }
         } else {
             let element = pg_type.element().unwrap_or_else(|| PgType::of(items.data_type()));
             Items::Values(Cells::new(items.as_ref(), element, zone)?)
@@ -121,7 +128,9 @@ impl<'a> ListCells<'a> {
         out.put_i32(i32::from(has_null));
         out.put_u32(self.element().oid);
         for length in &dimensions {
-            out.put_i32(i32::try_from(*length).map_err(|_| Error::new(Sqlstate::StatementTooComplex, "array too large"))?);
+            out.put_i32(
+                i32::try_from(*length).map_err(|_| Error::new(Sqlstate::StatementTooComplex, "array too large"))?,
+            );
             out.put_i32(1);
         }
         out.put_slice(&elements);
@@ -144,7 +153,10 @@ impl<'a> ListCells<'a> {
         has_null: &mut bool,
     ) -> Result<()> {
         if depth >= MAX_DIMENSIONS {
-            return Err(Error::new(Sqlstate::StatementTooComplex, format!("an array has more than {MAX_DIMENSIONS} dimensions")));
+            return Err(Error::new(
+                Sqlstate::StatementTooComplex,
+                format!("an array has more than {MAX_DIMENSIONS} dimensions"),
+            ));
         }
         match dimensions.get(depth) {
             None => dimensions.push(range.len()),
@@ -153,8 +165,12 @@ impl<'a> ListCells<'a> {
         }
         for item in range {
             match &self.items {
-                Items::Lists { nulls, .. } if nulls.as_ref().is_some_and(|nulls| nulls.is_null(item)) => return Err(ragged()),
-                Items::Lists { lists, .. } => lists.collect(lists.ranges_of(item), depth + 1, dimensions, elements, has_null)?,
+                Items::Lists { nulls, .. } if nulls.as_ref().is_some_and(|nulls| nulls.is_null(item)) => {
+                    return Err(ragged());
+                }
+                Items::Lists { lists, .. } => {
+                    lists.collect(lists.ranges_of(item), depth + 1, dimensions, elements, has_null)?
+                }
                 Items::Values(values) => {
                     *has_null |= values.is_null(item);
                     put_sized(elements, values, item, Format::Binary)?;

@@ -35,7 +35,8 @@ async fn eventually(what: &str, within: Duration, mut done: impl FnMut() -> bool
 async fn simple_queries_answer_row_by_row_with_their_tags() {
     let running = start().await;
     let client = connect(&running).await;
-    let messages = client.simple_query("SELECT 1 AS a, 'x' AS b UNION ALL SELECT 2, NULL ORDER BY 1; SELECT 7").await.unwrap();
+    let messages =
+        client.simple_query("SELECT 1 AS a, 'x' AS b UNION ALL SELECT 2, NULL ORDER BY 1; SELECT 7").await.unwrap();
     let shown: Vec<String> = messages
         .iter()
         .map(|message| match message {
@@ -200,7 +201,10 @@ async fn too_many_clients_are_refused_and_the_others_go_on() {
     let attempts = (0..100).map(|_| config(&running)).map(|config| async move {
         let Err(error) = config.connect(NoTls).await else { panic!("a fourth client") };
         let error = error.as_db_error().unwrap().clone();
-        assert_eq!((error.code(), error.message()), (&SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already"));
+        assert_eq!(
+            (error.code(), error.message()),
+            (&SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
+        );
         assert_eq!(error.severity(), "FATAL");
     });
     futures::future::join_all(attempts).await;
@@ -246,10 +250,7 @@ async fn a_stopping_node_ends_idle_clients_at_once_and_running_ones_after_their_
     running.shutdown.cancel();
     let error = tokio::time::timeout(Duration::from_millis(300), idle_end).await.unwrap().unwrap().unwrap_err();
     assert_eq!(error.code(), Some(&SqlState::ADMIN_SHUTDOWN));
-    assert_eq!(
-        error.as_db_error().unwrap().message(),
-        "terminating connection due to administrator command"
-    );
+    assert_eq!(error.as_db_error().unwrap().message(), "terminating connection due to administrator command");
     drop(idle);
     assert!(!busy.is_finished());
     busy.await.unwrap().unwrap_err();
@@ -301,13 +302,15 @@ async fn copied(client: &Client, text: &str) -> Vec<u8> {
 async fn copy_writes_what_postgresql_writes() {
     let running = start().await;
     let client = connect(&running).await;
-    let rows = "SELECT * FROM (VALUES (1, E'a\\tb'), (2, NULL), (3, 'c,\"d\"'), (4, ''), (5, E'\\\\x')) t(n, s) ORDER BY 1";
+    let rows =
+        "SELECT * FROM (VALUES (1, E'a\\tb'), (2, NULL), (3, 'c,\"d\"'), (4, ''), (5, E'\\\\x')) t(n, s) ORDER BY 1";
     let text = copied(&client, &format!("COPY ({rows}) TO STDOUT")).await;
     assert_eq!(String::from_utf8(text).unwrap(), "1\ta\\tb\n2\t\\N\n3\tc,\"d\"\n4\t\n5\t\\\\x\n");
     let csv = copied(&client, &format!("COPY ({rows}) TO STDOUT CSV")).await;
     assert_eq!(String::from_utf8(csv).unwrap(), "n,s\n1,a\tb\n2,\n3,\"c,\"\"d\"\"\"\n4,\"\"\n5,\\x\n");
     let binary = copied(&client, "COPY (SELECT CAST(7 AS bigint)) TO STDOUT BINARY").await;
-    let expected: &[&[u8]] = &[b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", b"\0\x01\0\0\0\x08\0\0\0\0\0\0\0\x07", b"\xff\xff"];
+    let expected: &[&[u8]] =
+        &[b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", b"\0\x01\0\0\0\x08\0\0\0\0\0\0\0\x07", b"\xff\xff"];
     assert_eq!(binary, expected.concat());
     // And the connection goes on.
     client.query("SELECT 1", &[]).await.unwrap();

@@ -44,17 +44,52 @@ fn binary(array: impl Array + 'static) -> Vec<Vec<u8>> {
 #[test]
 fn numbers() {
     assert_eq!(text(BooleanArray::from(vec![Some(true), Some(false), None])), ["t", "f", "NULL"]);
-    assert_eq!(text(Int64Array::from(vec![i64::MIN, -1, 0, i64::MAX])), ["-9223372036854775808", "-1", "0", "9223372036854775807"]);
+    assert_eq!(
+        text(Int64Array::from(vec![i64::MIN, -1, 0, i64::MAX])),
+        ["-9223372036854775808", "-1", "0", "9223372036854775807"]
+    );
     assert_eq!(text(UInt64Array::from(vec![u64::MAX])), ["18446744073709551615"]);
     let doubles = vec![
-        0.0, -0.0, 1.0, 0.1, 1.5, 100000000000000.0, 1e15, 123456789012345680.0, 0.0001, 0.00001, -1.25e-7, 1e300, f64::MIN_POSITIVE,
-        1.0 / 3.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 9007199254740993.0,
+        0.0,
+        -0.0,
+        1.0,
+        0.1,
+        1.5,
+        100000000000000.0,
+        1e15,
+        123456789012345680.0,
+        0.0001,
+        0.00001,
+        -1.25e-7,
+        1e300,
+        f64::MIN_POSITIVE,
+        1.0 / 3.0,
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        9007199254740993.0,
     ];
     assert_eq!(
         text(Float64Array::from(doubles)),
         [
-            "0", "-0", "1", "0.1", "1.5", "100000000000000", "1e+15", "1.2345678901234568e+17", "0.0001", "1e-05", "-1.25e-07", "1e+300",
-            "2.2250738585072014e-308", "0.3333333333333333", "NaN", "Infinity", "-Infinity", "9.007199254740992e+15",
+            "0",
+            "-0",
+            "1",
+            "0.1",
+            "1.5",
+            "100000000000000",
+            "1e+15",
+            "1.2345678901234568e+17",
+            "0.0001",
+            "1e-05",
+            "-1.25e-07",
+            "1e+300",
+            "2.2250738585072014e-308",
+            "0.3333333333333333",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "9.007199254740992e+15",
         ]
     );
     assert_eq!(
@@ -74,8 +109,12 @@ fn decimals() {
     assert_eq!(text(decimal(2, vec![12345, -5, 0, 100])), ["123.45", "-0.05", "0.00", "1.00"]);
     assert_eq!(text(decimal(0, vec![7])), ["7"]);
     assert_eq!(text(decimal(-3, vec![7, 0])), ["7000", "0"]);
-    let wide = Decimal256Array::from(vec![i256::from_string("-12345678901234567890123456789012345678901234567890").unwrap()]);
-    assert_eq!(text(wide.with_precision_and_scale(76, 10).unwrap()), ["-1234567890123456789012345678901234567890.1234567890"]);
+    let wide =
+        Decimal256Array::from(vec![i256::from_string("-12345678901234567890123456789012345678901234567890").unwrap()]);
+    assert_eq!(
+        text(wide.with_precision_and_scale(76, 10).unwrap()),
+        ["-1234567890123456789012345678901234567890.1234567890"]
+    );
     // select numeric_send(v)
     let sent = |scale, value| binary(decimal(scale, vec![value])).remove(0);
     let words = |words: &[u16]| words.iter().flat_map(|w| w.to_be_bytes()).collect::<Vec<u8>>();
@@ -104,8 +143,14 @@ fn moments() {
     assert_eq!(text_in(zoned(), "Europe/Zurich"), ["2024-02-29 13:34:56+01", "2024-07-03 11:46:40+02"]);
     assert_eq!(text_in(zoned(), "Asia/Kolkata")[0], "2024-02-29 18:04:56+05:30");
     assert_eq!(text_in(zoned(), "America/St_Johns")[0], "2024-02-29 09:04:56-03:30");
-    assert_eq!(text_in(TimestampSecondArray::from(vec![-3_786_825_600]).with_timezone("UTC"), "Europe/Amsterdam")[0].len(), 28);
-    assert_eq!(text(Time64MicrosecondArray::from(vec![0, 45_296_500_000, 86_400_000_000])), ["00:00:00", "12:34:56.5", "24:00:00"]);
+    assert_eq!(
+        text_in(TimestampSecondArray::from(vec![-3_786_825_600]).with_timezone("UTC"), "Europe/Amsterdam")[0].len(),
+        28
+    );
+    assert_eq!(
+        text(Time64MicrosecondArray::from(vec![0, 45_296_500_000, 86_400_000_000])),
+        ["00:00:00", "12:34:56.5", "24:00:00"]
+    );
     assert_eq!(text(Time32SecondArray::from(vec![3_661])), ["01:01:01"]);
     assert_eq!(text(Date64Array::from(vec![86_400_000])), ["1970-01-02 00:00:00"]);
     assert_eq!(binary(Date32Array::from(vec![10_957])), [0i32.to_be_bytes()]);
@@ -116,14 +161,26 @@ fn moments() {
 fn intervals() {
     let interval = |months, days, micros: i64| IntervalMonthDayNano { months, days, nanoseconds: micros * 1_000 };
     let all = vec![
-        interval(0, 0, 0), interval(14, 3, 14_706_700_000), interval(-1, 1, 0), interval(0, -1, 3_600_000_000), interval(12, 0, 0),
-        interval(-25, 0, -1), interval(0, 1, -3_600_000_000), interval(0, 0, 360_000_000_000),
+        interval(0, 0, 0),
+        interval(14, 3, 14_706_700_000),
+        interval(-1, 1, 0),
+        interval(0, -1, 3_600_000_000),
+        interval(12, 0, 0),
+        interval(-25, 0, -1),
+        interval(0, 1, -3_600_000_000),
+        interval(0, 0, 360_000_000_000),
     ];
     assert_eq!(
         text(IntervalMonthDayNanoArray::from(all)),
         [
-            "00:00:00", "1 year 2 mons 3 days 04:05:06.7", "-1 mons +1 day", "-1 days +01:00:00", "1 year", "-2 years -1 mons -00:00:00.000001",
-            "1 day -01:00:00", "100:00:00",
+            "00:00:00",
+            "1 year 2 mons 3 days 04:05:06.7",
+            "-1 mons +1 day",
+            "-1 days +01:00:00",
+            "1 year",
+            "-2 years -1 mons -00:00:00.000001",
+            "1 day -01:00:00",
+            "100:00:00",
         ]
     );
     assert_eq!(text(IntervalDayTimeArray::from(vec![IntervalDayTime::new(2, 1_500)])), ["2 days 00:00:01.5"]);
@@ -144,7 +201,8 @@ fn strings_and_bytes() {
 
 #[test]
 fn arrays_and_records() {
-    let list = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1), None, Some(3)]), None, Some(vec![])]);
+    let list =
+        ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1), None, Some(3)]), None, Some(vec![])]);
     assert_eq!(text(list.clone()), ["{1,NULL,3}", "NULL", "{}"]);
     let words = |words: &[i32]| words.iter().flat_map(|w| w.to_be_bytes()).collect::<Vec<u8>>();
     assert_eq!(values(Arc::new(list), 1, "UTC")[0], Some(words(&[1, 1, 23, 3, 1, 4, 1, -1, 4, 3])));
@@ -165,7 +223,10 @@ fn arrays_and_records() {
     assert_eq!(binary(nested)[0][..28], words(&[2, 0, 20, 2, 1, 2, 1]));
     let record = StructArray::new(
         Fields::from(vec![Field::new("a", DataType::Int32, true), Field::new("b", DataType::Utf8, true)]),
-        vec![Arc::new(Int32Array::from(vec![Some(1), None])), Arc::new(StringArray::from(vec![Some("a \"b\""), Some("")]))],
+        vec![
+            Arc::new(Int32Array::from(vec![Some(1), None])),
+            Arc::new(StringArray::from(vec![Some("a \"b\""), Some("")])),
+        ],
         None,
     );
     assert_eq!(text(record), [r#"(1,"a ""b""")"#, r#"(,"")"#]);
@@ -180,7 +241,9 @@ fn parameter(pg_type: PgType, given: &str, target: &DataType) -> Result<String, 
 
 #[test]
 fn parameters_of_text() {
-    let ok = |pg_type, given, target, expected: &str| assert_eq!(parameter(pg_type, given, &target).as_deref(), Ok(expected), "{given}");
+    let ok = |pg_type, given, target, expected: &str| {
+        assert_eq!(parameter(pg_type, given, &target).as_deref(), Ok(expected), "{given}")
+    };
     ok(PgType::BOOL, "yes", DataType::Boolean, "t");
     ok(PgType::INT4, " 42 ", DataType::Int32, "42");
     ok(PgType::INT4, "42", DataType::Int64, "42");
@@ -197,13 +260,25 @@ fn parameters_of_text() {
     ok(PgType::by_oid(1007).unwrap(), "{1, NULL,3}", list, "{1,NULL,3}");
     let texts = DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)));
     ok(PgType::by_oid(1009).unwrap(), r#"{a,"b,\"c",NULL,"NULL"}"#, texts.clone(), r#"{a,"b,\"c",NULL,"NULL"}"#);
-    let wrong = |pg_type, given, target, expected: &str| assert_eq!(parameter(pg_type, given, &target), Err(expected.to_owned()));
+    let wrong = |pg_type, given, target, expected: &str| {
+        assert_eq!(parameter(pg_type, given, &target), Err(expected.to_owned()))
+    };
     wrong(PgType::INT4, "abc", DataType::Int32, "22P02 invalid input syntax for type integer: \"abc\"");
     wrong(PgType::INT4, "", DataType::Int32, "22P02 invalid input syntax for type integer: \"\"");
     wrong(PgType::INT2, "40000", DataType::Int16, "22003 value \"40000\" is out of range for type smallint");
-    wrong(PgType::DATE, "yesterday-ish", DataType::Date32, "22007 invalid input syntax for type date: \"yesterday-ish\"");
+    wrong(
+        PgType::DATE,
+        "yesterday-ish",
+        DataType::Date32,
+        "22007 invalid input syntax for type date: \"yesterday-ish\"",
+    );
     wrong(PgType::NUMERIC, "1e5", DataType::Decimal128(5, 2), "22003 numeric field overflow");
-    wrong(PgType::FLOAT8, "1e999", DataType::Float64, "22003 value \"1e999\" is out of range for type double precision");
+    wrong(
+        PgType::FLOAT8,
+        "1e999",
+        DataType::Float64,
+        "22003 value \"1e999\" is out of range for type double precision",
+    );
     wrong(PgType::by_oid(1009).unwrap(), "{a", texts, "22P02 malformed array literal: \"{a\"");
 }
 
@@ -218,9 +293,15 @@ fn parameters_in_binary_come_back_as_they_went_in_and_cut_short_they_are_errors(
         (PgType::TIME, Arc::new(Time64MicrosecondArray::from(vec![1]))),
         (PgType::TIMESTAMP, Arc::new(TimestampMicrosecondArray::from(vec![-5]))),
         (PgType::INTERVAL, Arc::new(IntervalMonthDayNanoArray::from(vec![IntervalMonthDayNano::new(1, -2, 3_000)]))),
-        (PgType::NUMERIC, Arc::new(Decimal128Array::from(vec![-12_345_678_901]).with_precision_and_scale(38, 10).unwrap())),
+        (
+            PgType::NUMERIC,
+            Arc::new(Decimal128Array::from(vec![-12_345_678_901]).with_precision_and_scale(38, 10).unwrap()),
+        ),
         (PgType::NUMERIC, Arc::new(Decimal128Array::from(vec![1]).with_precision_and_scale(38, 10).unwrap())),
-        (PgType::by_oid(1007).unwrap(), Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1), None])]))),
+        (
+            PgType::by_oid(1007).unwrap(),
+            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1), None])])),
+        ),
     ];
     for (pg_type, array) in arrays {
         let bytes = values(array.clone(), 1, "UTC").remove(0).unwrap();

@@ -12,7 +12,10 @@ use crate::house::{PASSWORD, Running, USER, start, start_with};
 /// What a server sent: types and, for errors, `CODE message`.
 async fn read_all(socket: &mut TcpStream) -> Vec<String> {
     let mut bytes = Vec::new();
-    tokio::time::timeout(Duration::from_secs(3), socket.read_to_end(&mut bytes)).await.expect("the server keeps quiet").unwrap();
+    tokio::time::timeout(Duration::from_secs(3), socket.read_to_end(&mut bytes))
+        .await
+        .expect("the server keeps quiet")
+        .unwrap();
     shown(&bytes)
 }
 
@@ -87,10 +90,22 @@ async fn garbage_before_start_up_ends_only_its_own_connection() {
         ("http", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), "FATAL 08P01 invalid length of startup packet"),
         ("length 0", vec![0, 0, 0, 0, 1, 2, 3, 4], "FATAL 08P01 invalid length of startup packet"),
         ("length 2 GB", vec![0x7f, 0xff, 0xff, 0xff, 0, 3, 0, 0], "FATAL 08P01 invalid length of startup packet"),
-        ("no terminator", startup(b"user\0ana"), "FATAL 08P01 invalid startup packet layout: expected terminator as last byte"),
+        (
+            "no terminator",
+            startup(b"user\0ana"),
+            "FATAL 08P01 invalid startup packet layout: expected terminator as last byte",
+        ),
         ("no user", startup(b"database\0kanon\0\0"), "FATAL 28000 no PostgreSQL user name specified in startup packet"),
-        ("version 2", vec![0, 0, 0, 8, 0, 2, 0, 0], "FATAL 0A000 unsupported frontend protocol 2.0: server supports 3.0 to 3.0"),
-        ("invalid UTF-8", startup(b"user\0\xff\xfe\0\0"), "FATAL 08P01 invalid startup packet layout: expected terminator as last byte"),
+        (
+            "version 2",
+            vec![0, 0, 0, 8, 0, 2, 0, 0],
+            "FATAL 0A000 unsupported frontend protocol 2.0: server supports 3.0 to 3.0",
+        ),
+        (
+            "invalid UTF-8",
+            startup(b"user\0\xff\xfe\0\0"),
+            "FATAL 08P01 invalid startup packet layout: expected terminator as last byte",
+        ),
     ];
     for (name, bytes, expected) in cases {
         let mut socket = TcpStream::connect(running.address).await.unwrap();
@@ -99,7 +114,9 @@ async fn garbage_before_start_up_ends_only_its_own_connection() {
     }
     for random in 0u64..200 {
         let mut socket = TcpStream::connect(running.address).await.unwrap();
-        let bytes: Vec<u8> = (0..64u64).map(|i| (random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(i * 97) >> 13) as u8).collect();
+        let bytes: Vec<u8> = (0..64u64)
+            .map(|i| (random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(i * 97) >> 13) as u8)
+            .collect();
         let _ = socket.write_all(&bytes).await;
     }
     client.query("SELECT 1", &[]).await.unwrap();
@@ -115,7 +132,10 @@ async fn garbage_instead_of_a_password_is_refused() {
     };
     let cases = [
         (message(b'Q', b"SELECT 1\0"), "FATAL 08P01 expected SASL response, got message type 81"),
-        (message(b'p', b"SCRAM-SHA-1\0\0\0\0\0"), "FATAL 08P01 client selected an invalid SASL authentication mechanism"),
+        (
+            message(b'p', b"SCRAM-SHA-1\0\0\0\0\0"),
+            "FATAL 08P01 client selected an invalid SASL authentication mechanism",
+        ),
         (message(b'p', b"SCRAM-SHA-256\0\xff\xff\xff\xff"), "FATAL 08P01 malformed SCRAM message"),
         (message(b'p', b"SCRAM-SHA-256\0\0\0\0\x03n,,"), "FATAL 08P01 malformed SCRAM message"),
         (message(b'p', b"secret\0"), "FATAL 08P01 client selected an invalid SASL authentication mechanism"),
@@ -170,21 +190,63 @@ async fn messages_that_cannot_be_are_errors_and_lost_streams_end() {
     let running = start().await;
     let sync = message(b'S', b"");
     let ending = message(b'X', b"");
-    let bind = |rest: &[u8]| [message(b'P', b"\0SELECT $1\0\0\x01\0\0\0\x17"), message(b'B', &[b"\0\0", rest].concat())].concat();
+    let bind = |rest: &[u8]| {
+        [message(b'P', b"\0SELECT $1\0\0\x01\0\0\0\x17"), message(b'B', &[b"\0\0", rest].concat())].concat()
+    };
     // The connection goes on after these.
     let cases: [(&str, Vec<u8>, &[&str]); 12] = [
         ("query without end", message(b'Q', b"SELECT 1"), &["ERROR 08P01 invalid string in message", "ZI", "ZI"]),
-        ("query with more behind it", message(b'Q', b"SELECT 1\0x"), &["ERROR 08P01 invalid message format", "ZI", "ZI"]),
-        ("invalid UTF-8", message(b'Q', b"SELECT '\xc3\x28'\0"), &["ERROR 22021 invalid byte sequence for encoding \"UTF8\": 0xc3", "ZI", "ZI"]),
-        ("parse cut short", message(b'P', b"\0SELECT 1\0\0\x05\0\0"), &["ERROR 08P01 insufficient data left in message", "ZI"]),
-        ("bind cut short", bind(b"\0\0\0\x01\0\0\0\x04\0"), &["1", "ERROR 08P01 insufficient data left in message", "ZI"]),
-        ("bind of negative length", bind(b"\0\0\0\x01\x80\0\0\0\0\0"), &["1", "ERROR 08P01 insufficient data left in message", "ZI"]),
+        (
+            "query with more behind it",
+            message(b'Q', b"SELECT 1\0x"),
+            &["ERROR 08P01 invalid message format", "ZI", "ZI"],
+        ),
+        (
+            "invalid UTF-8",
+            message(b'Q', b"SELECT '\xc3\x28'\0"),
+            &["ERROR 22021 invalid byte sequence for encoding \"UTF8\": 0xc3", "ZI", "ZI"],
+        ),
+        (
+            "parse cut short",
+            message(b'P', b"\0SELECT 1\0\0\x05\0\0"),
+            &["ERROR 08P01 insufficient data left in message", "ZI"],
+        ),
+        (
+            "bind cut short",
+            bind(b"\0\0\0\x01\0\0\0\x04\0"),
+            &["1", "ERROR 08P01 insufficient data left in message", "ZI"],
+        ),
+        (
+            "bind of negative length",
+            bind(b"\0\0\0\x01\x80\0\0\0\0\0"),
+            &["1", "ERROR 08P01 insufficient data left in message", "ZI"],
+        ),
         ("too many parameters", bind(b"\0\0\xff\xff"), &["1", "ERROR 08P01 insufficient data left in message", "ZI"]),
-        ("no parameters", bind(b"\0\0\0\0\0\0"), &["1", "ERROR 08P01 bind message supplies 0 parameters, but prepared statement \"\" requires 1", "ZI"]),
-        ("binary of wrong length", bind(b"\0\x01\0\x01\0\x01\0\0\0\x02\0\x01\0\0"), &["1", "ERROR 08P01 insufficient data left in message", "ZI"]),
-        ("binary too long", bind(b"\0\x01\0\x01\0\x01\0\0\0\x05\0\0\0\0\x01\0\0"), &["1", "ERROR 22P03 incorrect binary data format in bind parameter 1", "ZI"]),
-        ("text that is no number", bind(b"\0\0\0\x01\0\0\0\x01x\0\0"), &["1", "ERROR 22P02 invalid input syntax for type integer: \"x\"", "ZI"]),
-        ("unknown portal, and skipping until Sync", [message(b'E', b"p\0\0\0\0\0"), message(b'Q', b"SELECT 1\0")].concat(), &["ERROR 34000 portal \"p\" does not exist", "ZI"]),
+        (
+            "no parameters",
+            bind(b"\0\0\0\0\0\0"),
+            &["1", "ERROR 08P01 bind message supplies 0 parameters, but prepared statement \"\" requires 1", "ZI"],
+        ),
+        (
+            "binary of wrong length",
+            bind(b"\0\x01\0\x01\0\x01\0\0\0\x02\0\x01\0\0"),
+            &["1", "ERROR 08P01 insufficient data left in message", "ZI"],
+        ),
+        (
+            "binary too long",
+            bind(b"\0\x01\0\x01\0\x01\0\0\0\x05\0\0\0\0\x01\0\0"),
+            &["1", "ERROR 22P03 incorrect binary data format in bind parameter 1", "ZI"],
+        ),
+        (
+            "text that is no number",
+            bind(b"\0\0\0\x01\0\0\0\x01x\0\0"),
+            &["1", "ERROR 22P02 invalid input syntax for type integer: \"x\"", "ZI"],
+        ),
+        (
+            "unknown portal, and skipping until Sync",
+            [message(b'E', b"p\0\0\0\0\0"), message(b'Q', b"SELECT 1\0")].concat(),
+            &["ERROR 34000 portal \"p\" does not exist", "ZI"],
+        ),
     ];
     for (name, bytes, expected) in cases {
         let mut socket = logged_in(&running).await;
@@ -234,9 +296,28 @@ async fn portals_are_described_run_in_portions_and_closed() {
     .concat();
     socket.write_all(&batch).await.unwrap();
     let expected = [
-        "1", "t", "T", "2", "T", "D", "D", "s", "D", "C SELECT 1", "C SELECT 0", "3", "3", "ZI",
-        "ERROR 42P05 prepared statement \"s\" already exists", "ZI", "I", "ZI", "C BEGIN", "ZT",
-        "ERROR 42601 it fails", "ZE",
+        "1",
+        "t",
+        "T",
+        "2",
+        "T",
+        "D",
+        "D",
+        "s",
+        "D",
+        "C SELECT 1",
+        "C SELECT 0",
+        "3",
+        "3",
+        "ZI",
+        "ERROR 42P05 prepared statement \"s\" already exists",
+        "ZI",
+        "I",
+        "ZI",
+        "C BEGIN",
+        "ZT",
+        "ERROR 42601 it fails",
+        "ZE",
     ];
     assert_eq!(read_all(&mut socket).await, expected);
 }

@@ -10,7 +10,9 @@ use datafusion::logical_expr::{Aggregate, Expr, Filter, LogicalPlan, SubqueryAli
 use super::expr::unreadable;
 use super::join::is_condition;
 use super::outer::tables;
-use super::rows::{Base, Bases, Role, Rows, bare, bare_base, is_unit, key, mentions, refuse_as_condition, refuse_names, unit_used};
+use super::rows::{
+    Base, Bases, Role, Rows, bare, bare_base, is_unit, key, mentions, refuse_as_condition, refuse_names, unit_used,
+};
 use super::{Node, Open, Walk};
 use crate::facts::Placement;
 use crate::functions;
@@ -64,7 +66,9 @@ impl Walk<'_> {
             GroupingSet::Rollup(keys) => GroupingSet::Rollup(keys.iter().map(&mut one).collect::<Result<_, _>>()?),
             GroupingSet::Cube(keys) => GroupingSet::Cube(keys.iter().map(&mut one).collect::<Result<_, _>>()?),
             GroupingSet::GroupingSets(sets) => GroupingSet::GroupingSets(
-                sets.iter().map(|keys| keys.iter().map(&mut one).collect::<Result<Vec<_>, _>>()).collect::<Result<_, _>>()?,
+                sets.iter()
+                    .map(|keys| keys.iter().map(&mut one).collect::<Result<Vec<_>, _>>())
+                    .collect::<Result<_, _>>()?,
             ),
         })
     }
@@ -78,8 +82,11 @@ impl Walk<'_> {
         source: &LogicalPlan,
     ) -> Result<Node, Refusal> {
         if rows.correlated {
-            return Err(Refusal::unsupported(format!("a correlated subquery that aggregates {} is not supported", tables(&rows)))
-                .hint("Group by the unit in an inner query and join it."));
+            return Err(Refusal::unsupported(format!(
+                "a correlated subquery that aggregates {} is not supported",
+                tables(&rows)
+            ))
+            .hint("Group by the unit in an inner query and join it."));
         }
         if matches!(rows.placement, Placement::Sites { .. }) {
             self.refuse_elsewhere(&rows)?;
@@ -107,34 +114,46 @@ impl Walk<'_> {
     /// What runs at sites can use only what is there: their tables, and literals.
     fn refuse_elsewhere(&self, rows: &Rows) -> Result<(), Refusal> {
         let mut refusal = None;
-        let _ = rows.plan.apply_with_subqueries(|p| {
-            match p {
-                LogicalPlan::TableScan(scan) => {
-                    let same = match (&self.facts.of(scan).placement, &rows.placement) {
-                        (Placement::Sites { sites: a, .. }, Placement::Sites { sites: b, .. }) => a == b,
-                        _ => false,
-                    };
-                    if !same {
-                        refusal = Some(Refusal::unsupported(format!(
+        let _ =
+            rows.plan.apply_with_subqueries(|p| {
+                match p {
+                    LogicalPlan::TableScan(scan) => {
+                        let same = match (&self.facts.of(scan).placement, &rows.placement) {
+                            (Placement::Sites { sites: a, .. }, Placement::Sites { sites: b, .. }) => a == b,
+                            _ => false,
+                        };
+                        if !same {
+                            refusal = Some(Refusal::unsupported(format!(
                             "{} answers at other sites and cannot be combined with tables that are not there",
                             tables(rows)
                         ))
                         .hint("Use tables that the same sites answer for, or join with the answer of an aggregate."));
+                        }
                     }
+                    LogicalPlan::Extension(e) if e.node.as_any().downcast_ref::<ReleaseNode>().is_some() => {
+                        refusal = Some(
+                            Refusal::unsupported(format!(
+                                "an answer cannot be used inside a query over {}, which is at other sites",
+                                tables(rows)
+                            ))
+                            .hint("Ask for the answer first and write its value as a literal."),
+                        );
+                    }
+                    _ => {}
                 }
-                LogicalPlan::Extension(e) if e.node.as_any().downcast_ref::<ReleaseNode>().is_some() => {
-                    refusal = Some(Refusal::unsupported(format!("an answer cannot be used inside a query over {}, which is at other sites", tables(rows)))
-                        .hint("Ask for the answer first and write its value as a literal."));
-                }
-                _ => {}
-            }
-            Ok(if refusal.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-        });
+                Ok(if refusal.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            });
         refusal.map_or(Ok(()), Err)
     }
 
     /// GROUP BY with the unit among the keys: rows of units still.
-    fn per_unit(&mut self, mut rows: Rows, keys: Vec<Expr>, aggregates: &[Expr], shown: &DFSchema) -> Result<Rows, Refusal> {
+    fn per_unit(
+        &mut self,
+        mut rows: Rows,
+        keys: Vec<Expr>,
+        aggregates: &[Expr],
+        shown: &DFSchema,
+    ) -> Result<Rows, Refusal> {
         let schema = Arc::clone(rows.plan.schema());
         let alias = self.alias('a');
         let mut bases = Bases::new();
@@ -169,7 +188,8 @@ impl Walk<'_> {
         if let Some(unit) = missing {
             // A unit column from an outer join: rows without it are rows without a unit, and would be one group of many people.
             let plan = std::mem::take(&mut rows.plan);
-            rows.plan = LogicalPlan::Filter(Filter::try_new(unit.is_not_null(), Arc::new(plan)).map_err(|e| unreadable(&e))?);
+            rows.plan =
+                LogicalPlan::Filter(Filter::try_new(unit.is_not_null(), Arc::new(plan)).map_err(|e| unreadable(&e))?);
         }
         for (i, e) in aggregates.iter().enumerate() {
             let name = format!("value{i}");
@@ -180,7 +200,8 @@ impl Walk<'_> {
             defs.push(Expr::Column(column));
         }
         let plan = Aggregate::try_new(Arc::new(rows.plan), group, made).map_err(|e| unreadable(&e))?;
-        let plan = SubqueryAlias::try_new(Arc::new(LogicalPlan::Aggregate(plan)), alias.as_str()).map_err(|e| unreadable(&e))?;
+        let plan = SubqueryAlias::try_new(Arc::new(LogicalPlan::Aggregate(plan)), alias.as_str())
+            .map_err(|e| unreadable(&e))?;
         Ok(Rows {
             plan: LogicalPlan::SubqueryAlias(plan),
             defs,
@@ -203,10 +224,14 @@ impl Walk<'_> {
         };
         let name = function.func.name().to_owned();
         match functions::aggregate(&name) {
-            Some(functions::Aggregate::Measure | functions::Aggregate::WithinUnit) if !name.starts_with("kanon_part_") => {}
+            Some(functions::Aggregate::Measure | functions::Aggregate::WithinUnit)
+                if !name.starts_with("kanon_part_") => {}
             _ => {
-                return Err(Refusal::unsupported(format!("aggregate {name} cannot be used on the rows of {}", tables(rows)))
-                    .hint("Use count, sum, avg, min or max within a unit."));
+                return Err(Refusal::unsupported(format!(
+                    "aggregate {name} cannot be used on the rows of {}",
+                    tables(rows)
+                ))
+                .hint("Use count, sum, avg, min or max within a unit."));
             }
         }
         let mut params = function.params;
@@ -243,7 +268,12 @@ impl Walk<'_> {
     }
 
     /// An aggregate over open rows: at the sites if they hold all of it and its parts can be merged, else here.
-    pub(super) fn open_aggregate(&mut self, open: Open, aggregate: &Aggregate, plan: &LogicalPlan) -> Result<Node, Refusal> {
+    pub(super) fn open_aggregate(
+        &mut self,
+        open: Open,
+        aggregate: &Aggregate,
+        plan: &LogicalPlan,
+    ) -> Result<Node, Refusal> {
         let Some(remote) = open.remote.clone() else { return self.outer(plan, vec![open]) };
         let whole = aggregate.group_expr.iter().chain(&aggregate.aggr_expr).all(|e| !has_subquery(e));
         if !whole || !aggregate.aggr_expr.iter().all(mergeable) {
@@ -282,7 +312,11 @@ pub(super) fn has_subquery(expr: &Expr) -> bool {
     expr.exists(|e| {
         Ok(matches!(
             e,
-            Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::ScalarSubquery(_) | Expr::OuterReferenceColumn(..)
+            Expr::Exists(_)
+                | Expr::InSubquery(_)
+                | Expr::SetComparison(_)
+                | Expr::ScalarSubquery(_)
+                | Expr::OuterReferenceColumn(..)
         ))
     })
     .unwrap_or(true)
@@ -296,7 +330,20 @@ fn mergeable(expr: &Expr) -> bool {
         && f.params.null_treatment.is_none()
         && matches!(
             f.func.name(),
-            "count" | "sum" | "min" | "max" | "avg" | "var" | "var_pop" | "stddev" | "stddev_pop" | "covar_samp" | "covar_pop" | "corr" | "bool_and" | "bool_or"
+            "count"
+                | "sum"
+                | "min"
+                | "max"
+                | "avg"
+                | "var"
+                | "var_pop"
+                | "stddev"
+                | "stddev_pop"
+                | "covar_samp"
+                | "covar_pop"
+                | "corr"
+                | "bool_and"
+                | "bool_or"
         )
 }
 

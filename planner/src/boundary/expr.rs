@@ -59,7 +59,11 @@ impl Walk<'_> {
             Expr::Alias(a) => self.rewrite(&a.expr, context),
             Expr::Column(c) => {
                 let at = position(context.shown, c)?;
-                context.defs.get(at).cloned().ok_or_else(|| Refusal::unsupported("a column cannot be found in its place"))
+                context
+                    .defs
+                    .get(at)
+                    .cloned()
+                    .ok_or_else(|| Refusal::unsupported("a column cannot be found in its place"))
             }
             Expr::Cast(Cast { expr: inner, field }) | Expr::TryCast(TryCast { expr: inner, field }) => {
                 let value = self.rewrite(inner, context)?;
@@ -75,7 +79,8 @@ impl Walk<'_> {
             }
             Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
                 let (left, right) = (self.rewrite(left, context)?, self.rewrite(right, context)?);
-                let units = is_unit(&left, context.base, context.schema) && is_unit(&right, context.base, context.schema);
+                let units =
+                    is_unit(&left, context.base, context.schema) && is_unit(&right, context.base, context.schema);
                 if !units {
                     refuse_names(&left, context.base, context.schema)?;
                     refuse_names(&right, context.base, context.schema)?;
@@ -85,12 +90,15 @@ impl Walk<'_> {
             Expr::InSubquery(e) => self.in_subquery(e, context),
             Expr::Exists(e) => self.exists(e, context),
             Expr::ScalarSubquery(s) => self.scalar_subquery(s),
-            Expr::SetComparison(_) => Err(Refusal::unsupported("ANY and ALL of a subquery cannot be used on the rows of a protected table")
-                .hint("Use IN, or compare with an aggregate of the subquery.")),
-            Expr::OuterReferenceColumn(_, c) => {
-                Err(Refusal::unsupported(format!("a subquery over a protected table that refers to column \"{}\" outside is not supported", c.name))
-                    .hint("Use a join, or EXISTS with an equality of the unit columns."))
+            Expr::SetComparison(_) => {
+                Err(Refusal::unsupported("ANY and ALL of a subquery cannot be used on the rows of a protected table")
+                    .hint("Use IN, or compare with an aggregate of the subquery."))
             }
+            Expr::OuterReferenceColumn(_, c) => Err(Refusal::unsupported(format!(
+                "a subquery over a protected table that refers to column \"{}\" outside is not supported",
+                c.name
+            ))
+            .hint("Use a join, or EXISTS with an equality of the unit columns.")),
             other => {
                 let mut refusal = None;
                 let mapped = other.clone().map_children(|child| match self.operand(&child, context) {
@@ -120,5 +128,6 @@ impl Walk<'_> {
 /// A plan that cannot be built: our own fault or a shape that the query engine does not take. Its text says nothing of data, but of
 /// names that are ours, so it is not shown.
 pub(super) fn unreadable(_: &DataFusionError) -> Refusal {
-    Refusal::unsupported("this shape of query is not supported over a protected table").hint("Write the query with simpler inner queries.")
+    Refusal::unsupported("this shape of query is not supported over a protected table")
+        .hint("Write the query with simpler inner queries.")
 }

@@ -41,7 +41,9 @@ pub(super) fn pushed(join: &Join, conjuncts: Vec<Expr>) -> Result<Option<(Join, 
     let side = |plan: &Arc<LogicalPlan>, conjuncts: Vec<Expr>| -> Result<Arc<LogicalPlan>, Refusal> {
         match conjunction(conjuncts) {
             None => Ok(Arc::clone(plan)),
-            Some(p) => Ok(Arc::new(LogicalPlan::Filter(Filter::try_new(p, Arc::clone(plan)).map_err(|e| unreadable(&e))?))),
+            Some(p) => {
+                Ok(Arc::new(LogicalPlan::Filter(Filter::try_new(p, Arc::clone(plan)).map_err(|e| unreadable(&e))?)))
+            }
         }
     };
     let mut join = join.clone();
@@ -53,7 +55,10 @@ pub(super) fn pushed(join: &Join, conjuncts: Vec<Expr>) -> Result<Option<(Join, 
 
 fn has_subquery(expr: &Expr) -> bool {
     use datafusion::common::tree_node::TreeNode;
-    expr.exists(|e| Ok(matches!(e, Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::ScalarSubquery(_)))).unwrap_or(true)
+    expr.exists(|e| {
+        Ok(matches!(e, Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::ScalarSubquery(_)))
+    })
+    .unwrap_or(true)
 }
 
 /// What a join does with the rows of one of its sides.
@@ -143,7 +148,14 @@ impl Walk<'_> {
     }
 
     /// `open`: for a join with an open side, whether that is the left one, and whether the query made its rows.
-    fn join_rows(&mut self, join: &Join, left: Rows, right: Rows, kind: JoinType, open: Option<(bool, bool)>) -> Result<Rows, Refusal> {
+    fn join_rows(
+        &mut self,
+        join: &Join,
+        left: Rows,
+        right: Rows,
+        kind: JoinType,
+        open: Option<(bool, bool)>,
+    ) -> Result<Rows, Refusal> {
         let (mut left, mut right) = (left, right);
         if join.null_aware {
             return Err(mark());
@@ -200,24 +212,30 @@ impl Walk<'_> {
                     None
                 };
                 if let Some((l, r)) = pair {
-                    let never_null =
-                        bare(&l, &schema) == left.unit.as_ref() && bare(&r, &schema) == right.unit.as_ref() || !(null_equal && from_on);
+                    let never_null = bare(&l, &schema) == left.unit.as_ref()
+                        && bare(&r, &schema) == right.unit.as_ref()
+                        || !(null_equal && from_on);
                     if never_null {
                         on_units = true;
                         on.push((l, r));
                         continue;
                     }
-                    return Err(Refusal::unsupported("units that may be missing cannot be compared like this").hint("Use a plain join on the unit columns."));
+                    return Err(Refusal::unsupported("units that may be missing cannot be compared like this")
+                        .hint("Use a plain join on the unit columns."));
                 }
             }
             if has_subquery(&expr) {
-                return Err(Refusal::unsupported("a subquery in a join condition is not supported over a protected table")
-                    .hint("Move the condition to WHERE."));
+                return Err(Refusal::unsupported(
+                    "a subquery in a join condition is not supported over a protected table",
+                )
+                .hint("Move the condition to WHERE."));
             }
             refuse_as_condition(&below, &bases, &schema)?;
             plain_equalities &= is_plain_equality(&below, &bases, &schema);
             match below {
-                Expr::BinaryExpr(BinaryExpr { left: l, op: Operator::Eq, right: r }) if from_on && null_equal => on.push((*l, *r)),
+                Expr::BinaryExpr(BinaryExpr { left: l, op: Operator::Eq, right: r }) if from_on && null_equal => {
+                    on.push((*l, *r))
+                }
                 other => filters.push(other),
             }
         }
@@ -238,8 +256,12 @@ impl Walk<'_> {
                     return Err(Refusal::unsupported("rows without units cannot be joined"));
                 };
                 strictest(a, b)?;
-                return Err(Refusal::unsupported(format!("{} and {} can be joined only on their unit columns", tables(&left), tables(&right)))
-                    .hint(format!("Join ON {} = {}.", a.unit_column, b.unit_column)));
+                return Err(Refusal::unsupported(format!(
+                    "{} and {} can be joined only on their unit columns",
+                    tables(&left),
+                    tables(&right)
+                ))
+                .hint(format!("Join ON {} = {}.", a.unit_column, b.unit_column)));
             }
             self.both(&left, &right, kind, &schema)?
         };
@@ -356,7 +378,8 @@ impl Walk<'_> {
         rows.base.insert(key(&column), base);
         let plan = std::mem::take(&mut rows.plan);
         let plan = LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan)).map_err(|e| unreadable(&e))?);
-        let plan = Filter::try_new(Expr::Column(column.clone()).is_not_null(), Arc::new(plan)).map_err(|e| unreadable(&e))?;
+        let plan =
+            Filter::try_new(Expr::Column(column.clone()).is_not_null(), Arc::new(plan)).map_err(|e| unreadable(&e))?;
         rows.plan = LogicalPlan::Filter(plan);
         rows.unit = Some(column);
         Ok(())
@@ -405,7 +428,9 @@ fn unit_equality(expr: &Expr, bases: &Bases, schema: &DFSchema) -> Option<(Expr,
 /// An equality of two columns as they stand, or something that is the same for every row.
 fn is_plain_equality(expr: &Expr, bases: &Bases, schema: &DFSchema) -> bool {
     let as_it_stands = |e: &Expr| {
-        crate::conditions::uncast(e, schema).try_as_col().is_some_and(|c| super::rows::base(bases, c).is_some_and(|b| b.bare))
+        crate::conditions::uncast(e, schema)
+            .try_as_col()
+            .is_some_and(|c| super::rows::base(bases, c).is_some_and(|b| b.bare))
             || super::rows::bare_base(e, bases, schema).is_some_and(|b| b.bare)
     };
     match expr {

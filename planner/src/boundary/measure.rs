@@ -36,7 +36,12 @@ enum Divisor {
 }
 
 impl Walk<'_> {
-    pub(super) fn measures(&mut self, aggregates: &[Expr], rows: &Rows, shown: &DFSchema) -> Result<Vec<Measure>, Refusal> {
+    pub(super) fn measures(
+        &mut self,
+        aggregates: &[Expr],
+        rows: &Rows,
+        shown: &DFSchema,
+    ) -> Result<Vec<Measure>, Refusal> {
         let mut drafts = Vec::new();
         for e in aggregates {
             drafts.push(self.measure(e, rows, shown)?);
@@ -45,9 +50,9 @@ impl Walk<'_> {
             .iter()
             .map(|d| {
                 d.divisor.is_some()
-                    && drafts
-                        .iter()
-                        .any(|o| o.divisor.is_some() && o.divisor != d.divisor && o.args == d.args && o.filter == d.filter)
+                    && drafts.iter().any(|o| {
+                        o.divisor.is_some() && o.divisor != d.divisor && o.args == d.args && o.filter == d.filter
+                    })
             })
             .collect();
         Ok(drafts
@@ -90,7 +95,8 @@ impl Walk<'_> {
             s.expr = value;
         }
         if units && params.args.len() > 1 {
-            return Err(Refusal::unsupported("a count of units together with other columns is not supported").hint("Count the unit column alone."));
+            return Err(Refusal::unsupported("a count of units together with other columns is not supported")
+                .hint("Count the unit column alone."));
         }
         let mut found = Vec::new();
         if let Some(filter) = &mut params.filter {
@@ -114,7 +120,10 @@ impl Walk<'_> {
         };
         if matches!(kind, MeasureKind::Sum | MeasureKind::Avg | MeasureKind::Moments) {
             for v in &values {
-                if !v.get_type(schema.as_ref()).is_ok_and(|t| t.is_numeric() || t == datafusion::arrow::datatypes::DataType::Null) {
+                if !v
+                    .get_type(schema.as_ref())
+                    .is_ok_and(|t| t.is_numeric() || t == datafusion::arrow::datatypes::DataType::Null)
+                {
                     return Err(Refusal::unsupported(format!("{name} over a protected table needs a number"))
                         .hint("Turn the value into a number first, for example with extract(epoch from …)."));
                 }
@@ -151,7 +160,16 @@ impl Walk<'_> {
         // These release no count of the rows that they leave out, if the argument is a column as it stands.
         let silent = matches!(
             name,
-            "avg" | "var" | "var_pop" | "stddev" | "stddev_pop" | "corr" | "median" | "percentile_cont" | "approx_percentile_cont" | "approx_median"
+            "avg"
+                | "var"
+                | "var_pop"
+                | "stddev"
+                | "stddev_pop"
+                | "corr"
+                | "median"
+                | "percentile_cont"
+                | "approx_percentile_cont"
+                | "approx_median"
         ) || functions::PARTS.contains(&name);
         let all_bare = values.iter().all(|v| is_bare(v, rows, schema) || matches!(v, Expr::Literal(..)));
         for value in values {
@@ -209,13 +227,17 @@ impl Walk<'_> {
             }
         }
         if function.params.distinct && name != "count" {
-            return Err(Refusal::unsupported(format!("{name}(DISTINCT …) over {about} is not supported")).hint("Leave DISTINCT out, or use count(DISTINCT …)."));
+            return Err(Refusal::unsupported(format!("{name}(DISTINCT …) over {about} is not supported"))
+                .hint("Leave DISTINCT out, or use count(DISTINCT …)."));
         }
         if function.params.null_treatment.is_some() {
             return Err(Refusal::unsupported("IGNORE NULLS in an aggregate is not supported over a protected table"));
         }
         if !function.params.order_by.is_empty() && !matches!(name, "percentile_cont" | "approx_percentile_cont") {
-            return Err(Refusal::unsupported(format!("ORDER BY inside {name} is not supported over a protected table")).hint("Leave ORDER BY out."));
+            return Err(Refusal::unsupported(format!(
+                "ORDER BY inside {name} is not supported over a protected table"
+            ))
+            .hint("Leave ORDER BY out."));
         }
         Ok(())
     }
@@ -229,7 +251,11 @@ fn is_bare(value: &Expr, rows: &Rows, schema: &DFSchema) -> bool {
     }
 }
 
-fn kind_of(name: &str, params: &datafusion::logical_expr::expr::AggregateFunctionParams, schema: &DFSchema) -> Result<MeasureKind, Refusal> {
+fn kind_of(
+    name: &str,
+    params: &datafusion::logical_expr::expr::AggregateFunctionParams,
+    schema: &DFSchema,
+) -> Result<MeasureKind, Refusal> {
     let _ = schema;
     Ok(match name {
         "count" if params.distinct => MeasureKind::CountDistinct,
@@ -242,12 +268,17 @@ fn kind_of(name: &str, params: &datafusion::logical_expr::expr::AggregateFunctio
         "percentile_cont" | "approx_percentile_cont" => MeasureKind::Quantile(fraction(params.args.get(1))?),
         "var" | "var_pop" | "stddev" | "stddev_pop" | "covar_samp" | "covar_pop" | "corr" => MeasureKind::Moments,
         other if other.starts_with("regr_") || other.starts_with("kanon_part_") => MeasureKind::Moments,
-        other => return Err(Refusal::unsupported(format!("aggregate {other} is not supported over a protected table"))),
+        other => {
+            return Err(Refusal::unsupported(format!("aggregate {other} is not supported over a protected table")));
+        }
     })
 }
 
 fn fraction(expr: Option<&Expr>) -> Result<f64, Refusal> {
-    let refused = || Refusal::unsupported("the fraction of a percentile must be a literal between 0 and 1").hint("Write it as a literal, for example 0.5.");
+    let refused = || {
+        Refusal::unsupported("the fraction of a percentile must be a literal between 0 and 1")
+            .hint("Write it as a literal, for example 0.5.")
+    };
     if matches!(expr, Some(Expr::Placeholder(_))) {
         // Not run before it is a literal.
         return Ok(0.5);

@@ -41,7 +41,16 @@ pub struct Options {
 /// # Errors
 /// The refusal that the client sees. It depends on the query, the catalog and the policies only.
 pub fn decide(plan: LogicalPlan, facts: &dyn Facts, options: &Options) -> Result<Decision, Refusal> {
-    let mut walk = Walk { facts, options: *options, next: 0, units: vec![], scopes: vec![], joined: vec![], recursive: vec![], depth: 0 };
+    let mut walk = Walk {
+        facts,
+        options: *options,
+        next: 0,
+        units: vec![],
+        scopes: vec![],
+        joined: vec![],
+        recursive: vec![],
+        depth: 0,
+    };
     walk.refuse_parts(&plan)?;
     if let Some(unlimited) = unlimited(&plan)
         && let Node::Private(rows) = walk.another().node(&unlimited)?
@@ -54,7 +63,11 @@ pub fn decide(plan: LogicalPlan, facts: &dyn Facts, options: &Options) -> Result
         Node::Open(open) => {
             let units = walk.units;
             outer::check(&open.plan, facts)?;
-            if units.is_empty() { Ok(Decision::Open(open.plan)) } else { Ok(Decision::Release { outer: open.plan, units }) }
+            if units.is_empty() {
+                Ok(Decision::Open(open.plan))
+            } else {
+                Ok(Decision::Release { outer: open.plan, units })
+            }
         }
     }
 }
@@ -66,7 +79,9 @@ fn unlimited(plan: &LogicalPlan) -> Option<LogicalPlan> {
         LogicalPlan::Sort(s) => unlimited(&s.input),
         LogicalPlan::Projection(p) => {
             let input = unlimited(&p.input)?;
-            Some(LogicalPlan::Projection(Projection::try_new_with_schema(p.expr.clone(), Arc::new(input), Arc::clone(&p.schema)).ok()?))
+            Some(LogicalPlan::Projection(
+                Projection::try_new_with_schema(p.expr.clone(), Arc::new(input), Arc::clone(&p.schema)).ok()?,
+            ))
         }
         LogicalPlan::SubqueryAlias(a) => {
             let input = unlimited(&a.input)?;
@@ -217,7 +232,9 @@ impl<'a> Walk<'a> {
             LogicalPlan::Union(u) => self.union(u, plan),
             LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => self.outer(plan, vec![]),
             LogicalPlan::Unnest(u) => match self.node(&u.input)? {
-                Node::Private(rows) => Err(Refusal::unsupported(format!("unnest cannot be used on the rows of {}", outer::tables(&rows)))),
+                Node::Private(rows) => {
+                    Err(Refusal::unsupported(format!("unnest cannot be used on the rows of {}", outer::tables(&rows))))
+                }
                 Node::Open(open) => self.outer(plan, vec![open]),
             },
             LogicalPlan::Subquery(s) => {
@@ -225,8 +242,10 @@ impl<'a> Walk<'a> {
                 let inner = self.node(&s.subquery);
                 self.scopes.pop();
                 match inner? {
-                    Node::Private(rows) => Err(Refusal::unsupported(format!("LATERAL cannot be used over {}", outer::tables(&rows)))
-                        .hint("Join on the unit columns.")),
+                    Node::Private(rows) => {
+                        Err(Refusal::unsupported(format!("LATERAL cannot be used over {}", outer::tables(&rows)))
+                            .hint("Join on the unit columns."))
+                    }
                     Node::Open(open) => {
                         let node = self.outer(plan, vec![open])?;
                         Ok(match node {
@@ -246,12 +265,15 @@ impl<'a> Walk<'a> {
                 self.recursive.pop();
                 match (first?, rest?) {
                     (Node::Open(a), Node::Open(b)) => self.outer(plan, vec![a, b]),
-                    (Node::Private(rows), _) | (_, Node::Private(rows)) => {
-                        Err(Refusal::unsupported(format!("a recursive query cannot use the rows of {}", outer::tables(&rows))))
-                    }
+                    (Node::Private(rows), _) | (_, Node::Private(rows)) => Err(Refusal::unsupported(format!(
+                        "a recursive query cannot use the rows of {}",
+                        outer::tables(&rows)
+                    ))),
                 }
             }
-            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => Err(Refusal::unsupported("EXPLAIN cannot be used inside a query")),
+            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => {
+                Err(Refusal::unsupported("EXPLAIN cannot be used inside a query"))
+            }
             LogicalPlan::Repartition(_) => Err(Refusal::unsupported("DISTRIBUTE BY is not supported")),
             LogicalPlan::Extension(_) => Err(Refusal::unsupported("this kind of plan is not supported")),
             LogicalPlan::Statement(_)

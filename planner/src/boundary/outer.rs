@@ -27,7 +27,9 @@ impl Walk<'_> {
             exprs.push(e);
         }
         let crafted = match plan {
-            LogicalPlan::SubqueryAlias(_) | LogicalPlan::Filter(_) | LogicalPlan::Sort(_) => inputs.iter().any(|i| i.crafted),
+            LogicalPlan::SubqueryAlias(_) | LogicalPlan::Filter(_) | LogicalPlan::Sort(_) => {
+                inputs.iter().any(|i| i.crafted)
+            }
             LogicalPlan::Projection(p) => inputs.iter().any(|i| i.crafted) || !p.expr.iter().all(is_column),
             // Each row once.
             LogicalPlan::Distinct(Distinct::All(_)) => inputs.iter().any(|i| i.crafted),
@@ -60,7 +62,9 @@ impl Walk<'_> {
             };
             Ok(match e {
                 Expr::ScalarSubquery(s) => Transformed::yes(Expr::ScalarSubquery(walk(&s)?)),
-                Expr::Exists(Exists { subquery, negated }) => Transformed::yes(Expr::Exists(Exists { subquery: walk(&subquery)?, negated })),
+                Expr::Exists(Exists { subquery, negated }) => {
+                    Transformed::yes(Expr::Exists(Exists { subquery: walk(&subquery)?, negated }))
+                }
                 Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
                     Transformed::yes(Expr::InSubquery(InSubquery { expr, subquery: walk(&subquery)?, negated }))
                 }
@@ -100,14 +104,18 @@ fn is_column(expr: &Expr) -> bool {
 /// Filters and projections over open tables of some sites, and unions of them, can be computed there.
 fn remote(plan: &LogicalPlan, inputs: &[Open]) -> Option<Remote> {
     match plan {
-        LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => inputs.first()?.remote.clone(),
+        LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {
+            inputs.first()?.remote.clone()
+        }
         LogicalPlan::Union(_) => {
             let mut all = inputs.iter().map(|i| i.remote.clone());
             let mut first = all.next()??;
             for other in all {
                 let other = other?;
                 match (&first.placement, &other.placement) {
-                    (Placement::Sites { sites: a, .. }, Placement::Sites { sites: b, .. }) if a == b => first.tables.extend(other.tables),
+                    (Placement::Sites { sites: a, .. }, Placement::Sites { sites: b, .. }) if a == b => {
+                        first.tables.extend(other.tables)
+                    }
                     _ => return None,
                 }
             }
@@ -200,6 +208,7 @@ pub(super) fn rows_refused(rows: &Rows, shown: &DFSchema) -> Refusal {
 }
 
 fn quoted(name: &str) -> String {
-    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit());
+    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }

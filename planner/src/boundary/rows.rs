@@ -92,12 +92,16 @@ pub(super) fn bare<'a>(def: &'a Expr, schema: &DFSchema) -> Option<&'a Column> {
 /// Casts under which equality stays equality: among integers, and among texts.
 pub(super) fn exact(inner: &Expr, to: &datafusion::arrow::datatypes::DataType, schema: &DFSchema) -> bool {
     use datafusion::logical_expr::ExprSchemable;
-    inner.get_type(schema).is_ok_and(|from| infallible(&from, to) && (from == *to || !to.is_numeric() || from.is_integer() && to.is_integer()))
+    inner.get_type(schema).is_ok_and(|from| {
+        infallible(&from, to) && (from == *to || !to.is_numeric() || from.is_integer() && to.is_integer())
+    })
 }
 
 /// The position in `shown` of a column that the query names.
 pub(super) fn position(shown: &DFSchema, column: &Column) -> Result<usize, Refusal> {
-    shown.index_of_column(column).map_err(|_| Refusal::unsupported(format!("column \"{}\" cannot be found in its place", column.name)))
+    shown
+        .index_of_column(column)
+        .map_err(|_| Refusal::unsupported(format!("column \"{}\" cannot be found in its place", column.name)))
 }
 
 /// The facts of a base column.
@@ -150,8 +154,11 @@ pub(super) fn refuse_as_condition(def: &Expr, bases: &Bases, schema: &DFSchema) 
 }
 
 pub(super) fn unit_used(b: &Base) -> Refusal {
-    Refusal::forbidden(format!("column \"{}\" of table \"{}\" names the unit and cannot be used like this", b.column, b.table))
-        .hint("It may be counted, grouped by within an inner query, and equal the unit column of another protected table.")
+    Refusal::forbidden(format!(
+        "column \"{}\" of table \"{}\" names the unit and cannot be used like this",
+        b.column, b.table
+    ))
+    .hint("It may be counted, grouped by within an inner query, and equal the unit column of another protected table.")
 }
 
 pub(super) fn identifier_used(b: &Base) -> Refusal {
@@ -160,15 +167,21 @@ pub(super) fn identifier_used(b: &Base) -> Refusal {
 }
 
 pub(super) fn measure_used(b: &Base) -> Refusal {
-    Refusal::forbidden(format!("column \"{}\" of table \"{}\" may be aggregated only, not be a condition or a key", b.column, b.table))
-        .hint(format!("Aggregate it, for example avg({}).", b.column))
+    Refusal::forbidden(format!(
+        "column \"{}\" of table \"{}\" may be aggregated only, not be a condition or a key",
+        b.column, b.table
+    ))
+    .hint(format!("Aggregate it, for example avg({}).", b.column))
 }
 
 /// The strictest of two protections of one kind of unit.
 pub(super) fn strictest(a: &Protection, b: &Protection) -> Result<Protection, Refusal> {
     if a.unit_kind != b.unit_kind {
-        return Err(Refusal::unsupported(format!("tables of the unit kinds \"{}\" and \"{}\" cannot be combined", a.unit_kind, b.unit_kind))
-            .hint("Combine tables of one kind of unit."));
+        return Err(Refusal::unsupported(format!(
+            "tables of the unit kinds \"{}\" and \"{}\" cannot be combined",
+            a.unit_kind, b.unit_kind
+        ))
+        .hint("Combine tables of one kind of unit."));
     }
     Ok(Protection {
         access: a.access.max(b.access),

@@ -31,7 +31,9 @@ impl Walk<'_> {
         let Some(protection) = facts.protection else {
             let remote = match &facts.placement {
                 Placement::Local => None,
-                Placement::Sites { .. } => Some(Remote { placement: facts.placement.clone(), tables: vec![facts.name.clone()] }),
+                Placement::Sites { .. } => {
+                    Some(Remote { placement: facts.placement.clone(), tables: vec![facts.name.clone()] })
+                }
             };
             return Ok(Node::Open(Open {
                 plan: LogicalPlan::TableScan(scan.clone()),
@@ -44,24 +46,36 @@ impl Walk<'_> {
         match protection.access {
             Access::Cohort => {}
             Access::Private => {
-                return Err(Refusal::unsupported(format!("table \"{}\" has access private, which this version does not answer", facts.name)));
+                return Err(Refusal::unsupported(format!(
+                    "table \"{}\" has access private, which this version does not answer",
+                    facts.name
+                )));
             }
             Access::Open => return Err(Refusal::forbidden(format!("table \"{}\" has no valid policy", facts.name))),
         }
         if scan.fetch.is_some() || !scan.filters.is_empty() {
-            return Err(Refusal::unsupported(format!("a scan of table \"{}\" that is already filtered is not supported", facts.name)));
+            return Err(Refusal::unsupported(format!(
+                "a scan of table \"{}\" that is already filtered is not supported",
+                facts.name
+            )));
         }
         let internal = |_| Refusal::unsupported(format!("table \"{}\" cannot be read", facts.name));
         let schema = scan.source.schema();
         if schema.index_of(&protection.unit_column).is_err() {
-            return Err(Refusal::forbidden(format!("table \"{}\" has no column \"{}\" for its units", facts.name, protection.unit_column)));
+            return Err(Refusal::forbidden(format!(
+                "table \"{}\" has no column \"{}\" for its units",
+                facts.name, protection.unit_column
+            )));
         }
         let alias = self.alias('t');
-        let full = TableScanBuilder::new(scan.table_name.clone(), Arc::clone(&scan.source)).build().map_err(internal)?;
+        let full =
+            TableScanBuilder::new(scan.table_name.clone(), Arc::clone(&scan.source)).build().map_err(internal)?;
         let plan = SubqueryAlias::try_new(Arc::new(LogicalPlan::TableScan(full)), alias.as_str()).map_err(internal)?;
         let column = |name: &str| Column::new(Some(alias.as_str()), name);
         let unit = column(&protection.unit_column);
-        let plan = Filter::try_new(Expr::Column(unit.clone()).is_not_null(), Arc::new(LogicalPlan::SubqueryAlias(plan))).map_err(internal)?;
+        let plan =
+            Filter::try_new(Expr::Column(unit.clone()).is_not_null(), Arc::new(LogicalPlan::SubqueryAlias(plan)))
+                .map_err(internal)?;
 
         let mut bases = Bases::new();
         for field in schema.fields() {
@@ -75,7 +89,8 @@ impl Walk<'_> {
                     ColumnRole::Measure => Role::Measure,
                 }
             };
-            let base = Base { role, condition: false, bare: true, column: field.name().clone(), table: facts.name.clone() };
+            let base =
+                Base { role, condition: false, bare: true, column: field.name().clone(), table: facts.name.clone() };
             bases.insert(key(&column(field.name())), base);
         }
         let defs = scan.projected_schema.fields().iter().map(|f| Expr::Column(column(f.name()))).collect();

@@ -11,7 +11,9 @@ use datafusion::logical_expr::{
 use super::expr::unreadable;
 use super::join::is_condition;
 use super::outer::tables;
-use super::rows::{Base, Bases, Role, Rows, bare, bare_base, key, refuse_as_condition, refuse_names, strictest, together};
+use super::rows::{
+    Base, Bases, Role, Rows, bare, bare_base, key, refuse_as_condition, refuse_names, strictest, together,
+};
 use super::{Node, Walk};
 use crate::functions;
 use crate::refusal::Refusal;
@@ -68,7 +70,9 @@ impl Walk<'_> {
                 let schema = rows.plan.schema();
                 let known = bare_base(def, &rows.base, schema).cloned();
                 let next = match known {
-                    Some(b) if b.role == Role::Unit && bare(def, schema) != rows.unit.as_ref() => Base { bare: false, ..b },
+                    Some(b) if b.role == Role::Unit && bare(def, schema) != rows.unit.as_ref() => {
+                        Base { bare: false, ..b }
+                    }
                     Some(b) => b,
                     None => {
                         let made = super::join::made_base(def, &rows.base, schema, "");
@@ -99,7 +103,8 @@ impl Walk<'_> {
         for (at, rows) in branches.iter_mut().enumerate() {
             let Some(own) = rows.unit.clone() else { return Err(Refusal::unsupported("UNION needs rows of units")) };
             unit_base = unit_base.or_else(|| rows.base.get(&key(&own)).cloned());
-            let mut exprs: Vec<Expr> = rows.defs.iter().enumerate().map(|(i, d)| d.clone().alias(format!("c{i}"))).collect();
+            let mut exprs: Vec<Expr> =
+                rows.defs.iter().enumerate().map(|(i, d)| d.clone().alias(format!("c{i}"))).collect();
             exprs.push(Expr::Column(own).alias("unit"));
             if weighed {
                 exprs.push(Expr::Literal(ScalarValue::Int32(i32::try_from(at).ok()), None).alias("branch"));
@@ -109,14 +114,18 @@ impl Walk<'_> {
                     let name = format!("i{branch}_{i}");
                     let value = match rows.implied.get(i) {
                         // Its value as text, so that one type fits all branches.
-                        Some(e) if branch == at => datafusion::logical_expr::try_cast(e.clone(), datafusion::arrow::datatypes::DataType::Utf8),
+                        Some(e) if branch == at => {
+                            datafusion::logical_expr::try_cast(e.clone(), datafusion::arrow::datatypes::DataType::Utf8)
+                        }
                         _ => Expr::Literal(ScalarValue::Utf8(None), None),
                     };
                     exprs.push(value.alias(name));
                 }
             }
             let plan = std::mem::take(&mut rows.plan);
-            inputs.push(Arc::new(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan)).map_err(|e| unreadable(&e))?)));
+            inputs.push(Arc::new(LogicalPlan::Projection(
+                Projection::try_new(exprs, Arc::new(plan)).map_err(|e| unreadable(&e))?,
+            )));
         }
         if weighed {
             implied.push(Column::new(Some(alias.as_str()), "branch"));
@@ -129,14 +138,17 @@ impl Walk<'_> {
         }
         bases.insert(key(&unit), unit_base.unwrap_or_else(|| Base::made(Role::Unit, false, "unit")));
         let union = Union::try_new_with_loose_types(inputs).map_err(|e| unreadable(&e))?;
-        let plan = SubqueryAlias::try_new(Arc::new(LogicalPlan::Union(union)), alias.as_str()).map_err(|e| unreadable(&e))?;
+        let plan =
+            SubqueryAlias::try_new(Arc::new(LogicalPlan::Union(union)), alias.as_str()).map_err(|e| unreadable(&e))?;
         Ok(Rows {
             plan: LogicalPlan::SubqueryAlias(plan),
             // A unit column of every branch is the unit itself.
             defs: defs
                 .into_iter()
                 .map(|d| match &d {
-                    Expr::Column(c) if bases.get(&key(c)).is_some_and(|b| b.role == Role::Unit && b.bare) => Expr::Column(unit.clone()),
+                    Expr::Column(c) if bases.get(&key(c)).is_some_and(|b| b.role == Role::Unit && b.bare) => {
+                        Expr::Column(unit.clone())
+                    }
                     _ => d,
                 })
                 .collect(),
@@ -185,13 +197,18 @@ impl Walk<'_> {
         let name = function.fun.name().to_owned();
         let allowed = match &function.fun {
             WindowFunctionDefinition::AggregateUDF(_) => {
-                matches!(functions::aggregate(&name), Some(functions::Aggregate::Measure | functions::Aggregate::WithinUnit))
-                    && !name.starts_with("kanon_part_")
+                matches!(
+                    functions::aggregate(&name),
+                    Some(functions::Aggregate::Measure | functions::Aggregate::WithinUnit)
+                ) && !name.starts_with("kanon_part_")
             }
             WindowFunctionDefinition::WindowUDF(_) => functions::window(&name),
         };
         if !allowed {
-            return Err(Refusal::unsupported(format!("window function {name} cannot be used on the rows of {}", tables(rows))));
+            return Err(Refusal::unsupported(format!(
+                "window function {name} cannot be used on the rows of {}",
+                tables(rows)
+            )));
         }
         let schema = Arc::clone(rows.plan.schema());
         let mut by_unit = false;
@@ -207,11 +224,17 @@ impl Walk<'_> {
         }
         if !by_unit {
             let unit = rows.protection.as_ref().map_or("the unit column", |p| p.unit_column.as_str());
-            return Err(Refusal::unsupported(format!("a window over {} must be partitioned by its unit", tables(rows)))
-                .hint(format!("Add PARTITION BY {unit}, or use the window on the answer of an aggregate.")));
+            return Err(Refusal::unsupported(format!(
+                "a window over {} must be partitioned by its unit",
+                tables(rows)
+            ))
+            .hint(format!("Add PARTITION BY {unit}, or use the window on the answer of an aggregate.")));
         }
         let mut condition = params.filter.is_some()
-            || matches!(name.as_str(), "row_number" | "rank" | "dense_rank" | "percent_rank" | "cume_dist" | "ntile" | "nth_value");
+            || matches!(
+                name.as_str(),
+                "row_number" | "rank" | "dense_rank" | "percent_rank" | "cume_dist" | "ntile" | "nth_value"
+            );
         let frame = &params.window_frame;
         let offset = |b: &WindowFrameBound| match b {
             WindowFrameBound::Preceding(v) | WindowFrameBound::Following(v) => !v.is_null(),
@@ -223,7 +246,8 @@ impl Walk<'_> {
             let value = self.value(e, rows, shown, false)?;
             refuse_names(&value, &rows.base, &schema)?;
             condition |= is_condition(&value, &rows.base, &schema);
-            measure = measure.or_else(|| super::rows::mentions(&value, &rows.base, &|b| b.role == Role::Measure).cloned());
+            measure =
+                measure.or_else(|| super::rows::mentions(&value, &rows.base, &|b| b.role == Role::Measure).cloned());
             *e = value;
         }
         for s in &mut params.order_by {

@@ -9,7 +9,9 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Filter, LogicalPlan, Operato
 
 use super::expr::{Context, unreadable};
 use super::outer::rows_refused;
-use super::rows::{Rows, bare, bare_base, is_unit, position, refuse_as_condition, refuse_names, strictest, together, unit_used};
+use super::rows::{
+    Rows, bare, bare_base, is_unit, position, refuse_as_condition, refuse_names, strictest, together, unit_used,
+};
 use super::{Node, Scope, Walk};
 use crate::refusal::Refusal;
 
@@ -35,7 +37,8 @@ impl Walk<'_> {
             rows.tables.extend(other.tables);
         }
         if let Some(predicate) = conjunction(kept) {
-            rows.plan = LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(rows.plan)).map_err(|e| unreadable(&e))?);
+            rows.plan =
+                LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(rows.plan)).map_err(|e| unreadable(&e))?);
         }
         rows.restricted = true;
         Ok(rows)
@@ -80,11 +83,13 @@ impl Walk<'_> {
                 super::outer::tables(&inner)
             ))
             .hint("Write EXISTS (SELECT 1 FROM … WHERE inner.unit = outer.unit AND …).")),
-            Node::Open(_) if !e.subquery.outer_ref_columns.is_empty() => {
-                Err(Refusal::unsupported("a correlated subquery over an open table is not supported over a protected table")
-                    .hint("Use IN or a join."))
+            Node::Open(_) if !e.subquery.outer_ref_columns.is_empty() => Err(Refusal::unsupported(
+                "a correlated subquery over an open table is not supported over a protected table",
+            )
+            .hint("Use IN or a join.")),
+            Node::Open(open) => {
+                Ok(Expr::Exists(Exists { subquery: with_plan(&e.subquery, open.plan), negated: e.negated }))
             }
-            Node::Open(open) => Ok(Expr::Exists(Exists { subquery: with_plan(&e.subquery, open.plan), negated: e.negated })),
         }
     }
 
@@ -93,7 +98,9 @@ impl Walk<'_> {
         let value = self.below(&e.expr, context)?;
         if !e.subquery.outer_ref_columns.is_empty() {
             return Err(Refusal::unsupported("IN with a correlated subquery is not supported over a protected table")
-                .hint("Use EXISTS with an equality of the unit columns, or IN without references to the rows outside."));
+                .hint(
+                    "Use EXISTS with an equality of the unit columns, or IN without references to the rows outside.",
+                ));
         }
         self.scopes.push(None);
         let inner = self.node(&e.subquery.subquery);
@@ -101,7 +108,11 @@ impl Walk<'_> {
         match inner? {
             Node::Open(open) => {
                 refuse_names(&value, context.base, context.schema)?;
-                Ok(Expr::InSubquery(InSubquery { expr: Box::new(value), subquery: with_plan(&e.subquery, open.plan), negated: e.negated }))
+                Ok(Expr::InSubquery(InSubquery {
+                    expr: Box::new(value),
+                    subquery: with_plan(&e.subquery, open.plan),
+                    negated: e.negated,
+                }))
             }
             Node::Private(inner) => {
                 let def = inner.defs.first().cloned();
@@ -122,8 +133,18 @@ impl Walk<'_> {
     }
 
     /// `unit IN (SELECT unit …)` over two protected relations, both without NULLs among the units that are compared.
-    fn semi(&mut self, value: Expr, inner: Rows, def: Option<Expr>, negated: bool, context: Context<'_>) -> Result<Expr, Refusal> {
-        let fits = || Refusal::unsupported("unit columns of different types cannot be compared").hint("Give both unit columns one type.");
+    fn semi(
+        &mut self,
+        value: Expr,
+        inner: Rows,
+        def: Option<Expr>,
+        negated: bool,
+        context: Context<'_>,
+    ) -> Result<Expr, Refusal> {
+        let fits = || {
+            Refusal::unsupported("unit columns of different types cannot be compared")
+                .hint("Give both unit columns one type.")
+        };
         let def = def.ok_or_else(fits)?;
         let left = value.get_type(context.schema).map_err(|_| fits())?;
         let right = def.get_type(inner.plan.schema()).map_err(|_| fits())?;
@@ -139,10 +160,16 @@ impl Walk<'_> {
         let mut plan = inner.plan.clone();
         if bare(&def, plan.schema()) != inner.unit.as_ref() {
             // From an outer join: rows without that unit are nobody's.
-            plan = LogicalPlan::Filter(Filter::try_new(def.clone().is_not_null(), Arc::new(plan)).map_err(|e| unreadable(&e))?);
+            plan = LogicalPlan::Filter(
+                Filter::try_new(def.clone().is_not_null(), Arc::new(plan)).map_err(|e| unreadable(&e))?,
+            );
         }
         let plan = Projection::try_new(vec![def], Arc::new(plan)).map_err(|e| unreadable(&e))?;
-        let subquery = Subquery { subquery: Arc::new(LogicalPlan::Projection(plan)), outer_ref_columns: vec![], spans: Spans::new() };
+        let subquery = Subquery {
+            subquery: Arc::new(LogicalPlan::Projection(plan)),
+            outer_ref_columns: vec![],
+            spans: Spans::new(),
+        };
         self.joined.push(inner);
         Ok(Expr::InSubquery(InSubquery { expr: Box::new(value), subquery, negated }))
     }
@@ -183,5 +210,9 @@ fn uncast(expr: &Expr) -> &Expr {
 }
 
 pub(super) fn with_plan(subquery: &Subquery, plan: LogicalPlan) -> Subquery {
-    Subquery { subquery: Arc::new(plan), outer_ref_columns: subquery.outer_ref_columns.clone(), spans: subquery.spans.clone() }
+    Subquery {
+        subquery: Arc::new(plan),
+        outer_ref_columns: subquery.outer_ref_columns.clone(),
+        spans: subquery.spans.clone(),
+    }
 }

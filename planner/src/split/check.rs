@@ -9,14 +9,17 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, JoinType, Result as DfResult, ScalarValue, TableReference, plan_datafusion_err, plan_err};
+use datafusion::common::{
+    Column, DFSchema, JoinType, Result as DfResult, ScalarValue, TableReference, plan_datafusion_err, plan_err,
+};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::logical_plan::builder::LogicalTableSource;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{
-    Aggregate, AggregateUDF, Distinct, Expr, GroupingSet, HigherOrderUDF, LogicalPlan, ScalarUDF, TableScan, TableSource, WindowUDF,
+    Aggregate, AggregateUDF, Distinct, Expr, GroupingSet, HigherOrderUDF, LogicalPlan, ScalarUDF, TableScan,
+    TableSource, WindowUDF,
 };
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::{ContextProvider, SqlToRel};
@@ -44,7 +47,8 @@ pub(super) fn means_the_same(
     let mut ours = Normal { scan: &|scan| at_site(scan, site, facts), state, relations: 0, outer: Vec::new() };
     let Ok(mut left) = ours.plan(&LogicalPlan::Aggregate(intended)) else { return false };
     let Ok(plan) = planned_again(source, sql, facts, state) else { return false };
-    let mut theirs = Normal { scan: &|scan| Ok((full_name(&scan.table_name), None)), state, relations: 0, outer: Vec::new() };
+    let mut theirs =
+        Normal { scan: &|scan| Ok((full_name(&scan.table_name), None)), state, relations: 0, outer: Vec::new() };
     let Ok(right) = theirs.plan(&plan) else { return false };
     if layout.only_site() {
         left.columns.insert(0, literal(site));
@@ -122,7 +126,8 @@ impl Normal<'_> {
 
     fn fresh(&mut self, rel: String, names: impl IntoIterator<Item = String>) -> Form {
         let id = self.next();
-        let columns = names.into_iter().map(|n| Expr::Column(Column::new(Some(TableReference::bare(id.as_str())), n))).collect();
+        let columns =
+            names.into_iter().map(|n| Expr::Column(Column::new(Some(TableReference::bare(id.as_str())), n))).collect();
         Form { rel: format!("{id}={rel}"), filters: Vec::new(), columns, sealed: false }
     }
 
@@ -217,7 +222,12 @@ impl Normal<'_> {
                     let mut filters = left.filters;
                     filters.extend(right.filters);
                     filters.extend(on);
-                    return Ok(Form { rel: format!("({} x {})", left.rel, right.rel), filters, columns, sealed: false });
+                    return Ok(Form {
+                        rel: format!("({} x {})", left.rel, right.rel),
+                        filters,
+                        columns,
+                        sealed: false,
+                    });
                 }
                 let mut on: Vec<String> = on.iter().map(|e| format!("{e:?}")).collect();
                 on.sort();
@@ -240,7 +250,8 @@ impl Normal<'_> {
                 }
                 let mut texts = Vec::new();
                 for set in all {
-                    let mut set: Vec<String> = self.exprs(set, schema, &input.columns)?.iter().map(|e| format!("{e:?}")).collect();
+                    let mut set: Vec<String> =
+                        self.exprs(set, schema, &input.columns)?.iter().map(|e| format!("{e:?}")).collect();
                     set.sort();
                     texts.push(format!("{set:?}"));
                 }
@@ -315,7 +326,9 @@ impl Normal<'_> {
         };
         let resolved = expr.clone().transform_down(|e| {
             Ok(match e {
-                Expr::Column(column) => jump(named(schema, columns, &column).ok_or_else(|| plan_datafusion_err!("unknown column"))?),
+                Expr::Column(column) => {
+                    jump(named(schema, columns, &column).ok_or_else(|| plan_datafusion_err!("unknown column"))?)
+                }
                 Expr::OuterReferenceColumn(_, column) => jump(
                     self.outer
                         .iter()

@@ -173,13 +173,29 @@ fn without_implied_casts(expr: Expr) -> DfResult<Transformed<Expr>> {
 
 fn coerces(op: &Operator) -> bool {
     use Operator::*;
-    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | Plus | Minus | Multiply | Divide | Modulo | StringConcat | IsDistinctFrom | IsNotDistinctFrom)
+    matches!(
+        op,
+        Eq | NotEq
+            | Lt
+            | LtEq
+            | Gt
+            | GtEq
+            | Plus
+            | Minus
+            | Multiply
+            | Divide
+            | Modulo
+            | StringConcat
+            | IsDistinctFrom
+            | IsNotDistinctFrom
+    )
 }
 
 fn uncast(expr: Expr) -> Expr {
     match expr {
         Expr::Cast(Cast { expr, field })
-            if field.data_type().is_numeric() || matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) =>
+            if field.data_type().is_numeric()
+                || matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) =>
         {
             *expr
         }
@@ -198,14 +214,22 @@ fn typed_literal(expr: Expr) -> DfResult<Transformed<Expr>> {
     }
     let plain = match &value {
         ScalarValue::Float64(Some(x)) => {
-            if !x.is_finite() || (x.fract() == 0.0 && x.abs() < 1e15) || x.abs() >= 1e15 || (*x != 0.0 && x.abs() < 1e-4) {
+            if !x.is_finite()
+                || (x.fract() == 0.0 && x.abs() < 1e15)
+                || x.abs() >= 1e15
+                || (*x != 0.0 && x.abs() < 1e-4)
+            {
                 Some(ScalarValue::Utf8(Some(x.to_string())))
             } else {
                 None
             }
         }
         ScalarValue::Int64(Some(i)) if *i == i64::MIN => Some(ScalarValue::Utf8(Some(i.to_string()))),
-        ScalarValue::Int8(_) | ScalarValue::Int16(_) | ScalarValue::Int32(_) | ScalarValue::UInt8(_) | ScalarValue::UInt16(_)
+        ScalarValue::Int8(_)
+        | ScalarValue::Int16(_)
+        | ScalarValue::Int32(_)
+        | ScalarValue::UInt8(_)
+        | ScalarValue::UInt16(_)
         | ScalarValue::UInt32(_) => Some(value.cast_to(&DataType::Int64)?),
         ScalarValue::UInt64(_)
         | ScalarValue::Float32(_)

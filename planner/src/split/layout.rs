@@ -182,7 +182,8 @@ impl Layout {
         let mut seen = BTreeSet::new();
         let mut asked = Vec::new();
         for set in sets {
-            let without: Set = set.iter().zip(&self.keys).filter(|(_, key)| !key.is_site).map(|(within, _)| *within).collect();
+            let without: Set =
+                set.iter().zip(&self.keys).filter(|(_, key)| !key.is_site).map(|(within, _)| *within).collect();
             if seen.insert(without.clone()) {
                 asked.push(without);
             }
@@ -230,7 +231,8 @@ fn keys_and_sets(aggregate: &Aggregate, facts: &dyn Facts) -> Result<(Vec<Key>, 
     let plain;
     let (exprs, sets) = match aggregate.group_expr.as_slice() {
         [Expr::GroupingSet(grouping)] => {
-            let exprs: Vec<Expr> = grouping_set_to_exprlist(&aggregate.group_expr).map_err(unsupported)?.into_iter().cloned().collect();
+            let exprs: Vec<Expr> =
+                grouping_set_to_exprlist(&aggregate.group_expr).map_err(unsupported)?.into_iter().cloned().collect();
             let expanded = written_out(grouping);
             if expanded.len() > MAX_SETS {
                 return Err(Refusal::unsupported(format!("more than {MAX_SETS} grouping sets")));
@@ -249,9 +251,8 @@ fn keys_and_sets(aggregate: &Aggregate, facts: &dyn Facts) -> Result<(Vec<Key>, 
     let columns = write::columns_of(&aggregate.input, facts)?;
     let mut keys = Vec::with_capacity(exprs.len());
     for expr in exprs {
-        let data_type = expr
-            .get_type(aggregate.input.schema())
-            .map_err(|_| Refusal::unsupported("a group key has no type"))?;
+        let data_type =
+            expr.get_type(aggregate.input.schema()).map_err(|_| Refusal::unsupported("a group key has no type"))?;
         let is_site = match bare(&expr) {
             Expr::Column(column) => aggregate
                 .input
@@ -269,7 +270,9 @@ fn keys_and_sets(aggregate: &Aggregate, facts: &dyn Facts) -> Result<(Vec<Key>, 
 /// ROLLUP and CUBE as lists of sets.
 fn written_out(grouping: &GroupingSet) -> Vec<Vec<Expr>> {
     match grouping {
-        GroupingSet::Rollup(exprs) => (0..=exprs.len()).rev().map(|n| exprs.iter().take(n).cloned().collect()).collect(),
+        GroupingSet::Rollup(exprs) => {
+            (0..=exprs.len()).rev().map(|n| exprs.iter().take(n).cloned().collect()).collect()
+        }
         GroupingSet::Cube(exprs) if exprs.len() <= 12 => (0..1_usize << exprs.len())
             .map(|mask| exprs.iter().enumerate().filter(|(i, _)| mask >> i & 1 == 0).map(|(_, e)| e.clone()).collect())
             .collect(),

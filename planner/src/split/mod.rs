@@ -95,7 +95,9 @@ fn subplan_sql(
             return Ok(None);
         };
         if sql.len() > MAX_TEXT {
-            return Err(Refusal::unsupported("the query is too long to be sent to a site").hint("Ask for less at once."));
+            return Err(
+                Refusal::unsupported("the query is too long to be sent to a site").hint("Ask for less at once.")
+            );
         }
         if check::means_the_same(&unit.source, layout, site, &sql, facts, state) {
             return Ok(Some(sql));

@@ -51,7 +51,11 @@ fn protection() -> Protection {
 }
 
 fn placement(table: &str) -> Placement {
-    Placement::Sites { sites: SITES.iter().map(|s| SiteId::new(*s)).collect(), table: format!("public.{table}"), site_column: true }
+    Placement::Sites {
+        sites: SITES.iter().map(|s| SiteId::new(*s)).collect(),
+        table: format!("public.{table}"),
+        site_column: true,
+    }
 }
 
 type Row = (i64, Option<i64>, Option<f64>, Option<&'static str>);
@@ -92,7 +96,11 @@ async fn unit(ctx: &SessionContext, sql: &str, protected: bool) -> ReleaseUnit {
     })
     .unwrap();
     let source = found.unwrap();
-    let fields = source.schema().iter().map(|(q, f)| (q.cloned(), Arc::new(f.as_ref().clone().with_nullable(true)) as Arc<Field>)).collect();
+    let fields = source
+        .schema()
+        .iter()
+        .map(|(q, f)| (q.cloned(), Arc::new(f.as_ref().clone().with_nullable(true)) as Arc<Field>))
+        .collect();
     ReleaseUnit {
         id: 0,
         input: source.clone(),
@@ -155,7 +163,8 @@ async fn agree(sql: &str, tables: &[Vec<Row>]) {
     let state = whole.state();
     let unit = unit(&whole, sql, false).await;
     let world = World { protected: false };
-    let Split { subplans, layout } = split(&unit, &all_sites(), &world, &state).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    let Split { subplans, layout } =
+        split(&unit, &all_sites(), &world, &state).unwrap_or_else(|e| panic!("{sql}: {e}"));
     let mut answers = Vec::new();
     for subplan in subplans {
         let at = SITES.iter().position(|s| *s == subplan.site.as_str()).unwrap();
@@ -207,23 +216,58 @@ fn assert_same(got: &RecordBatch, want: &RecordBatch, sql: &str) {
 }
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
-    let row = (0..9_i64, prop::option::of(-5..6_i64), prop::option::of((-40..41_i32).prop_map(|i| f64::from(i) / 8.0)), prop::option::of(prop::sample::select(vec!["a", "b", "it's"])));
+    let row = (
+        0..9_i64,
+        prop::option::of(-5..6_i64),
+        prop::option::of((-40..41_i32).prop_map(|i| f64::from(i) / 8.0)),
+        prop::option::of(prop::sample::select(vec!["a", "b", "it's"])),
+    );
     prop::collection::vec(row, 0..12)
 }
 
 fn query() -> impl Strategy<Value = String> {
     let measure = prop::sample::select(vec![
-        "count(*)", "count(x)", "sum(n)", "sum(x)", "avg(n)", "avg(x)", "min(n)", "max(x)", "min(\"Group Key\")",
-        "var_samp(x)", "var_pop(n)", "stddev(n + 1)", "covar_samp(n, x)", "regr_slope(x, n)", "regr_count(x, n)",
-        "bool_or(n > 2)", "bool_and(x > 0)", "sum(n * 2) FILTER (WHERE x > 0)", "avg(CASE WHEN n > 0 THEN x END)", "count(n) FILTER (WHERE site = 'basel')",
+        "count(*)",
+        "count(x)",
+        "sum(n)",
+        "sum(x)",
+        "avg(n)",
+        "avg(x)",
+        "min(n)",
+        "max(x)",
+        "min(\"Group Key\")",
+        "var_samp(x)",
+        "var_pop(n)",
+        "stddev(n + 1)",
+        "covar_samp(n, x)",
+        "regr_slope(x, n)",
+        "regr_count(x, n)",
+        "bool_or(n > 2)",
+        "bool_and(x > 0)",
+        "sum(n * 2) FILTER (WHERE x > 0)",
+        "avg(CASE WHEN n > 0 THEN x END)",
+        "count(n) FILTER (WHERE site = 'basel')",
     ]);
     let filter = prop::sample::select(vec![
-        "", " WHERE n > 0", " WHERE x > 0.5 OR n IS NULL", " WHERE \"Group Key\" IN ('a', 'it''s')", " WHERE site <> 'basel'",
-        " WHERE n BETWEEN -1 AND 3 AND NOT (x > 2)", " WHERE site IN ('basel', 'zurich') AND id % 2 = 0", " WHERE id IN (SELECT id FROM t AS u WHERE u.n > 1 AND u.site = t.site)",
+        "",
+        " WHERE n > 0",
+        " WHERE x > 0.5 OR n IS NULL",
+        " WHERE \"Group Key\" IN ('a', 'it''s')",
+        " WHERE site <> 'basel'",
+        " WHERE n BETWEEN -1 AND 3 AND NOT (x > 2)",
+        " WHERE site IN ('basel', 'zurich') AND id % 2 = 0",
+        " WHERE id IN (SELECT id FROM t AS u WHERE u.n > 1 AND u.site = t.site)",
     ]);
     let group = prop::sample::select(vec![
-        "", " GROUP BY n", " GROUP BY \"Group Key\", n > 0", " GROUP BY site", " GROUP BY site, n", " GROUP BY n / 2 * 2",
-        " GROUP BY ROLLUP (\"Group Key\", n)", " GROUP BY GROUPING SETS ((site), (n))", " GROUP BY CUBE (site, \"Group Key\")",
+        "",
+        " GROUP BY n",
+        " GROUP BY \"Group Key\", n > 0",
+        " GROUP BY site",
+        " GROUP BY site, n",
+        " GROUP BY n / 2 * 2",
+        " GROUP BY ROLLUP (\"Group Key\", n)",
+        " GROUP BY GROUPING SETS ((site), (n))",
+        " GROUP BY CUBE (site, \"Group Key\")",
     ]);
     (prop::collection::vec(measure, 1..4), filter, group).prop_map(|(mut measures, filter, group)| {
         measures.sort_unstable();

@@ -39,7 +39,9 @@ pub(super) fn columns_of(plan: &LogicalPlan, facts: &dyn Facts) -> Result<Vec<Ex
                 .expr
                 .iter()
                 .map(|e| match layout::bare(e) {
-                    Expr::Column(column) => at(projection.input.schema(), &columns, column).unwrap_or_else(|_| opaque()),
+                    Expr::Column(column) => {
+                        at(projection.input.schema(), &columns, column).unwrap_or_else(|_| opaque())
+                    }
                     _ => opaque(),
                 })
                 .collect()
@@ -52,7 +54,9 @@ pub(super) fn columns_of(plan: &LogicalPlan, facts: &dyn Facts) -> Result<Vec<Ex
             columns.resize(window.schema.fields().len(), opaque());
             columns
         }
-        LogicalPlan::Join(join) if matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full) => {
+        LogicalPlan::Join(join)
+            if matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full) =>
+        {
             let (mut left, mut right) = (columns_of(&join.left, facts)?, columns_of(&join.right, facts)?);
             // A missing side has no site.
             if matches!(join.join_type, JoinType::Right | JoinType::Full) {
@@ -107,7 +111,17 @@ pub(super) fn subplan(
         scans += usize::from(matches!(node, LogicalPlan::TableScan(_)));
         Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
     });
-    let mut writer = Writer { site, facts, state, terse, qualify: scans > 1, names: BTreeSet::new(), subqueries: Vec::new(), outer: Vec::new(), nowhere: false };
+    let mut writer = Writer {
+        site,
+        facts,
+        state,
+        terse,
+        qualify: scans > 1,
+        names: BTreeSet::new(),
+        subqueries: Vec::new(),
+        outer: Vec::new(),
+        nowhere: false,
+    };
     let block = writer.block(&aggregate.input)?;
     if writer.nowhere {
         return Ok(None);
@@ -136,7 +150,8 @@ pub(super) fn subplan(
         let sets: Vec<String> = sets
             .iter()
             .map(|set| {
-                let within: Vec<&str> = set.iter().zip(&group).filter(|(w, _)| **w).map(|(_, text)| text.as_str()).collect();
+                let within: Vec<&str> =
+                    set.iter().zip(&group).filter(|(w, _)| **w).map(|(_, text)| text.as_str()).collect();
                 format!("({})", within.join(", "))
             })
             .collect();
@@ -217,7 +232,9 @@ impl Writer<'_> {
             for filter in &block.filters {
                 let conjunct = self.text(filter)?;
                 conjuncts.push(match filter {
-                    Expr::BinaryExpr(b) if b.op == datafusion::logical_expr::Operator::Or && block.filters.len() > 1 => {
+                    Expr::BinaryExpr(b)
+                        if b.op == datafusion::logical_expr::Operator::Or && block.filters.len() > 1 =>
+                    {
                         format!("({conjunct})")
                     }
                     _ => conjunct,
@@ -234,7 +251,8 @@ impl Writer<'_> {
         let mut names: Vec<String> = Vec::new();
         for (expr, field) in block.columns.iter().zip(schema.fields()) {
             let plain = field.name().chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-            let name = if plain && !names.contains(field.name()) { field.name().clone() } else { format!("c{}", names.len()) };
+            let name =
+                if plain && !names.contains(field.name()) { field.name().clone() } else { format!("c{}", names.len()) };
             let text = self.text(expr)?;
             let quoted = identifier(&name);
             items.push(if text == quoted { text } else { format!("{text} AS {quoted}") });
@@ -349,8 +367,11 @@ impl Writer<'_> {
     fn scan(&mut self, scan: &TableScan) -> Result<Block, Refusal> {
         let facts = self.facts.of(scan);
         let Placement::Sites { table, site_column, sites } = &facts.placement else {
-            return Err(Refusal::unsupported(format!("table \"{}\" is not at the sites that hold the others", facts.name))
-                .hint("Join federated tables with one another, or join the answer of a federated query with the table."));
+            return Err(Refusal::unsupported(format!(
+                "table \"{}\" is not at the sites that hold the others",
+                facts.name
+            ))
+            .hint("Join federated tables with one another, or join the answer of a federated query with the table."));
         };
         if scan.fetch.is_some() {
             return Err(Refusal::unsupported("LIMIT below a federated aggregate cannot be sent to sites"));
@@ -364,9 +385,12 @@ impl Writer<'_> {
             .projected_schema
             .fields()
             .iter()
-            .map(|f| if *site_column && f.name() == "site" { literal(self.site) } else { self.column(&alias, f.name()) })
+            .map(
+                |f| if *site_column && f.name() == "site" { literal(self.site) } else { self.column(&alias, f.name()) },
+            )
             .collect();
-        let from = if alias == short { written(table) } else { format!("{} AS {}", written(table), identifier(&alias)) };
+        let from =
+            if alias == short { written(table) } else { format!("{} AS {}", written(table), identifier(&alias)) };
         let mut block = Block { from, filters: Vec::new(), columns, sealed: false };
         for filter in &scan.filters {
             let predicate = self.over(filter.clone(), &scan.projected_schema, &block.columns)?;
@@ -393,12 +417,16 @@ impl Writer<'_> {
     /// The value of a condition without columns (a comparison of `site` with constants): NULL is false.
     fn constant(&self, conjunct: &Expr) -> Option<bool> {
         let depends = conjunct
-            .exists(|e| Ok(matches!(e, Expr::Column(_) | Expr::OuterReferenceColumn(..) | Expr::Placeholder(_)) || expr::is_subquery(e)))
+            .exists(|e| {
+                Ok(matches!(e, Expr::Column(_) | Expr::OuterReferenceColumn(..) | Expr::Placeholder(_))
+                    || expr::is_subquery(e))
+            })
             .unwrap_or(true);
         if depends || conjunct.is_volatile() {
             return None;
         }
-        let context = SimplifyContext::builder().with_config_options(std::sync::Arc::clone(self.state.config_options())).build();
+        let context =
+            SimplifyContext::builder().with_config_options(std::sync::Arc::clone(self.state.config_options())).build();
         let simple = ExprSimplifier::new(context).simplify(conjunct.clone()).ok()?;
         match simple {
             Expr::Literal(ScalarValue::Boolean(value), _) => Some(value.unwrap_or(false)),
@@ -413,7 +441,11 @@ impl Writer<'_> {
             JoinType::Left => "LEFT JOIN",
             JoinType::Right => "RIGHT JOIN",
             JoinType::Full => "FULL JOIN",
-            _ => return Err(Refusal::unsupported("a join of this kind cannot be sent to sites").hint("Use IN or EXISTS.")),
+            _ => {
+                return Err(
+                    Refusal::unsupported("a join of this kind cannot be sent to sites").hint("Use IN or EXISTS.")
+                );
+            }
         };
         if join.null_equality != NullEquality::NullEqualsNothing {
             return Err(Refusal::unsupported("a join on NULLs cannot be sent to sites"));
@@ -435,7 +467,11 @@ impl Writer<'_> {
             conditions.push(l.eq(r));
         }
         if let Some(filter) = &join.filter {
-            let both = join.left.schema().join(join.right.schema()).map_err(|_| Refusal::unsupported("a join with ambiguous columns"))?;
+            let both = join
+                .left
+                .schema()
+                .join(join.right.schema())
+                .map_err(|_| Refusal::unsupported("a join with ambiguous columns"))?;
             let filter = self.over(filter.clone(), &both, &block.columns)?;
             conditions.extend(split_conjunction_owned(filter));
         }
@@ -480,9 +516,12 @@ impl Writer<'_> {
                 Expr::OuterReferenceColumn(_, column) => {
                     let found = self.outer.iter().rev().find_map(|(schema, columns)| at(schema, columns, &column).ok());
                     match found {
-                        Some(found) => Transformed::new(found, true, datafusion::common::tree_node::TreeNodeRecursion::Jump),
+                        Some(found) => {
+                            Transformed::new(found, true, datafusion::common::tree_node::TreeNodeRecursion::Jump)
+                        }
                         None => {
-                            failure.get_or_insert(Refusal::unsupported("a correlated subquery cannot be sent to sites"));
+                            failure
+                                .get_or_insert(Refusal::unsupported("a correlated subquery cannot be sent to sites"));
                             Transformed::no(stand_in())
                         }
                     }
@@ -510,7 +549,11 @@ impl Writer<'_> {
         let plan = match &expr {
             Expr::InSubquery(within) => std::sync::Arc::clone(&within.subquery.subquery),
             Expr::Exists(exists) => std::sync::Arc::clone(&exists.subquery.subquery),
-            _ => return Err(Refusal::unsupported("a scalar subquery below a federated aggregate cannot be sent to sites")),
+            _ => {
+                return Err(Refusal::unsupported(
+                    "a scalar subquery below a federated aggregate cannot be sent to sites",
+                ));
+            }
         };
         self.outer.push((std::sync::Arc::new(schema.clone()), columns.to_vec()));
         let written = self.block(&plan).and_then(|block| {

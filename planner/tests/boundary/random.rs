@@ -19,7 +19,11 @@ impl Dice {
             0 | 1 => "SELECT pid, age, sex, weight AS w FROM patients".into(),
             2 => "SELECT pid, n AS age, kind AS sex, cost AS w FROM visits".into(),
             3 => "SELECT id AS pid, size AS age, name AS sex, 1.5 AS w FROM regions".into(),
-            4 => format!("SELECT pid, age, sex, w FROM ({}) AS x WHERE {}", self.relation(depth - 1), self.condition(depth - 1)),
+            4 => format!(
+                "SELECT pid, age, sex, w FROM ({}) AS x WHERE {}",
+                self.relation(depth - 1),
+                self.condition(depth - 1)
+            ),
             5 => format!("{} UNION ALL {}", self.relation(depth - 1), self.relation(depth - 1)),
             6 => format!(
                 "SELECT a.pid, b.age, a.sex, b.w FROM ({}) AS a {} JOIN ({}) AS b ON {}",
@@ -28,10 +32,18 @@ impl Dice {
                 self.relation(depth - 1),
                 self.of(&["a.pid = b.pid", "a.age = b.age", "a.pid = b.pid AND a.age > b.age", "true"])
             ),
-            7 => format!("SELECT pid, count(*) AS age, max(sex) AS sex, avg(w) AS w FROM ({}) AS x GROUP BY pid", self.relation(depth - 1)),
+            7 => format!(
+                "SELECT pid, count(*) AS age, max(sex) AS sex, avg(w) AS w FROM ({}) AS x GROUP BY pid",
+                self.relation(depth - 1)
+            ),
             _ => format!(
                 "SELECT pid, {} AS age, sex, {} AS w FROM ({}) AS x",
-                self.of(&["age + 1", "CASE WHEN age > 3 THEN 1 ELSE 2 END", "age / 10", "row_number() OVER (PARTITION BY pid ORDER BY age)"]),
+                self.of(&[
+                    "age + 1",
+                    "CASE WHEN age > 3 THEN 1 ELSE 2 END",
+                    "age / 10",
+                    "row_number() OVER (PARTITION BY pid ORDER BY age)"
+                ]),
                 self.of(&["w", "w * 2", "CAST(age AS double)", "w / age"]),
                 self.relation(depth - 1)
             ),
@@ -50,7 +62,13 @@ impl Dice {
     }
     fn query(&mut self) -> String {
         let relation = self.relation(3);
-        let aggregates = self.of(&["count(*)", "count(DISTINCT pid), avg(age)", "sum(w), stddev(age)", "max(age)", "median(w), count(sex)"]);
+        let aggregates = self.of(&[
+            "count(*)",
+            "count(DISTINCT pid), avg(age)",
+            "sum(w), stddev(age)",
+            "max(age)",
+            "median(w), count(sex)",
+        ]);
         match self.roll(5) {
             0 => format!("SELECT * FROM ({relation}) AS q"),
             1 => format!("SELECT {aggregates} FROM ({relation}) AS q"),

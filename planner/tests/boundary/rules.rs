@@ -20,7 +20,10 @@ async fn conditions_are_those_of_rule_1() {
         ("SELECT avg(weight * 2) FROM patients", vec!["t0.weight * Float64(2) IS NULL"]),
         ("SELECT avg(floor(weight)) FROM patients", vec!["floor(t0.weight)"]),
         ("SELECT avg(age) FILTER (WHERE smoker) FROM patients", vec!["t0.smoker"]),
-        ("SELECT count(*) FILTER (WHERE smoker AND age > 3) FROM patients", vec!["t0.smoker AND CAST(t0.age AS Int64) > Int64(3)"]),
+        (
+            "SELECT count(*) FILTER (WHERE smoker AND age > 3) FROM patients",
+            vec!["t0.smoker AND CAST(t0.age AS Int64) > Int64(3)"],
+        ),
         ("SELECT bool_and(smoker) FROM patients", vec!["t0.smoker"]),
         (
             "SELECT sum(CASE WHEN smoker THEN 2 ELSE 1 END) FROM patients",
@@ -90,7 +93,10 @@ async fn what_the_query_multiplies_is_a_condition() {
         "SELECT sum(w) FROM (SELECT pid, 1 AS w FROM patients UNION ALL SELECT pid, 2 FROM visits) AS x",
     ] {
         let unit = unit(&ctx, sql).await;
-        assert!(unit.measures[0].conditions.iter().any(|c| !matches!(c, datafusion::logical_expr::Expr::IsNull(_))), "{sql}");
+        assert!(
+            unit.measures[0].conditions.iter().any(|c| !matches!(c, datafusion::logical_expr::Expr::IsNull(_))),
+            "{sql}"
+        );
     }
     let plain = unit(&ctx, "SELECT count(*) FROM patients p JOIN regions r ON p.region = r.id").await;
     assert!(plain.measures[0].conditions.is_empty());
@@ -113,7 +119,9 @@ async fn parts_of_averages_are_for_peers() {
     let ctx = context();
     let plan = analysed(&ctx, "SELECT kanon_part_sum(age), kanon_part_count(age) FROM patients").await.unwrap();
     assert!(decide(plan.clone(), &World, &Options::default()).is_err());
-    let Ok(Decision::Release { units, .. }) = decide(plan, &World, &Options { peer: true }) else { panic!("peers may") };
+    let Ok(Decision::Release { units, .. }) = decide(plan, &World, &Options { peer: true }) else {
+        panic!("peers may")
+    };
     assert!(units[0].measures.iter().all(|m| m.kind == MeasureKind::Avg && m.conditions.is_empty()));
 }
 

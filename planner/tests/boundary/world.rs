@@ -35,8 +35,13 @@ fn sites(table: &str) -> Placement {
 impl Facts for World {
     fn of(&self, scan: &TableScan) -> TableFacts {
         let name = scan.table_name.table().to_owned();
-        let mut facts =
-            TableFacts { name: name.clone(), protection: None, closed: None, roles: BTreeMap::new(), placement: Placement::Local };
+        let mut facts = TableFacts {
+            name: name.clone(),
+            protection: None,
+            closed: None,
+            roles: BTreeMap::new(),
+            placement: Placement::Local,
+        };
         match name.as_str() {
             "patients" => {
                 facts.protection = Some(protection("pid", "patient", true, 10));
@@ -46,7 +51,10 @@ impl Facts for World {
             }
             "visits" => facts.protection = Some(protection("pid", "patient", false, 12)),
             "staff" => facts.protection = Some(protection("id", "employee", true, 5)),
-            "hidden" => facts.protection = Some(Protection { access: Access::Private, ..protection("pid", "patient", true, 10) }),
+            "hidden" => {
+                facts.protection =
+                    Some(Protection { access: Access::Private, ..protection("pid", "patient", true, 10) })
+            }
             "closed" => facts.closed = Some("table \"closed\" has no policy and answers nothing".into()),
             "fed" | "fed_visits" => {
                 facts.protection = Some(protection("pid", "patient", name == "fed", 10));
@@ -147,9 +155,15 @@ pub fn sound(decision: &Decision) {
         .apply_with_subqueries(|p| {
             match p {
                 LogicalPlan::TableScan(scan) => {
-                    assert!(World.of(scan).protection.is_none(), "a protected source above the boundary: {}", outer.display_indent());
+                    assert!(
+                        World.of(scan).protection.is_none(),
+                        "a protected source above the boundary: {}",
+                        outer.display_indent()
+                    );
                 }
-                LogicalPlan::Extension(e) => leaves.push(e.node.as_any().downcast_ref::<ReleaseNode>().unwrap().unit.id),
+                LogicalPlan::Extension(e) => {
+                    leaves.push(e.node.as_any().downcast_ref::<ReleaseNode>().unwrap().unit.id)
+                }
                 _ => {}
             }
             Ok(TreeNodeRecursion::Continue)
@@ -175,7 +189,11 @@ pub fn sound(decision: &Decision) {
             e.apply(|e| {
                 use datafusion::logical_expr::{Expr, ExprSchemable};
                 if let Expr::Column(c) = e {
-                    assert!(schema.has_column(c), "column {c} of a measure is carried: {}", unit.input.display_indent());
+                    assert!(
+                        schema.has_column(c),
+                        "column {c} of a measure is carried: {}",
+                        unit.input.display_indent()
+                    );
                     e.get_type(schema.as_ref()).unwrap();
                 }
                 Ok(TreeNodeRecursion::Continue)

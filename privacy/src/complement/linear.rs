@@ -168,7 +168,9 @@ mod tests {
         let e = Echelon::of(equations.iter().enumerate().map(|(i, v)| (i as u32, sparse(v))), &mut work).unwrap();
         assert_eq!(e.explain(sparse(&[1, 0, 0, 0]), &mut work).unwrap(), Some(vec![(0, 1), (1, P - 1)]));
         assert_eq!(e.explain(sparse(&[0, 1, 0, 0]), &mut work).unwrap(), None);
-        assert!(Echelon::of(equations.iter().enumerate().map(|(i, v)| (i as u32, sparse(v))), &mut Work::new(2)).is_err());
+        assert!(
+            Echelon::of(equations.iter().enumerate().map(|(i, v)| (i as u32, sparse(v))), &mut Work::new(2)).is_err()
+        );
     }
 
     proptest! {

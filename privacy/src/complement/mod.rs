@@ -154,7 +154,8 @@ impl Column<'_> {
 
     /// Whether there are atoms that no cell shows, as with GROUPING SETS ((a), (b)): their sums matter even if nothing is withheld yet.
     fn hides_atoms(&self) -> bool {
-        self.released.iter().any(|r| *r) && !self.grid.sets.iter().any(|s| s.cell_of.iter().enumerate().all(|(a, c)| self.is_single(*c as usize, a)))
+        self.released.iter().any(|r| *r)
+            && !self.grid.sets.iter().any(|s| s.cell_of.iter().enumerate().all(|(a, c)| self.is_single(*c as usize, a)))
     }
 
     fn is_single(&self, cell: usize, atom: usize) -> bool {
@@ -232,7 +233,11 @@ impl Column<'_> {
         self.work.spend(self.grid.cells())?;
         // The smallest first: what follows from a line nearby is then explained by it, and a neighbour goes rather than a stranger.
         let mut cells: Vec<usize> = (0..self.grid.cells())
-            .filter(|c| self.is_released(*c) && self.grid.atoms_of(*c).len() > 1 && !(self.total_known && self.grid.is_total(*c)))
+            .filter(|c| {
+                self.is_released(*c)
+                    && self.grid.atoms_of(*c).len() > 1
+                    && !(self.total_known && self.grid.is_total(*c))
+            })
             .collect();
         cells.sort_by_key(|c| (self.grid.atoms_of(*c).len(), *c));
         Ok(cells.into_iter().map(Line::Cell).chain(self.total_known.then_some(Line::Everything)).collect())
@@ -269,7 +274,9 @@ impl Column<'_> {
             if class == next {
                 classes.members.push(Vec::new());
             }
-            if let (Some(members), Some(of)) = (classes.members.get_mut(class as usize), classes.class_of.get_mut(atom as usize)) {
+            if let (Some(members), Some(of)) =
+                (classes.members.get_mut(class as usize), classes.class_of.get_mut(atom as usize))
+            {
                 members.push(atom);
                 *of = Some(class);
             }
@@ -278,7 +285,13 @@ impl Column<'_> {
     }
 
     /// A row of the reduced system that is a sum of atoms: it must not be one withheld cell, and must pass rule 1.
-    fn leak_of_row(&mut self, vector: &Sparse, certificate: &Sparse, lines: &[Line], classes: &Classes) -> Result<Option<Leak>, Spent> {
+    fn leak_of_row(
+        &mut self,
+        vector: &Sparse,
+        certificate: &Sparse,
+        lines: &[Line],
+        classes: &Classes,
+    ) -> Result<Option<Leak>, Spent> {
         if vector.iter().any(|(_, coefficient)| *coefficient != 1) {
             return Ok(None);
         }
@@ -290,10 +303,13 @@ impl Column<'_> {
             return Ok(None);
         }
         target.sort_unstable();
-        let alone = match target.as_slice() {
-            [atom] => self.grid.sets.iter().any(|s| s.cell_of.get(*atom as usize).is_some_and(|c| self.is_single(*c as usize, *atom as usize))),
-            _ => false,
-        };
+        let alone =
+            match target.as_slice() {
+                [atom] => self.grid.sets.iter().any(|s| {
+                    s.cell_of.get(*atom as usize).is_some_and(|c| self.is_single(*c as usize, *atom as usize))
+                }),
+                _ => false,
+            };
         if !alone && self.would_be_released(&target)? {
             return Ok(None);
         }
@@ -302,7 +318,12 @@ impl Column<'_> {
 
     /// A withheld cell that follows: from a combination, or from its atoms, which cells of other sets may show.
     fn leak_of_cell(
-        &mut self, cell: usize, lines: &[Line], classes: &Classes, hidden: &[bool], echelon: &Echelon,
+        &mut self,
+        cell: usize,
+        lines: &[Line],
+        classes: &Classes,
+        hidden: &[bool],
+        echelon: &Echelon,
     ) -> Result<Option<Leak>, Spent> {
         let atoms = self.grid.atoms_of(cell);
         if self.is_released(cell) || self.grid.is_total(cell) {
@@ -353,7 +374,9 @@ impl Column<'_> {
             *slot = less(*slot, 1);
         }
         let mut candidates: Vec<usize> = Vec::new();
-        for (atom, _) in rest.into_iter().filter(|(atom, left)| *left != 0 && !hidden.get(*atom as usize).copied().unwrap_or(true)) {
+        for (atom, _) in
+            rest.into_iter().filter(|(atom, left)| *left != 0 && !hidden.get(*atom as usize).copied().unwrap_or(true))
+        {
             let before = candidates.len();
             for set in &self.grid.sets {
                 if let Some(cell) = set.cell_of.get(atom as usize).map(|c| *c as usize)
@@ -407,7 +430,9 @@ impl Column<'_> {
                     Line::Everything => 0,
                     Line::Cell(cell) => grid.set_of(*cell).map_or(0, |s| s.columns),
                 };
-                if set.columns & within != within || matches!(line, Line::Cell(c) if grid.cells.get(*c).is_some_and(|c| c.set == index)) {
+                if set.columns & within != within
+                    || matches!(line, Line::Cell(c) if grid.cells.get(*c).is_some_and(|c| c.set == index))
+                {
                     continue;
                 }
                 let mut target = Vec::new();
@@ -429,7 +454,8 @@ impl Column<'_> {
                     Line::Everything => None,
                     Line::Cell(cell) => Some(*cell),
                 };
-                if self.withhold_least(siblings, Some(index)) || self.withhold_least(parent.into_iter().collect(), None) {
+                if self.withhold_least(siblings, Some(index)) || self.withhold_least(parent.into_iter().collect(), None)
+                {
                     return Ok(true);
                 }
             }
@@ -456,7 +482,10 @@ impl Column<'_> {
 }
 
 fn named(certificate: &Sparse, lines: &[Line]) -> Vec<(Line, u64)> {
-    certificate.iter().filter_map(|(index, coefficient)| lines.get(*index as usize).map(|l| (*l, *coefficient))).collect()
+    certificate
+        .iter()
+        .filter_map(|(index, coefficient)| lines.get(*index as usize).map(|l| (*l, *coefficient)))
+        .collect()
 }
 
 #[cfg(test)]

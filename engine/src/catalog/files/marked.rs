@@ -16,7 +16,9 @@ use datafusion::physical_plan::projection::ProjectionExec;
 
 /// The columns of a schema, all as text.
 pub(super) fn as_text(schema: &Schema) -> SchemaRef {
-    Arc::new(Schema::new(schema.fields().iter().map(|field| Field::new(field.name(), DataType::Utf8, true)).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        schema.fields().iter().map(|field| Field::new(field.name(), DataType::Utf8, true)).collect::<Vec<_>>(),
+    ))
 }
 
 /// Files read as text, with a mark for NULL.

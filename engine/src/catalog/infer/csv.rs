@@ -55,9 +55,9 @@ impl Reading {
         let mut first = true;
         loop {
             let line = reader.position().line();
-            let more = reader
-                .read_byte_record(&mut record)
-                .map_err(|error| Error::new(Sqlstate::IoError, format!("cannot read \"{file}\"")).detail(error.to_string()))?;
+            let more = reader.read_byte_record(&mut record).map_err(|error| {
+                Error::new(Sqlstate::IoError, format!("cannot read \"{file}\"")).detail(error.to_string())
+            })?;
             let line = record.position().map_or(line, csv::Position::line);
             if !more {
                 return Ok(());
@@ -67,7 +67,7 @@ impl Reading {
             }
             if std::mem::take(&mut first) && self.dialect.has_header {
                 self.header(file, line, &record)?;
-            }  else {
+            } else {
                 self.row(file, line, &record)?;
             }
         }
@@ -107,7 +107,11 @@ impl Reading {
             if field.name() != name && names.contains(field.name()) {
                 return Err(Error::new(
                     Sqlstate::DatatypeMismatch,
-                    format!("column {} of \"{file}\" is \"{name}\", and declared as \"{}\"", position + 1, field.name()),
+                    format!(
+                        "column {} of \"{file}\" is \"{name}\", and declared as \"{}\"",
+                        position + 1,
+                        field.name()
+                    ),
                 )
                 .hint("Declare the columns in the order of the file."));
             }
@@ -139,12 +143,22 @@ impl Reading {
             match fits(field.data_type(), value) {
                 Some(true) => {}
                 Some(false) => {
-                    return Err(bad_line(file, line, format!("has a value in column \"{}\" that is not a {}", field.name(), field.data_type()))
-                        .hint("Declare the column as text, or name the value that means NULL: OPTIONS ('null_value' 'NA')."));
+                    return Err(bad_line(
+                        file,
+                        line,
+                        format!("has a value in column \"{}\" that is not a {}", field.name(), field.data_type()),
+                    )
+                    .hint(
+                        "Declare the column as text, or name the value that means NULL: OPTIONS ('null_value' 'NA').",
+                    ));
                 }
                 None => {
-                    return Err(Error::unsupported(format!("CSV column \"{}\" of type {}", field.name(), field.data_type()))
-                        .hint("Declare it as text."));
+                    return Err(Error::unsupported(format!(
+                        "CSV column \"{}\" of type {}",
+                        field.name(),
+                        field.data_type()
+                    ))
+                    .hint("Declare it as text."));
                 }
             }
         }
@@ -169,7 +183,8 @@ impl Reading {
             None => (1..=self.guesses.len()).map(|number| format!("column_{number}")).collect(),
         };
         let types = self.guesses.into_iter().map(Guess::data_type);
-        let fields: Vec<Field> = names.iter().zip(types).map(|(name, data_type): (_, DataType)| Field::new(name, data_type, true)).collect();
+        let fields: Vec<Field> =
+            names.iter().zip(types).map(|(name, data_type): (_, DataType)| Field::new(name, data_type, true)).collect();
         Ok(Schema::new(fields))
     }
 }

@@ -81,11 +81,9 @@ impl Reading {
         loop {
             line.clear();
             number += 1;
-            let read = reader
-                .by_ref()
-                .take(MAX_LINE_BYTES)
-                .read_until(b'\n', &mut line)
-                .map_err(|error| Error::new(Sqlstate::IoError, format!("cannot read \"{file}\"")).detail(error.to_string()))?;
+            let read = reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line).map_err(|error| {
+                Error::new(Sqlstate::IoError, format!("cannot read \"{file}\"")).detail(error.to_string())
+            })?;
             if read == 0 {
                 return Ok(());
             }
@@ -100,10 +98,14 @@ impl Reading {
                 continue;
             }
             let value: Value = serde_json::from_str(text).map_err(|_| {
-                bad_line(file, number, "is not JSON").hint("One object a line: a file that is one array must be rewritten, for example with jq -c '.[]'.")
+                bad_line(file, number, "is not JSON").hint(
+                    "One object a line: a file that is one array must be rewritten, for example with jq -c '.[]'.",
+                )
             })?;
             let Value::Object(object) = value else {
-                return Err(bad_line(file, number, "is not an object").hint("One object a line, as {\"a\": 1, \"b\": \"x\"}."));
+                return Err(
+                    bad_line(file, number, "is not an object").hint("One object a line, as {\"a\": 1, \"b\": \"x\"}.")
+                );
             };
             for (name, value) in &object {
                 self.see(file, number, name, value)?;
@@ -118,15 +120,23 @@ impl Reading {
                 (_, Value::Null) => true,
                 (DataType::Boolean, value) => value.is_boolean(),
                 (DataType::Float32 | DataType::Float64, value) => value.is_number(),
-                (data_type, Value::Number(number)) if data_type.is_integer() => fits(data_type, &number.to_string()) == Some(true),
-                (DataType::Decimal128(_, _), Value::Number(number)) => fits(field.data_type(), &number.to_string()) == Some(true),
+                (data_type, Value::Number(number)) if data_type.is_integer() => {
+                    fits(data_type, &number.to_string()) == Some(true)
+                }
+                (DataType::Decimal128(_, _), Value::Number(number)) => {
+                    fits(field.data_type(), &number.to_string()) == Some(true)
+                }
                 (data_type, Value::String(text)) if !data_type.is_integer() => fits(data_type, text) == Some(true),
                 _ => false,
             };
             if good {
                 return Ok(());
             }
-            return Err(bad_line(file, line, format!("has a value in column \"{name}\" that is not a {}", field.data_type())));
+            return Err(bad_line(
+                file,
+                line,
+                format!("has a value in column \"{name}\" that is not a {}", field.data_type()),
+            ));
         }
         let scalar = match value {
             Value::Null => None,
@@ -138,8 +148,10 @@ impl Reading {
             Value::Number(_) => Some(Scalar::Float),
             Value::String(_) => Some(Scalar::Text),
             Value::Array(_) | Value::Object(_) => {
-                return Err(Error::unsupported(format!("lists and objects in JSON columns (line {line} of \"{file}\", column \"{name}\")"))
-                    .hint("Declare the columns that the table should have; others are left out."));
+                return Err(Error::unsupported(format!(
+                    "lists and objects in JSON columns (line {line} of \"{file}\", column \"{name}\")"
+                ))
+                .hint("Declare the columns that the table should have; others are left out."));
             }
         };
         let Some((_, known)) = self.columns.iter_mut().find(|(known, _)| known == name) else {
@@ -153,10 +165,16 @@ impl Reading {
             (known, None) => known,
             (None, found) => found,
             (Some(a), Some(b)) if a == b => Some(a),
-            (Some(Scalar::Integer), Some(Scalar::Float)) | (Some(Scalar::Float), Some(Scalar::Integer)) => Some(Scalar::Float),
+            (Some(Scalar::Integer), Some(Scalar::Float)) | (Some(Scalar::Float), Some(Scalar::Integer)) => {
+                Some(Scalar::Float)
+            }
             (Some(_), Some(_)) => {
-                return Err(bad_line(file, line, format!("has a value in column \"{name}\" of another type than the lines before"))
-                    .hint("Write the column with one type."));
+                return Err(bad_line(
+                    file,
+                    line,
+                    format!("has a value in column \"{name}\" of another type than the lines before"),
+                )
+                .hint("Write the column with one type."));
             }
         };
         Ok(())

@@ -156,7 +156,8 @@ fn is_float(text: &str) -> bool {
     let code = bytes.first() == Some(&b'0') && bytes.get(1).is_some_and(u8::is_ascii_digit);
     // A double has 15 digits for sure: a longer whole number is an identifier.
     let identifier = bytes.iter().all(u8::is_ascii_digit) && bytes.len() > 15 && !is_integer(text);
-    let number = bytes.first().is_some_and(|byte| byte.is_ascii_digit() || *byte == b'.') && bytes.iter().any(u8::is_ascii_digit);
+    let number = bytes.first().is_some_and(|byte| byte.is_ascii_digit() || *byte == b'.')
+        && bytes.iter().any(u8::is_ascii_digit);
     number && !code && !identifier && fits(&DataType::Float64, text) == Some(true)
 }
 

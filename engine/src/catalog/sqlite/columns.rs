@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::types::{Date32Type, Decimal128Type};
 use datafusion::arrow::array::{
-    Array, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int64Builder, StringBuilder,
-    TimestampMicrosecondBuilder,
+    Array, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int64Builder,
+    StringBuilder, TimestampMicrosecondBuilder,
 };
 use datafusion::arrow::compute::kernels::cast_utils::{Parser, parse_decimal, string_to_datetime};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
@@ -34,7 +34,8 @@ pub(super) fn declared_type(declared: &str) -> DataType {
     } else if ["REAL", "FLOA", "DOUB"].iter().any(|word| upper.contains(word)) {
         DataType::Float64
     } else if upper.starts_with("NUMERIC") || upper.starts_with("DECIMAL") {
-        precision_and_scale(&upper).map_or(DataType::Float64, |(precision, scale)| DataType::Decimal128(precision, scale))
+        precision_and_scale(&upper)
+            .map_or(DataType::Float64, |(precision, scale)| DataType::Decimal128(precision, scale))
     } else {
         DataType::Utf8
     }
@@ -45,7 +46,8 @@ fn precision_and_scale(declared: &str) -> Option<(u8, i8)> {
     let mut numbers = inner.split(',').map(str::trim);
     let precision: u8 = numbers.next()?.parse().ok()?;
     let scale: i8 = numbers.next().map_or(Some(0), |scale| scale.parse().ok())?;
-    ((1..=38).contains(&precision) && scale >= 0 && i16::from(scale) <= i16::from(precision)).then_some((precision, scale))
+    ((1..=38).contains(&precision) && scale >= 0 && i16::from(scale) <= i16::from(precision))
+        .then_some((precision, scale))
 }
 
 /// Takes the values of a column, row by row.
@@ -97,14 +99,20 @@ impl Reader {
     pub(super) fn new(data_type: &DataType) -> Result<Reader> {
         let values = match data_type {
             DataType::Boolean => Values::Boolean(BooleanBuilder::new()),
-            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Values::Integer(Int64Builder::new()),
+            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
+                Values::Integer(Int64Builder::new())
+            }
             DataType::Float32 | DataType::Float64 => Values::Float(Float64Builder::new()),
             DataType::Utf8 => Values::Text(StringBuilder::new()),
             DataType::Binary => Values::Bytes(BinaryBuilder::new()),
             DataType::Date32 => Values::Date(Date32Builder::new()),
             DataType::Timestamp(_, None) => Values::Timestamp(TimestampMicrosecondBuilder::new()),
             DataType::Decimal128(precision, scale) => Values::Decimal(Decimal128Builder::new(), *precision, *scale),
-            other => return Err(Error::unsupported(format!("SQLite columns of type {other}")).hint("Declare the column as text.")),
+            other => {
+                return Err(
+                    Error::unsupported(format!("SQLite columns of type {other}")).hint("Declare the column as text.")
+                );
+            }
         };
         Ok(Reader { data_type: data_type.clone(), values })
     }
@@ -124,7 +132,9 @@ impl Reader {
             ),
             Values::Integer(_) => format!("CASE WHEN typeof({c}) = 'integer' THEN {c} END"),
             Values::Float(_) => format!("CASE WHEN typeof({c}) IN ('integer', 'real') THEN CAST({c} AS REAL) END"),
-            Values::Text(_) => format!("CASE typeof({c}) WHEN 'text' THEN {c} WHEN 'blob' THEN NULL ELSE CAST({c} AS TEXT) END"),
+            Values::Text(_) => {
+                format!("CASE typeof({c}) WHEN 'text' THEN {c} WHEN 'blob' THEN NULL ELSE CAST({c} AS TEXT) END")
+            }
             Values::Bytes(_) => format!("CASE typeof({c}) WHEN 'blob' THEN {c} WHEN 'text' THEN CAST({c} AS BLOB) END"),
             Values::Date(_) | Values::Timestamp(_) => format!("CASE WHEN typeof({c}) = 'text' THEN {c} END"),
             Values::Decimal(..) => format!("CASE WHEN typeof({c}) <> 'blob' THEN CAST({c} AS TEXT) END"),
@@ -189,7 +199,9 @@ impl Reader {
             Values::Bytes(from) => Arc::new(from.finish()),
             Values::Date(from) => Arc::new(from.finish()),
             Values::Timestamp(from) => Arc::new(from.finish()),
-            Values::Decimal(from, precision, scale) => Arc::new(from.finish().with_precision_and_scale(*precision, *scale)?),
+            Values::Decimal(from, precision, scale) => {
+                Arc::new(from.finish().with_precision_and_scale(*precision, *scale)?)
+            }
         };
         if array.data_type() == &self.data_type {
             return Ok(array);

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use kanon_planner::facts::SiteId;
 use kanon_privacy::policy::{Access, ColumnRole};
@@ -62,7 +62,13 @@ impl Site {
         path
     }
 
-    pub(super) async fn create(&self, name: &str, format: &str, location: &Path, options: &[(&str, &str)]) -> Result<Vec<String>, Error> {
+    pub(super) async fn create(
+        &self,
+        name: &str,
+        format: &str,
+        location: &Path,
+        options: &[(&str, &str)],
+    ) -> Result<Vec<String>, Error> {
         self.catalog.create_external_table(definition(name, format, location, options), "stew").await
     }
 
@@ -72,7 +78,10 @@ impl Site {
 
     /// The rows of a table as text, whatever its policy: straight from its provider.
     pub(super) async fn rows(&self, name: &str, sql: &str) -> Result<String, datafusion::error::DataFusionError> {
-        let context = SessionContext::new_with_config_rt(SessionConfig::new().with_target_partitions(2), self.catalog.state.runtime_env().clone());
+        let context = SessionContext::new_with_config_rt(
+            SessionConfig::new().with_target_partitions(2),
+            self.catalog.state.runtime_env().clone(),
+        );
         context.register_table(name, Arc::new(GuardedTable::new(self.table(name)))).unwrap();
         let batches = context.sql(sql).await?.collect().await?;
         Ok(arrow::util::pretty::pretty_format_batches(&batches)?.to_string())
@@ -84,7 +93,8 @@ impl Site {
     }
 
     async fn people(&self) -> PathBuf {
-        let path = self.write("people.csv", "patient_id,age,sex,nobody,twice\n1,30,female,,5\n2,40,male,,5\n3,50,male,,6\n");
+        let path =
+            self.write("people.csv", "patient_id,age,sex,nobody,twice\n1,30,female,,5\n2,40,male,,5\n3,50,male,,6\n");
         self.create("people", "csv", &path, &[]).await.unwrap();
         path
     }
@@ -120,7 +130,12 @@ fn principal(name: &str, roles: &[BuiltinRole], via: Option<&str>) -> Principal 
 }
 
 fn seen(site: &Site, principal: &Principal) -> Vec<String> {
-    site.catalog.snapshot().visible_to(principal).iter().map(|table| format!("{}.{}", table.schema_name, table.name)).collect()
+    site.catalog
+        .snapshot()
+        .visible_to(principal)
+        .iter()
+        .map(|table| format!("{}.{}", table.schema_name, table.name))
+        .collect()
 }
 
 #[tokio::test]
@@ -134,7 +149,10 @@ async fn a_new_table_answers_nothing_and_is_seen_by_stewards_only() {
     assert!(table.oid >= 16384);
     assert_eq!(seen(&site, &principal("s", &[BuiltinRole::Steward], None)), ["public.people"]);
     assert!(seen(&site, &principal("a", &[BuiltinRole::Analyst], None)).is_empty());
-    assert!(seen(&site, &principal("s", &[BuiltinRole::Steward], Some("cleveland"))).is_empty(), "a steward of another site");
+    assert!(
+        seen(&site, &principal("s", &[BuiltinRole::Steward], Some("cleveland"))).is_empty(),
+        "a steward of another site"
+    );
 }
 
 #[tokio::test]
@@ -142,9 +160,25 @@ async fn a_policy_is_in_force_at_once_and_after_a_restart() {
     let site = Site::new().await;
     site.people().await;
     let before = site.table("people");
-    let notices = site.set("people", &[("access", "cohort"), ("unit", "patient_id"), ("unit_kind", "patient"), ("unit_unique", "true"), ("min_cohort", "3")]).await.unwrap();
+    let notices = site
+        .set(
+            "people",
+            &[
+                ("access", "cohort"),
+                ("unit", "patient_id"),
+                ("unit_kind", "patient"),
+                ("unit_unique", "true"),
+                ("min_cohort", "3"),
+            ],
+        )
+        .await
+        .unwrap();
     assert!(notices.is_empty(), "{notices:?}");
-    let options = vec![("role".to_owned(), "measure".to_owned()), ("lower".to_owned(), "0".to_owned()), ("upper".to_owned(), "110".to_owned())];
+    let options = vec![
+        ("role".to_owned(), "measure".to_owned()),
+        ("lower".to_owned(), "0".to_owned()),
+        ("upper".to_owned(), "110".to_owned()),
+    ];
     site.catalog.alter_column_set("people", "age", options).await.unwrap();
     site.catalog.alter_column_set("people", "sex", vec![("domain".into(), "{female,male}".into())]).await.unwrap();
     site.catalog.comment_table("people", Some("who was here".into())).await.unwrap();
@@ -153,8 +187,14 @@ async fn a_policy_is_in_force_at_once_and_after_a_restart() {
         let facts = &site.facts;
         assert_eq!(facts.closed, None);
         let protection = facts.protection.as_ref().unwrap();
-        assert_eq!((protection.access, protection.unit_column.as_str(), protection.unit_kind.as_str()), (Access::Cohort, "patient_id", "patient"));
-        assert_eq!((protection.unit_unique, protection.min_cohort.get(), protection.dominance_percent.get()), (true, 3, 90));
+        assert_eq!(
+            (protection.access, protection.unit_column.as_str(), protection.unit_kind.as_str()),
+            (Access::Cohort, "patient_id", "patient")
+        );
+        assert_eq!(
+            (protection.unit_unique, protection.min_cohort.get(), protection.dominance_percent.get()),
+            (true, 3, 90)
+        );
         assert_eq!(facts.roles.get("age"), Some(&ColumnRole::Measure));
         assert_eq!(facts.roles.get("patient_id"), Some(&ColumnRole::Unit));
         assert_eq!(site.column_settings["age"].upper, Some(110.0));
@@ -176,7 +216,11 @@ async fn a_wrong_policy_changes_nothing_and_says_what_to_do() {
         (&[("access", "secret")], Sqlstate::InvalidParameterValue, "access cannot be"),
         (&[("access", "cohort"), ("unit", "patient")], Sqlstate::UndefinedColumn, "does not exist"),
         (&[("access", "cohort"), ("unit", "nobody")], Sqlstate::InvalidParameterValue, "names no one"),
-        (&[("access", "cohort"), ("unit", "patient_id"), ("min_cohort", "1")], Sqlstate::InvalidParameterValue, "at least 2"),
+        (
+            &[("access", "cohort"), ("unit", "patient_id"), ("min_cohort", "1")],
+            Sqlstate::InvalidParameterValue,
+            "at least 2",
+        ),
         (&[("min_cohort", "many")], Sqlstate::InvalidParameterValue, "whole number"),
         (&[("dominance_percent", "20")], Sqlstate::InvalidParameterValue, "between 51 and 100"),
         (&[("epsilon_per_query", "0")], Sqlstate::InvalidParameterValue, "greater than 0"),
@@ -221,7 +265,8 @@ async fn a_wrong_policy_changes_nothing_and_says_what_to_do() {
 async fn what_is_said_to_be_unique_is_looked_at() {
     let site = Site::new().await;
     let path = site.people().await;
-    let notices = site.set("people", &[("access", "cohort"), ("unit", "twice"), ("unit_unique", "true")]).await.unwrap();
+    let notices =
+        site.set("people", &[("access", "cohort"), ("unit", "twice"), ("unit_unique", "true")]).await.unwrap();
     assert!(notices[0].contains("is not unique"), "{notices:?}");
     assert!(!site.table("people").facts.protection.as_ref().unwrap().unit_unique);
     assert!(site.set("people", &[("unit", "patient_id")]).await.unwrap().is_empty());
@@ -233,7 +278,19 @@ async fn what_is_said_to_be_unique_is_looked_at() {
     std::fs::write(&path, "patient_id,age,sex,nobody,twice\n7,30,female,,5\n8,40,male,,5\n9,40,male,,5\n").unwrap();
     assert!(site.rows("people", "SELECT count(*) AS n FROM people").await.unwrap().contains("| 3 |"));
     // New plans take it for what it is.
-    assert!(site.catalog.current().await.unwrap().table("public", "people").unwrap().facts.protection.as_ref().unwrap().unit_unique);
+    assert!(
+        site.catalog
+            .current()
+            .await
+            .unwrap()
+            .table("public", "people")
+            .unwrap()
+            .facts
+            .protection
+            .as_ref()
+            .unwrap()
+            .unit_unique
+    );
     std::fs::write(&path, "patient_id,age,sex,nobody,twice\n1,30,female,,5\n1,40,male,,5\n").unwrap();
     let snapshot = site.catalog.current().await.unwrap();
     assert!(!snapshot.table("public", "people").unwrap().facts.protection.as_ref().unwrap().unit_unique);
@@ -247,7 +304,12 @@ async fn closed_tables_say_why() {
     let site = Site::new().await;
     site.people().await;
     let closed = || site.table("people").facts.closed.clone();
-    site.set("people", &[("access", "private"), ("unit", "patient_id"), ("epsilon_per_query", "0.1"), ("delta_per_query", "1e-8")]).await.unwrap();
+    site.set(
+        "people",
+        &[("access", "private"), ("unit", "patient_id"), ("epsilon_per_query", "0.1"), ("delta_per_query", "1e-8")],
+    )
+    .await
+    .unwrap();
     assert!(closed().unwrap().contains("not built yet"));
     assert!(site.table("people").facts.protection.is_some());
     site.set("people", &[("access", "open")]).await.unwrap();
@@ -284,8 +346,14 @@ async fn grants_are_in_force_at_once() {
     assert!(seen(&site, &alice).is_empty(), "a new role of an old name has none of its grants");
     site.catalog.grant_select("public", "people", "public").await.unwrap();
     assert_eq!(seen(&site, &principal("bob", &[], Some("cleveland"))), ["public.people"]);
-    assert_eq!(site.catalog.grant_select("public", "people", "nobody").await.unwrap_err().state, Sqlstate::UndefinedObject);
-    assert_eq!(site.catalog.grant_select("public", "peple", "alice").await.unwrap_err().state, Sqlstate::UndefinedTable);
+    assert_eq!(
+        site.catalog.grant_select("public", "people", "nobody").await.unwrap_err().state,
+        Sqlstate::UndefinedObject
+    );
+    assert_eq!(
+        site.catalog.grant_select("public", "peple", "alice").await.unwrap_err().state,
+        Sqlstate::UndefinedTable
+    );
 }
 
 #[tokio::test]

@@ -26,7 +26,10 @@ fn parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) {
 }
 
 async fn sqlite(path: &Path, statements: &[&'static str]) {
-    let mut connection = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path).create_if_missing(true)).await.unwrap();
+    let mut connection =
+        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path).create_if_missing(true))
+            .await
+            .unwrap();
     for statement in statements {
         sqlx::query(*statement).execute(&mut connection).await.unwrap();
     }
@@ -86,7 +89,11 @@ async fn the_same_rows_have_the_same_types_from_every_kind_of_source() {
         let mut found = types(&site, table);
         found.sort();
         assert_eq!(found, expected, "{table}");
-        assert_eq!(site.rows(table, &format!("SELECT id, name, ok, score FROM {table} ORDER BY id")).await.unwrap(), rows, "{table}");
+        assert_eq!(
+            site.rows(table, &format!("SELECT id, name, ok, score FROM {table} ORDER BY id")).await.unwrap(),
+            rows,
+            "{table}"
+        );
         let count = site.rows(table, &format!("SELECT count(*) AS n FROM {table}")).await.unwrap();
         assert!(count.contains("| 3 |"), "{table}: {count}");
         let one = site.rows(table, &format!("SELECT name FROM {table} WHERE id = 3 LIMIT 1")).await.unwrap();
@@ -118,7 +125,9 @@ async fn folders_globs_and_new_files() {
 async fn csv_dialects() {
     let site = Site::new().await;
     let path = site.write("d.csv", "# exported\na;b;c\n1;'x;y';NA\nNA;'two\nlines';3\n");
-    site.create("d", "csv", &path, &[("delimiter", ";"), ("quote", "'"), ("comment", "#"), ("null_value", "NA")]).await.unwrap();
+    site.create("d", "csv", &path, &[("delimiter", ";"), ("quote", "'"), ("comment", "#"), ("null_value", "NA")])
+        .await
+        .unwrap();
     assert_eq!(types(&site, "d")[0].1, DataType::Int64);
     assert_eq!(types(&site, "d")[2].1, DataType::Int64);
     let rows = site.rows("d", "SELECT count(*) AS n, count(a) AS a, count(b) AS b, sum(c) AS c FROM d").await.unwrap();
@@ -146,7 +155,8 @@ async fn odd_column_names_are_kept() {
     assert!(site.rows("n", sql).await.unwrap().contains("15"));
     site.set("n", &[("access", "cohort"), ("unit", "with \"quotes\"")]).await.unwrap();
     let database = site.path("n.db");
-    sqlite(&database, &["CREATE TABLE n (\"select\" INT, \"a \"\"b\"\" c\" TEXT)", "INSERT INTO n VALUES (1, 'x')"]).await;
+    sqlite(&database, &["CREATE TABLE n (\"select\" INT, \"a \"\"b\"\" c\" TEXT)", "INSERT INTO n VALUES (1, 'x')"])
+        .await;
     site.create("m", "sqlite", &database, &[("table", "n")]).await.unwrap();
     assert!(site.rows("m", "SELECT \"a \"\"b\"\" c\" FROM m WHERE \"select\" = 1").await.unwrap().contains('x'));
 }
@@ -156,9 +166,12 @@ async fn bad_text_files_are_refused_with_file_and_line() {
     let site = Site::new().await;
     let bad = |name: &str, content: &[u8]| site.write(name, content);
     let text = Sqlstate::InvalidTextRepresentation;
-    refused(&site, "csv", &bad("ragged.csv", b"a,b\n1,2\n3\n"), text, "line 3 of \"ragged.csv\" has 1 fields, not 2").await;
+    refused(&site, "csv", &bad("ragged.csv", b"a,b\n1,2\n3\n"), text, "line 3 of \"ragged.csv\" has 1 fields, not 2")
+        .await;
     refused(&site, "csv", &bad("wide.csv", b"a,b\n1,2,3\n"), text, "line 2 of \"wide.csv\" has 3 fields").await;
-    let error = refused(&site, "csv", &bad("latin1.csv", b"name\nJos\xe9\n"), text, "line 2 of \"latin1.csv\" is not UTF-8").await;
+    let error =
+        refused(&site, "csv", &bad("latin1.csv", b"name\nJos\xe9\n"), text, "line 2 of \"latin1.csv\" is not UTF-8")
+            .await;
     assert!(error.hint.unwrap().contains("iconv"));
     refused(&site, "csv", &bad("empty.csv", b""), Sqlstate::InvalidParameterValue, "empty").await;
     let wide: Vec<String> = (0..10_000).map(|number| format!("c{number}")).collect();
@@ -168,12 +181,14 @@ async fn bad_text_files_are_refused_with_file_and_line() {
     refused(&site, "json", &bad("array.json", b"[{\"a\":1},\n{\"a\":2}]\n"), text, "line 1 of \"array.json\"").await;
     refused(&site, "json", &bad("cut.json", b"{\"a\":1}\n{\"a\":"), text, "line 2 of \"cut.json\"").await;
     refused(&site, "json", &bad("mixed.json", b"{\"a\":1}\n{\"a\":\"x\"}\n"), text, "line 2 of \"mixed.json\"").await;
-    refused(&site, "json", &bad("nested.json", b"{\"a\":{\"b\":1}}\n"), Sqlstate::FeatureNotSupported, "column \"a\"").await;
+    refused(&site, "json", &bad("nested.json", b"{\"a\":{\"b\":1}}\n"), Sqlstate::FeatureNotSupported, "column \"a\"")
+        .await;
     refused(&site, "json", &bad("empty.json", b""), Sqlstate::InvalidParameterValue, "empty").await;
     refused(&site, "xml", &bad("a.xml", b"<a/>"), Sqlstate::InvalidParameterValue, "format \"xml\"").await;
     site.write("two/a.csv", "a,b\n1,2\n");
     site.write("two/b.csv", "b,a\n1,2\n");
-    refused(&site, "csv", &site.path("two"), Sqlstate::DatatypeMismatch, "\"b.csv\" has other columns than \"a.csv\"").await;
+    refused(&site, "csv", &site.path("two"), Sqlstate::DatatypeMismatch, "\"b.csv\" has other columns than \"a.csv\"")
+        .await;
 }
 
 #[tokio::test]
@@ -189,7 +204,14 @@ async fn bad_binary_files_are_refused() {
     refused(&site, "arrow", &site.write("noise.arrow", vec![b'x'; 1000]), io, "noise.arrow").await;
     refused(&site, "sqlite", &site.write("noise.db", vec![b'x'; 5000]), io, "noise.db").await;
     refused(&site, "sqlite", &site.write("empty.db", b""), io, "empty").await;
-    refused(&site, "parquet", Path::new("/nowhere/at/all.parquet"), io, "cannot open \"/nowhere/at/all.parquet\": no such file").await;
+    refused(
+        &site,
+        "parquet",
+        Path::new("/nowhere/at/all.parquet"),
+        io,
+        "cannot open \"/nowhere/at/all.parquet\": no such file",
+    )
+    .await;
     std::fs::create_dir_all(site.path("hollow")).unwrap();
     refused(&site, "parquet", &site.path("hollow"), io, "no parquet files").await;
     let database = site.path("good.db");
@@ -205,7 +227,10 @@ async fn files_of_one_folder_must_merge_without_loss() {
     let site = Site::new().await;
     let ints = || Arc::new(Int64Array::from(vec![1])) as ArrayRef;
     parquet(&site.path("ok/a.parquet"), vec![("id", ints()), ("n", Arc::new(Int32Array::from(vec![7])))]);
-    parquet(&site.path("ok/b.parquet"), vec![("id", ints()), ("n", ints()), ("extra", Arc::new(StringArray::from(vec!["x"])))]);
+    parquet(
+        &site.path("ok/b.parquet"),
+        vec![("id", ints()), ("n", ints()), ("extra", Arc::new(StringArray::from(vec!["x"])))],
+    );
     site.create("ok", "parquet", &site.path("ok"), &[]).await.unwrap();
     assert_eq!(types(&site, "ok")[1].1, DataType::Int64);
     let rows = site.rows("ok", "SELECT count(*) AS n, sum(n) AS s, count(extra) AS e FROM ok").await.unwrap();
@@ -329,7 +354,9 @@ async fn object_stores() {
         bucket.put(&name.into(), content.into()).await.unwrap();
     }
     let site = Site::new().await;
-    for (table, location, sum) in [("folder", "s3://kanon/in/", 5), ("file", "s3://kanon/in/a.csv", 2), ("globbed", "s3://kanon/in/b*.csv", 3)] {
+    for (table, location, sum) in
+        [("folder", "s3://kanon/in/", 5), ("file", "s3://kanon/in/a.csv", 2), ("globbed", "s3://kanon/in/b*.csv", 3)]
+    {
         site.create(table, "csv", Path::new(location), &[]).await.unwrap();
         let rows = site.rows(table, &format!("SELECT sum(x) AS s FROM {table}")).await.unwrap();
         assert!(rows.contains(&format!("| {sum} |")), "{rows}");

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Schema};
-use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider};
+use datafusion::catalog::{
+    CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider,
+};
 use datafusion::common::ParamValues;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
@@ -139,8 +141,8 @@ fn shown(column: &ArrayRef, row: usize) -> String {
 fn alike(ours: PgType, theirs: &str) -> bool {
     let family = |name: &str| -> String {
         match name {
-            "name" | "text" | "varchar" | "char" | "bpchar" | "unknown" | "regclass" | "regtype" | "regproc" | "regnamespace" | "json"
-            | "pg_node_tree" | "inet" | "oidvector" => "text",
+            "name" | "text" | "varchar" | "char" | "bpchar" | "unknown" | "regclass" | "regtype" | "regproc"
+            | "regnamespace" | "json" | "pg_node_tree" | "inet" | "oidvector" => "text",
             "int2" | "int4" | "int8" | "oid" | "xid" | "float4" | "float8" | "numeric" => "number",
             "_name" | "_text" | "_varchar" | "_aclitem" | "_char" => "_text",
             "_oid" | "_int8" | "_int4" | "_int2" => "_number",
@@ -187,7 +189,11 @@ async fn check(statements: &str, golden: &str) {
                 }
                 let rows: Vec<&str> = expected.collect();
                 if parts[1] == "rows" && rows != answered.rows {
-                    failures.push(format!("{name}: rows\n    {}\n  not\n    {}", answered.rows.join("\n    "), rows.join("\n    ")));
+                    failures.push(format!(
+                        "{name}: rows\n    {}\n  not\n    {}",
+                        answered.rows.join("\n    "),
+                        rows.join("\n    ")
+                    ));
                 }
             }
         }

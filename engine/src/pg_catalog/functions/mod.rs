@@ -236,7 +236,8 @@ enum Argument {
 
 impl Argument {
     fn new(kind: Kind, array: ArrayRef) -> Result<Argument> {
-        let texts = || -> Result<Argument> { Ok(Argument::Texts(cast(&array, &DataType::Utf8)?.as_string::<i32>().clone())) };
+        let texts =
+            || -> Result<Argument> { Ok(Argument::Texts(cast(&array, &DataType::Utf8)?.as_string::<i32>().clone())) };
         match kind {
             Kind::Number => Ok(Argument::Numbers(cast(&array, &DataType::Int64)?.as_primitive().clone())),
             Kind::Bool => Ok(Argument::Bools(cast(&array, &DataType::Boolean)?.as_boolean().clone())),

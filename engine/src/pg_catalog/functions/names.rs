@@ -19,7 +19,9 @@ pub(super) const SPECS: &[Spec] = &[
         input(row, |n| class_oid(d, n), Sqlstate::UndefinedTable, "relation")
     }),
     spec("kanon_regtype", &[Any], Answer::Oid, |_, row| input(row, type_oid, Sqlstate::UndefinedObject, "type")),
-    spec("kanon_regproc", &[Any], Answer::Oid, |_, row| input(row, function_oid, Sqlstate::UndefinedFunction, "function")),
+    spec("kanon_regproc", &[Any], Answer::Oid, |_, row| {
+        input(row, function_oid, Sqlstate::UndefinedFunction, "function")
+    }),
     spec("kanon_regnamespace", &[Any], Answer::Oid, |d, row| {
         input(row, |n| schema_oid(d, n), Sqlstate::UndefinedSchema, "schema")
     }),
@@ -46,15 +48,17 @@ pub(super) const SPECS: &[Spec] = &[
     }),
     spec("parse_ident", &[Text], Answer::Texts, |_, row| {
         let Some(text) = row.text(0) else { return Ok(Value::Null) };
-        let invalid = || {
-            Error::new(Sqlstate::InvalidParameterValue, format!("string is not a valid identifier: \"{text}\""))
-        };
+        let invalid =
+            || Error::new(Sqlstate::InvalidParameterValue, format!("string is not a valid identifier: \"{text}\""));
         Ok(Value::Texts(parse_name(text).ok_or_else(invalid)?))
     }),
-    Spec { least: 2, ..spec("array_upper", &[List, Number], Answer::Int4, |_, row| {
-        let length = row.list(0).filter(|_| row.number(1) == Some(1)).map(|l| l.len()).filter(|n| *n > 0);
-        Ok(length.and_then(|n| i64::try_from(n).ok()).into())
-    }) },
+    Spec {
+        least: 2,
+        ..spec("array_upper", &[List, Number], Answer::Int4, |_, row| {
+            let length = row.list(0).filter(|_| row.number(1) == Some(1)).map(|l| l.len()).filter(|n| *n > 0);
+            Ok(length.and_then(|n| i64::try_from(n).ok()).into())
+        })
+    },
     spec("array_lower", &[List, Number], Answer::Int4, |_, row| {
         Ok(row.list(0).filter(|l| row.number(1) == Some(1) && !l.is_empty()).map(|_| 1_i64).into())
     }),
@@ -74,12 +78,7 @@ pub(super) const SPECS: &[Spec] = &[
     }),
 ];
 
-fn input<'a>(
-    row: &Row<'a>,
-    find: impl Fn(&str) -> Option<u32>,
-    state: Sqlstate,
-    what: &str,
-) -> Result<Value<'a>> {
+fn input<'a>(row: &Row<'a>, find: impl Fn(&str) -> Option<u32>, state: Sqlstate, what: &str) -> Result<Value<'a>> {
     let Some(text) = row.text(0) else { return Ok(Value::Null) };
     if text == "-" {
         return Ok(0.into());
@@ -92,7 +91,10 @@ fn input<'a>(
 }
 
 fn output<'a>(row: &Row<'a>, name: impl Fn(u32) -> Option<String>) -> Result<Value<'a>> {
-    Ok(row.oid(0).map(|oid| if oid == 0 { "-".to_owned() } else { name(oid).unwrap_or_else(|| oid.to_string()) }).into())
+    Ok(row
+        .oid(0)
+        .map(|oid| if oid == 0 { "-".to_owned() } else { name(oid).unwrap_or_else(|| oid.to_string()) })
+        .into())
 }
 
 /// The parts of a name: `a."B c".d`. Bare parts are folded to lower case.
@@ -161,7 +163,9 @@ fn function_oid(text: &str) -> Option<u32> {
 }
 
 pub(super) fn schema_oid(directory: &Directory, text: &str) -> Option<u32> {
-    qualified(text).filter(|(schema, _)| schema.is_none()).and_then(|(_, name)| directory.schema_named(&name).map(|s| s.oid))
+    qualified(text)
+        .filter(|(schema, _)| schema.is_none())
+        .and_then(|(_, name)| directory.schema_named(&name).map(|s| s.oid))
 }
 
 fn role_oid(directory: &Directory, text: &str) -> Option<u32> {

@@ -49,11 +49,17 @@ pub(super) const SPECS: &[Spec] = &[
     silent("pg_stat_get_numscans", &[Number], 1, Answer::Int8),
     silent("pg_sequence_last_value", &[Any], 1, Answer::Int8),
     spec("pg_get_function_result", &[Number], Answer::Text, |_, row| {
-        Ok(procedure(row).map(|p| format!("{}{}", if p.returns_set { "SETOF " } else { "" }, type_name(p.result))).into())
+        Ok(procedure(row)
+            .map(|p| format!("{}{}", if p.returns_set { "SETOF " } else { "" }, type_name(p.result)))
+            .into())
     }),
     spec("pg_get_function_arguments", &[Number], Answer::Text, |_, row| Ok(procedure(row).map(arguments).into())),
-    spec("pg_get_function_identity_arguments", &[Number], Answer::Text, |_, row| Ok(procedure(row).map(arguments).into())),
-    visible("pg_table_is_visible", |d, row| Ok(row.oid(0).and_then(|oid| d.entry(oid)).map(|e| d.is_visible(e)).into())),
+    spec("pg_get_function_identity_arguments", &[Number], Answer::Text, |_, row| {
+        Ok(procedure(row).map(arguments).into())
+    }),
+    visible("pg_table_is_visible", |d, row| {
+        Ok(row.oid(0).and_then(|oid| d.entry(oid)).map(|e| d.is_visible(e)).into())
+    }),
     visible("pg_type_is_visible", |_, row| {
         Ok(row.oid(0).filter(|oid| TYPES.iter().any(|t| t.oid == *oid || t.array == *oid)).map(|_| true).into())
     }),
@@ -86,14 +92,17 @@ pub(super) const SPECS: &[Spec] = &[
         let text = field.and_then(|f| entry.table.as_ref().and_then(|t| t.column_descriptions.get(f.name())));
         Ok(text.cloned().into())
     }),
-    Spec { least: 1, ..spec("obj_description", &[Number, Text], Answer::Text, |d, row| {
-        let Some(oid) = row.oid(0) else { return Ok(Value::Null) };
-        let in_catalog = |name: &str| row.text(1).is_none_or(|catalog| catalog == name);
-        if let Some(entry) = d.entry(oid).filter(|_| in_catalog("pg_class")) {
-            return Ok(entry.description.clone().into());
-        }
-        Ok(d.schema(oid).filter(|_| in_catalog("pg_namespace")).and_then(|s| s.description).into())
-    }) },
+    Spec {
+        least: 1,
+        ..spec("obj_description", &[Number, Text], Answer::Text, |d, row| {
+            let Some(oid) = row.oid(0) else { return Ok(Value::Null) };
+            let in_catalog = |name: &str| row.text(1).is_none_or(|catalog| catalog == name);
+            if let Some(entry) = d.entry(oid).filter(|_| in_catalog("pg_class")) {
+                return Ok(entry.description.clone().into());
+            }
+            Ok(d.schema(oid).filter(|_| in_catalog("pg_namespace")).and_then(|s| s.description).into())
+        })
+    },
     spec("shobj_description", &[Number, Text], Answer::Text, |_, row| {
         let is_database = row.oid(0) == Some(DATABASE) && row.text(1) == Some("pg_database");
         Ok(is_database.then_some("the federation as this node sees it").into())
@@ -101,14 +110,20 @@ pub(super) const SPECS: &[Spec] = &[
     spec("pg_tablespace_location", &[Number], Answer::Text, |_, _| Ok("".into())),
     spec("pg_size_pretty", &[Number], Answer::Text, |_, row| Ok(row.number(0).map(pretty).into())),
     spec("pg_encoding_to_char", &[Number], Answer::Name, |_, row| {
-        Ok(row.number(0).map(|n| match n {
-            6 => "UTF8",
-            0 => "SQL_ASCII",
-            _ => "",
-        }).into())
+        Ok(row
+            .number(0)
+            .map(|n| match n {
+                6 => "UTF8",
+                0 => "SQL_ASCII",
+                _ => "",
+            })
+            .into())
     }),
     spec("pg_char_to_encoding", &[Text], Answer::Int4, |_, row| {
-        Ok(row.text(0).map(|name| if ["utf8", "utf-8", "unicode"].contains(&name.to_lowercase().as_str()) { 6 } else { -1 }).into())
+        Ok(row
+            .text(0)
+            .map(|name| if ["utf8", "utf-8", "unicode"].contains(&name.to_lowercase().as_str()) { 6 } else { -1 })
+            .into())
     }),
     // The collation of a column, if it is not its type's.
     spec("kanon_other_collation", &[Number, Number], Answer::Name, |_, row| {
@@ -122,18 +137,27 @@ pub(super) const SPECS: &[Spec] = &[
         };
         Ok(of_type.filter(|own| *own != collation).map(|_| name).into())
     }),
-    Spec { least: 0, ..spec("json_build_object", &[Any; 24], Answer::Text, |_, row| {
-        let mut object = serde_json::Map::new();
-        if row.count() % 2 == 1 {
-            return Err(Error::new(Sqlstate::InvalidParameterValue, "argument list must have even number of elements"));
-        }
-        for i in (0..row.count()).step_by(2) {
-            let key = row.text(i).ok_or_else(|| Error::new(Sqlstate::InvalidParameterValue, "argument 1: key must not be null"))?;
-            let value = row.text(i + 1).map_or(serde_json::Value::Null, |v| serde_json::Value::String(v.to_owned()));
-            object.insert(key.to_owned(), value);
-        }
-        Ok(serde_json::Value::Object(object).to_string().into())
-    }) },
+    Spec {
+        least: 0,
+        ..spec("json_build_object", &[Any; 24], Answer::Text, |_, row| {
+            let mut object = serde_json::Map::new();
+            if row.count() % 2 == 1 {
+                return Err(Error::new(
+                    Sqlstate::InvalidParameterValue,
+                    "argument list must have even number of elements",
+                ));
+            }
+            for i in (0..row.count()).step_by(2) {
+                let key = row
+                    .text(i)
+                    .ok_or_else(|| Error::new(Sqlstate::InvalidParameterValue, "argument 1: key must not be null"))?;
+                let value =
+                    row.text(i + 1).map_or(serde_json::Value::Null, |v| serde_json::Value::String(v.to_owned()));
+                object.insert(key.to_owned(), value);
+            }
+            Ok(serde_json::Value::Object(object).to_string().into())
+        })
+    },
 ];
 
 fn procedure(row: &Row<'_>) -> Option<&'static Procedure> {

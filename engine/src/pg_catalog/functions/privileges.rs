@@ -20,20 +20,28 @@ pub(super) const SPECS: &[Spec] = &[
         let Some(asked) = Asked::of(row) else { return Ok(Value::Null) };
         Ok(relation(d, asked.object)?.map(|entry| asked.wants("SELECT") && may_select(d, asked.role, entry)).into())
     }),
-    Spec { least: 3, ..spec("has_column_privilege", &[Any, Any, Any, Any], Answer::Bool, |d, row| {
-        let first = row.count().saturating_sub(3);
-        let (Some(object), Some(privilege)) = (row.text(first), row.text(first + 2)) else { return Ok(Value::Null) };
-        let role = if first == 0 { None } else { row.text(0) };
-        let asked = Asked { role, object, privilege };
-        Ok(relation(d, object)?.map(|entry| asked.wants("SELECT") && may_select(d, role, entry)).into())
-    }) },
+    Spec {
+        least: 3,
+        ..spec("has_column_privilege", &[Any, Any, Any, Any], Answer::Bool, |d, row| {
+            let first = row.count().saturating_sub(3);
+            let (Some(object), Some(privilege)) = (row.text(first), row.text(first + 2)) else {
+                return Ok(Value::Null);
+            };
+            let role = if first == 0 { None } else { row.text(0) };
+            let asked = Asked { role, object, privilege };
+            Ok(relation(d, object)?.map(|entry| asked.wants("SELECT") && may_select(d, role, entry)).into())
+        })
+    },
     asks("has_schema_privilege", |d, row| {
         let Some(asked) = Asked::of(row) else { return Ok(Value::Null) };
         let known = match asked.object.parse::<u32>() {
             Ok(oid) => d.schema(oid).is_some(),
             Err(_) if schema_oid(d, asked.object).is_some() => true,
             Err(_) => {
-                return Err(Error::new(Sqlstate::UndefinedSchema, format!("schema \"{}\" does not exist", asked.object)));
+                return Err(Error::new(
+                    Sqlstate::UndefinedSchema,
+                    format!("schema \"{}\" does not exist", asked.object),
+                ));
             }
         };
         Ok(known.then(|| asked.wants("USAGE")).into())

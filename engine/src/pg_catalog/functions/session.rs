@@ -43,14 +43,17 @@ pub(super) const SPECS: &[Spec] = &[
         let Some(implicit) = row.bool(0) else { return Ok(Value::Null) };
         Ok(Value::Texts(d.path.iter().filter(|s| implicit || *s != "pg_catalog").cloned().collect()))
     }),
-    Spec { least: 1, ..spec("current_setting", &[Text, Bool], Answer::Text, |d, row| {
-        let Some(name) = row.text(0) else { return Ok(Value::Null) };
-        match (d.viewer.setting)(name).or_else(|| fixed(name).map(str::to_owned)) {
-            Some(value) => Ok(value.into()),
-            None if row.bool(1) == Some(true) => Ok(Value::Null),
-            None => Err(unknown(name)),
-        }
-    }) },
+    Spec {
+        least: 1,
+        ..spec("current_setting", &[Text, Bool], Answer::Text, |d, row| {
+            let Some(name) = row.text(0) else { return Ok(Value::Null) };
+            match (d.viewer.setting)(name).or_else(|| fixed(name).map(str::to_owned)) {
+                Some(value) => Ok(value.into()),
+                None if row.bool(1) == Some(true) => Ok(Value::Null),
+                None => Err(unknown(name)),
+            }
+        })
+    },
     // Only what changes nothing: a function may run more often than it is written.
     spec("set_config", &[Text, Text, Bool], Answer::Text, |d, row| {
         let (Some(name), Some(value)) = (row.text(0), row.text(1)) else { return Ok(Value::Null) };

@@ -1,16 +1,32 @@
 //! Casts to PostgreSQL's own types. A value of a `reg…` type is its OID; where it is shown or made text, it is its name.
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, BinaryOperator, DataType, Expr, ExactNumberInfo, Ident, ObjectName, ObjectNamePart, Select, SelectItem,
-    TimezoneInfo,
+    ArrayElemTypeDef, BinaryOperator, DataType, ExactNumberInfo, Expr, Ident, ObjectName, ObjectNamePart, Select,
+    SelectItem, TimezoneInfo,
 };
 
 use super::{call, called, folded, string, take};
 
 /// Columns that hold functions.
 const FUNCTION_COLUMNS: &[&str] = &[
-    "typinput", "typoutput", "typreceive", "typsend", "typmodin", "typmodout", "typanalyze", "typsubscript", "amhandler",
-    "rngcanonical", "rngsubdiff", "prosupport", "aggfnoid", "aggtransfn", "aggfinalfn", "oprcode", "oprrest", "oprjoin",
+    "typinput",
+    "typoutput",
+    "typreceive",
+    "typsend",
+    "typmodin",
+    "typmodout",
+    "typanalyze",
+    "typsubscript",
+    "amhandler",
+    "rngcanonical",
+    "rngsubdiff",
+    "prosupport",
+    "aggfnoid",
+    "aggtransfn",
+    "aggfinalfn",
+    "oprcode",
+    "oprrest",
+    "oprjoin",
 ];
 
 /// `e::regclass` → a look-up; `pg_catalog.int4` and its kin → the type's usual name.
@@ -34,7 +50,9 @@ pub(super) fn rewrite(expr: &mut Expr) {
     // A string beside a reg… value names one: x::regclass = 'patients'.
     if let Expr::BinaryOp { left, op: BinaryOperator::Eq | BinaryOperator::NotEq, right } = expr {
         for (value, other) in [(&*left, 0), (&*right, 1)].map(|(e, side)| (show_name(e), side)) {
-            let Some(function) = value.and_then(|shown| shown.strip_suffix("_out").map(str::to_owned)) else { continue };
+            let Some(function) = value.and_then(|shown| shown.strip_suffix("_out").map(str::to_owned)) else {
+                continue;
+            };
             let text = if other == 0 { &mut *right } else { &mut *left };
             if string(text).is_some() {
                 let inner = take(text);
@@ -71,7 +89,8 @@ fn show_name(expr: &Expr) -> Option<String> {
         return show_name(inner);
     }
     let name = called(expr)?;
-    let kind = name.strip_prefix("kanon_").or_else(|| name.strip_prefix("to_")).filter(|kind| kind.starts_with("reg"))?;
+    let kind =
+        name.strip_prefix("kanon_").or_else(|| name.strip_prefix("to_")).filter(|kind| kind.starts_with("reg"))?;
     let kind = if kind == "regprocedure" { "regproc" } else { kind };
     (!kind.ends_with("_out")).then(|| format!("kanon_{kind}_out"))
 }

@@ -50,7 +50,8 @@ pub(super) fn rewrite(expr: &mut Expr, scope: &Scope) {
 pub(super) fn rewrite_in_catalog(expr: &mut Expr) -> Result<()> {
     match expr {
         Expr::Collate { expr: inner, collation } => {
-            let name = collation.0.last().and_then(ObjectNamePart::as_ident).map(|i| i.value.clone()).unwrap_or_default();
+            let name =
+                collation.0.last().and_then(ObjectNamePart::as_ident).map(|i| i.value.clone()).unwrap_or_default();
             if !["default", "C", "POSIX", "ucs_basic"].contains(&name.as_str()) {
                 return Err(Error::unsupported(format!("collation \"{name}\" is not supported")));
             }
@@ -68,7 +69,9 @@ pub(super) fn rewrite_in_catalog(expr: &mut Expr) -> Result<()> {
         }
         // A list beside '{…}': compared as text.
         Expr::BinaryOp { left, op: BinaryOperator::Eq | BinaryOperator::NotEq, right } => {
-            for (text, list) in [(&mut *right, 0), (&mut *left, 1)].map(|(e, side)| (array_text(e).map(|t| t.join(",")), side)) {
+            for (text, list) in
+                [(&mut *right, 0), (&mut *left, 1)].map(|(e, side)| (array_text(e).map(|t| t.join(",")), side))
+            {
                 let Some(joined) = text else { continue };
                 let (text, list) = if list == 0 { (&mut *right, &mut *left) } else { (&mut *left, &mut *right) };
                 **text = literal(joined);

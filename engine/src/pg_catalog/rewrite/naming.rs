@@ -253,19 +253,47 @@ mod tests {
     fn names_are_those_that_postgresql_gives() {
         // Each with the name PostgreSQL 15 gave it.
         for (expr, name) in [
-            ("true", "?column?"), ("1::int", "int4"), ("'x'::text", "text"), ("current_user", "current_user"),
-            ("extract(year from now())", "extract"), ("substring('a' from 1)", "substring"), ("trim('a')", "btrim"),
-            ("date '2020-01-01'", "date"), ("interval '1 day'", "interval"), ("case when true then 1 end", "case"),
-            ("case when true then 1 else age end", "age"), ("coalesce(1,2)", "coalesce"), ("array[1]", "array"),
-            ("exists(select 1)", "exists"), ("array(select 1)", "array"), ("(select 1)", "?column?"),
-            ("(select 1 as q)", "q"), ("(array[1,2])[1]", "array"), ("tags[1]", "tags"), ("age is null", "?column?"),
-            ("-age", "?column?"), ("not true", "?column?"), ("now() at time zone 'utc'", "timezone"),
-            ("position('a' in 'b')", "position"), ("age::text", "age"), ("age::numeric(10,2)::text", "age"),
-            ("count(*) over ()", "count"), ("null", "?column?"), ("floor(1.5)", "floor"), ("patients.age", "age"),
-            ("cast(lower(sex) as varchar)", "lower"), ("(age)", "age"), ("1::double precision", "float8"),
-            ("'now'::timestamp with time zone", "timestamptz"), ("'{1}'::int[]", "int4"), ("cast(1 as bigint)", "int8"),
-            ("cast(1 as boolean)", "bool"), ("cast(1 as char(3))", "bpchar"), ("age || 'x'", "?column?"),
-            ("trim(leading 'x' from 'y')", "ltrim"), ("to_regclass('x')::oid", "to_regclass"),
+            ("true", "?column?"),
+            ("1::int", "int4"),
+            ("'x'::text", "text"),
+            ("current_user", "current_user"),
+            ("extract(year from now())", "extract"),
+            ("substring('a' from 1)", "substring"),
+            ("trim('a')", "btrim"),
+            ("date '2020-01-01'", "date"),
+            ("interval '1 day'", "interval"),
+            ("case when true then 1 end", "case"),
+            ("case when true then 1 else age end", "age"),
+            ("coalesce(1,2)", "coalesce"),
+            ("array[1]", "array"),
+            ("exists(select 1)", "exists"),
+            ("array(select 1)", "array"),
+            ("(select 1)", "?column?"),
+            ("(select 1 as q)", "q"),
+            ("(array[1,2])[1]", "array"),
+            ("tags[1]", "tags"),
+            ("age is null", "?column?"),
+            ("-age", "?column?"),
+            ("not true", "?column?"),
+            ("now() at time zone 'utc'", "timezone"),
+            ("position('a' in 'b')", "position"),
+            ("age::text", "age"),
+            ("age::numeric(10,2)::text", "age"),
+            ("count(*) over ()", "count"),
+            ("null", "?column?"),
+            ("floor(1.5)", "floor"),
+            ("patients.age", "age"),
+            ("cast(lower(sex) as varchar)", "lower"),
+            ("(age)", "age"),
+            ("1::double precision", "float8"),
+            ("'now'::timestamp with time zone", "timestamptz"),
+            ("'{1}'::int[]", "int4"),
+            ("cast(1 as bigint)", "int8"),
+            ("cast(1 as boolean)", "bool"),
+            ("cast(1 as char(3))", "bpchar"),
+            ("age || 'x'", "?column?"),
+            ("trim(leading 'x' from 'y')", "ltrim"),
+            ("to_regclass('x')::oid", "to_regclass"),
         ] {
             assert_eq!(named(&format!("SELECT {expr} FROM patients")).0, [name], "{expr}");
         }
@@ -281,7 +309,10 @@ mod tests {
 
     #[test]
     fn expressions_stay_bare_unless_order_by_means_them() {
-        assert_eq!(named("SELECT sex, count(*) FROM t GROUP BY sex ORDER BY 2").1, "SELECT sex, count(*) FROM t GROUP BY sex ORDER BY 2");
+        assert_eq!(
+            named("SELECT sex, count(*) FROM t GROUP BY sex ORDER BY 2").1,
+            "SELECT sex, count(*) FROM t GROUP BY sex ORDER BY 2"
+        );
         assert!(named("SELECT sex, count(*) FROM t GROUP BY sex ORDER BY count").1.contains("count(*) AS \"count\""));
         assert!(named("SELECT n FROM (SELECT max(age) FROM t) s").1.contains("max(age) AS \"max\""));
         assert!(named("SELECT *, age + 1 FROM t").1.contains("age + 1 AS \"?column?\""));

@@ -8,8 +8,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, OrderByKind, Query, Select, SelectItem,
-    SetExpr, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+    BinaryOperator, Expr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, OrderByKind, Query, Select,
+    SelectItem, SetExpr, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
 };
 
 use super::expressions::column_name;
@@ -17,12 +17,24 @@ use super::{Scope, call, called, null, take};
 use crate::pg_catalog::rows::is_always_empty;
 
 const AGGREGATES: &[&str] = &[
-    "count", "sum", "min", "max", "avg", "array_agg", "string_agg", "bool_and", "bool_or", "every", "json_agg", "jsonb_agg",
+    "count",
+    "sum",
+    "min",
+    "max",
+    "avg",
+    "array_agg",
+    "string_agg",
+    "bool_and",
+    "bool_or",
+    "every",
+    "json_agg",
+    "jsonb_agg",
     "json_object_agg",
 ];
 
 /// Columns that are always NULL, as they are unnested.
-const NULL_LISTS: &[&str] = &["reloptions", "evttags", "setconfig", "proconfig", "attoptions", "attfdwoptions", "srvoptions"];
+const NULL_LISTS: &[&str] =
+    &["reloptions", "evttags", "setconfig", "proconfig", "attoptions", "attfdwoptions", "srvoptions"];
 
 /// Rewrites an expression that holds a query.
 pub(super) fn rewrite(expr: &mut Expr, scope: &Scope) {
@@ -137,11 +149,13 @@ fn is_nothing(factor: &TableFactor, scope: &Scope) -> bool {
         TableFactor::UNNEST { array_exprs, .. } => array_exprs.iter().all(is_null_list),
         TableFactor::Table { name, args: Some(args), .. } => {
             use datafusion::sql::sqlparser::ast::{FunctionArg, FunctionArgExpr};
-            let is_unnest = name.0.last().and_then(|p| p.as_ident()).is_some_and(|i| i.value.eq_ignore_ascii_case("unnest"));
+            let is_unnest =
+                name.0.last().and_then(|p| p.as_ident()).is_some_and(|i| i.value.eq_ignore_ascii_case("unnest"));
             is_unnest
-                && args.args.iter().all(|arg| {
-                    matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if is_null_list(expr))
-                })
+                && args
+                    .args
+                    .iter()
+                    .all(|arg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if is_null_list(expr)))
         }
         _ => false,
     }
@@ -152,8 +166,9 @@ fn make_aggregate(query: &mut Query) {
     if query.limit_clause.is_some() || query.fetch.is_some() {
         return;
     }
-    let is_plain = select_of(query)
-        .is_some_and(|s| has_no_groups(s) && !is_aggregate(s) && s.distinct.is_none() && s.projection.len() == 1 && !s.from.is_empty());
+    let is_plain = select_of(query).is_some_and(|s| {
+        has_no_groups(s) && !is_aggregate(s) && s.distinct.is_none() && s.projection.len() == 1 && !s.from.is_empty()
+    });
     if !is_plain {
         return;
     }
@@ -169,13 +184,15 @@ fn make_aggregate(query: &mut Query) {
 /// `SELECT e FROM … ORDER BY 1` → `SELECT array_agg(e ORDER BY e) FROM …`.
 fn collect(query: &mut Query) -> bool {
     let is_plain = query.limit_clause.is_none()
-        && select_of(query).is_some_and(|s| has_no_groups(s) && !is_aggregate(s) && s.distinct.is_none() && s.projection.len() == 1);
+        && select_of(query)
+            .is_some_and(|s| has_no_groups(s) && !is_aggregate(s) && s.distinct.is_none() && s.projection.len() == 1);
     if !is_plain {
         return false;
     }
     let order = query.order_by.take();
     let Some(select) = select_of_mut(query) else { return false };
-    let Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = select.projection.first_mut() else {
+    let Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = select.projection.first_mut()
+    else {
         return false;
     };
     let inner = take(expr);
@@ -206,7 +223,8 @@ fn collation_lookup(query: &Query, scope: &Scope) -> Option<Expr> {
             _ => None,
         })
         .collect();
-    let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] = select.projection.as_slice() else {
+    let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] = select.projection.as_slice()
+    else {
         return None;
     };
     if relations != ["pg_collation", "pg_type"] || column_name(item).as_deref() != Some("collname") {

@@ -22,12 +22,8 @@ pub(super) fn write(directory: &Directory, name: &str, wanted: &Wanted, rows: &m
             rows.writer(["catalog_name"]).push([DATABASE_NAME.into()]);
         }
         "character_sets" => {
-            rows.writer(["character_set_name", "character_repertoire", "form_of_use", "default_collate_catalog"]).push([
-                "UTF8".into(),
-                "UCS".into(),
-                "UTF8".into(),
-                DATABASE_NAME.into(),
-            ]);
+            rows.writer(["character_set_name", "character_repertoire", "form_of_use", "default_collate_catalog"])
+                .push(["UTF8".into(), "UCS".into(), "UTF8".into(), DATABASE_NAME.into()]);
         }
         _ => {}
     }
@@ -42,9 +38,8 @@ fn entries<'d>(directory: &'d Directory, wanted: &'d Wanted) -> impl Iterator<It
 }
 
 fn tables(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
-    let mut out = rows.writer([
-        "table_catalog", "table_schema", "table_name", "table_type", "is_insertable_into", "is_typed",
-    ]);
+    let mut out =
+        rows.writer(["table_catalog", "table_schema", "table_name", "table_type", "is_insertable_into", "is_typed"]);
     for entry in entries(directory, wanted) {
         out.push([
             DATABASE_NAME.into(),
@@ -59,8 +54,15 @@ fn tables(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
 
 fn views(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
     let mut out = rows.writer([
-        "table_catalog", "table_schema", "table_name", "check_option", "is_updatable", "is_insertable_into",
-        "is_trigger_updatable", "is_trigger_deletable", "is_trigger_insertable_into",
+        "table_catalog",
+        "table_schema",
+        "table_name",
+        "check_option",
+        "is_updatable",
+        "is_insertable_into",
+        "is_trigger_updatable",
+        "is_trigger_deletable",
+        "is_trigger_insertable_into",
     ]);
     for entry in entries(directory, wanted).filter(|entry| entry.kind == "v") {
         out.push([
@@ -118,10 +120,27 @@ impl Facets {
 
 fn all_columns(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
     let mut out = rows.writer([
-        "table_catalog", "table_schema", "table_name", "column_name", "ordinal_position", "is_nullable", "data_type",
-        "character_octet_length", "numeric_precision", "numeric_precision_radix", "numeric_scale", "datetime_precision",
-        "udt_catalog", "udt_schema", "udt_name", "dtd_identifier", "is_self_referencing", "is_identity", "identity_cycle",
-        "is_generated", "is_updatable",
+        "table_catalog",
+        "table_schema",
+        "table_name",
+        "column_name",
+        "ordinal_position",
+        "is_nullable",
+        "data_type",
+        "character_octet_length",
+        "numeric_precision",
+        "numeric_precision_radix",
+        "numeric_scale",
+        "datetime_precision",
+        "udt_catalog",
+        "udt_schema",
+        "udt_name",
+        "dtd_identifier",
+        "is_self_referencing",
+        "is_identity",
+        "identity_cycle",
+        "is_generated",
+        "is_updatable",
     ]);
     let database = DATABASE_NAME;
     for entry in entries(directory, wanted) {
@@ -165,14 +184,22 @@ fn schemata(directory: &Directory, rows: &mut Rows) {
 /// Who may SELECT: one row a grant of the tables that were registered, and `PUBLIC` for what everybody may read.
 fn grants(entry: &Entry) -> Vec<String> {
     match &entry.table {
-        Some(table) => table.readers.iter().map(|r| if r == "public" { "PUBLIC".to_owned() } else { r.clone() }).collect(),
+        Some(table) => {
+            table.readers.iter().map(|r| if r == "public" { "PUBLIC".to_owned() } else { r.clone() }).collect()
+        }
         None => vec!["PUBLIC".to_owned()],
     }
 }
 
 fn privileges(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
     let mut out = rows.writer([
-        "grantor", "grantee", "table_catalog", "table_schema", "table_name", "privilege_type", "is_grantable",
+        "grantor",
+        "grantee",
+        "table_catalog",
+        "table_schema",
+        "table_name",
+        "privilege_type",
+        "is_grantable",
         "with_hierarchy",
     ]);
     for entry in entries(directory, wanted) {
@@ -193,7 +220,13 @@ fn privileges(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
 
 fn column_privileges(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
     let mut out = rows.writer([
-        "grantor", "grantee", "table_catalog", "table_schema", "table_name", "column_name", "privilege_type",
+        "grantor",
+        "grantee",
+        "table_catalog",
+        "table_schema",
+        "table_name",
+        "column_name",
+        "privilege_type",
         "is_grantable",
     ]);
     for entry in entries(directory, wanted) {
@@ -216,8 +249,17 @@ fn column_privileges(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
 
 fn routines(rows: &mut Rows) {
     let mut out = rows.writer([
-        "specific_catalog", "specific_schema", "specific_name", "routine_catalog", "routine_schema", "routine_name",
-        "routine_type", "data_type", "routine_body", "external_language", "security_type",
+        "specific_catalog",
+        "specific_schema",
+        "specific_name",
+        "routine_catalog",
+        "routine_schema",
+        "routine_name",
+        "routine_type",
+        "data_type",
+        "routine_body",
+        "external_language",
+        "security_type",
     ]);
     let database = DATABASE_NAME;
     for p in PROCEDURES.iter() {

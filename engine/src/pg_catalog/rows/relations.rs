@@ -15,8 +15,20 @@ const HEAP: i64 = 2;
 
 pub(super) fn class(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
     let mut out = rows.writer([
-        "oid", "relname", "relnamespace", "relowner", "relam", "relfilenode", "reltuples", "relpersistence", "relkind",
-        "relnatts", "relispopulated", "relreplident", "relhasrules", "relacl",
+        "oid",
+        "relname",
+        "relnamespace",
+        "relowner",
+        "relam",
+        "relfilenode",
+        "reltuples",
+        "relpersistence",
+        "relkind",
+        "relnatts",
+        "relispopulated",
+        "relreplident",
+        "relhasrules",
+        "relacl",
     ]);
     for entry in &directory.entries {
         let is_wanted = wanted.number("oid", entry.oid)
@@ -61,8 +73,21 @@ fn acl(directory: &Directory, entry: &Entry) -> Value<'static> {
 
 pub(super) fn attribute(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
     let mut out = rows.writer([
-        "attrelid", "attname", "atttypid", "attstattarget", "attlen", "attnum", "attndims", "attcacheoff", "atttypmod",
-        "attbyval", "attalign", "attstorage", "attnotnull", "attislocal", "attcollation",
+        "attrelid",
+        "attname",
+        "atttypid",
+        "attstattarget",
+        "attlen",
+        "attnum",
+        "attndims",
+        "attcacheoff",
+        "atttypmod",
+        "attbyval",
+        "attalign",
+        "attstorage",
+        "attnotnull",
+        "attislocal",
+        "attcollation",
     ]);
     for entry in directory.entries.iter().filter(|entry| wanted.number("attrelid", entry.oid)) {
         for (number, field) in columns(&entry.schema) {
@@ -134,9 +159,8 @@ pub(super) fn description(directory: &Directory, wanted: &Wanted, rows: &mut Row
 }
 
 pub(super) fn tables(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
-    let mut out = rows.writer([
-        "schemaname", "tablename", "tableowner", "hasindexes", "hasrules", "hastriggers", "rowsecurity",
-    ]);
+    let mut out =
+        rows.writer(["schemaname", "tablename", "tableowner", "hasindexes", "hasrules", "hastriggers", "rowsecurity"]);
     for entry in directory.entries.iter().filter(|entry| entry.kind == "r" && wanted.name("tablename", &entry.name)) {
         out.push([
             (&entry.schema_name).into(),

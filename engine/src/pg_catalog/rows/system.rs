@@ -22,9 +22,31 @@ pub(super) fn namespace(directory: &Directory, wanted: &Wanted, rows: &mut Rows)
 
 pub(super) fn types(wanted: &Wanted, rows: &mut Rows) {
     let mut out = rows.writer([
-        "oid", "typname", "typnamespace", "typowner", "typlen", "typbyval", "typtype", "typcategory", "typispreferred",
-        "typisdefined", "typdelim", "typsubscript", "typelem", "typarray", "typinput", "typoutput", "typreceive", "typsend",
-        "typmodin", "typmodout", "typanalyze", "typalign", "typstorage", "typtypmod", "typcollation",
+        "oid",
+        "typname",
+        "typnamespace",
+        "typowner",
+        "typlen",
+        "typbyval",
+        "typtype",
+        "typcategory",
+        "typispreferred",
+        "typisdefined",
+        "typdelim",
+        "typsubscript",
+        "typelem",
+        "typarray",
+        "typinput",
+        "typoutput",
+        "typreceive",
+        "typsend",
+        "typmodin",
+        "typmodout",
+        "typanalyze",
+        "typalign",
+        "typstorage",
+        "typtypmod",
+        "typcollation",
     ]);
     let function = |name: &str| Value::from(procedure_oid(name));
     for t in TYPES.iter() {
@@ -92,7 +114,13 @@ pub(super) fn types(wanted: &Wanted, rows: &mut Rows) {
 
 pub(super) fn range(rows: &mut Rows) {
     let mut out = rows.writer([
-        "rngtypid", "rngsubtype", "rngmultitypid", "rngcollation", "rngsubopc", "rngcanonical", "rngsubdiff",
+        "rngtypid",
+        "rngsubtype",
+        "rngmultitypid",
+        "rngcollation",
+        "rngsubopc",
+        "rngcanonical",
+        "rngsubdiff",
     ]);
     let ranges: [(u32, u32, u32, u32, &str, &str); 6] = [
         (3904, 23, 4451, 1978, "int4range_canonical", "int4range_subdiff"),
@@ -117,8 +145,22 @@ pub(super) fn range(rows: &mut Rows) {
 
 pub(super) fn proc(wanted: &Wanted, rows: &mut Rows) {
     let mut out = rows.writer([
-        "oid", "proname", "pronamespace", "proowner", "prolang", "procost", "prorows", "prokind", "proisstrict", "proretset",
-        "provolatile", "proparallel", "pronargs", "prorettype", "proargtypes", "prosrc",
+        "oid",
+        "proname",
+        "pronamespace",
+        "proowner",
+        "prolang",
+        "procost",
+        "prorows",
+        "prokind",
+        "proisstrict",
+        "proretset",
+        "provolatile",
+        "proparallel",
+        "pronargs",
+        "prorettype",
+        "proargtypes",
+        "prosrc",
     ]);
     for p in PROCEDURES.iter().filter(|p| wanted.number("oid", p.oid) && wanted.name("proname", p.name)) {
         out.push([
@@ -144,8 +186,16 @@ pub(super) fn proc(wanted: &Wanted, rows: &mut Rows) {
 
 pub(super) fn database(rows: &mut Rows) {
     let mut out = rows.writer([
-        "oid", "datname", "datdba", "encoding", "datlocprovider", "datallowconn", "datconnlimit", "dattablespace",
-        "datcollate", "datctype",
+        "oid",
+        "datname",
+        "datdba",
+        "encoding",
+        "datlocprovider",
+        "datallowconn",
+        "datconnlimit",
+        "dattablespace",
+        "datcollate",
+        "datctype",
     ]);
     out.push([
         DATABASE.into(),
@@ -163,8 +213,17 @@ pub(super) fn database(rows: &mut Rows) {
 
 pub(super) fn roles(directory: &Directory, rows: &mut Rows) {
     let mut out = rows.writer([
-        "oid", "rolname", "rolsuper", "rolinherit", "rolcreaterole", "rolcreatedb", "rolcanlogin", "rolreplication",
-        "rolconnlimit", "rolpassword", "rolbypassrls",
+        "oid",
+        "rolname",
+        "rolsuper",
+        "rolinherit",
+        "rolcreaterole",
+        "rolcreatedb",
+        "rolcanlogin",
+        "rolreplication",
+        "rolconnlimit",
+        "rolpassword",
+        "rolbypassrls",
     ]);
     for (oid, name) in &directory.roles {
         let info = directory.viewer.roles.iter().find(|role| role.name == *name);
@@ -186,8 +245,7 @@ pub(super) fn roles(directory: &Directory, rows: &mut Rows) {
 }
 
 pub(super) fn user(directory: &Directory, rows: &mut Rows) {
-    let mut out =
-        rows.writer(["usename", "usesysid", "usecreatedb", "usesuper", "userepl", "usebypassrls", "passwd"]);
+    let mut out = rows.writer(["usename", "usesysid", "usecreatedb", "usesuper", "userepl", "usebypassrls", "passwd"]);
     for (oid, name) in &directory.roles {
         let Some(role) = directory.viewer.roles.iter().find(|r| r.name == *name && r.login) else { continue };
         out.push([
@@ -225,8 +283,18 @@ pub(super) fn auth_members(directory: &Directory, rows: &mut Rows) {
 
 pub(super) fn settings(directory: &Directory, rows: &mut Rows) {
     let mut out = rows.writer([
-        "name", "setting", "unit", "category", "short_desc", "context", "vartype", "source", "enumvals", "boot_val",
-        "reset_val", "pending_restart",
+        "name",
+        "setting",
+        "unit",
+        "category",
+        "short_desc",
+        "context",
+        "vartype",
+        "source",
+        "enumvals",
+        "boot_val",
+        "reset_val",
+        "pending_restart",
     ]);
     for (name, value, about) in &directory.viewer.settings {
         let declared = settings::find(name);
@@ -273,7 +341,14 @@ pub(super) fn am(rows: &mut Rows) {
 
 pub(super) fn collation(rows: &mut Rows) {
     let mut out = rows.writer([
-        "oid", "collname", "collnamespace", "collowner", "collprovider", "collisdeterministic", "collencoding", "collcollate",
+        "oid",
+        "collname",
+        "collnamespace",
+        "collowner",
+        "collprovider",
+        "collisdeterministic",
+        "collencoding",
+        "collcollate",
         "collctype",
     ]);
     for (oid, name, provider, locale) in
@@ -316,4 +391,3 @@ pub(super) fn tablespace(rows: &mut Rows) {
     out.push([PG_DEFAULT.into(), "pg_default".into(), ADMIN.into()]);
     out.push([1664.into(), "pg_global".into(), ADMIN.into()]);
 }
-

@@ -47,7 +47,11 @@ pub(super) enum Guard {
 impl Guard {
     /// The guard as an aggregate expression over its arguments and those rows for which `filter` holds.
     pub(super) fn over(self, k: MinCohort, arguments: Vec<Expr>, filter: Option<Expr>) -> Expr {
-        let function = AggregateUDF::from(GuardFunction { guard: self, k: k.get(), signature: Signature::variadic_any(Volatility::Immutable) });
+        let function = AggregateUDF::from(GuardFunction {
+            guard: self,
+            k: k.get(),
+            signature: Signature::variadic_any(Volatility::Immutable),
+        });
         Expr::AggregateFunction(datafusion::logical_expr::expr::AggregateFunction::new_udf(
             Arc::new(function),
             arguments,

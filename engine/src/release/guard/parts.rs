@@ -217,7 +217,9 @@ impl Tally for Parts {
                             mine.absorb(&theirs, self.k);
                             self.heap = self.heap.saturating_add(mine.heap_bytes()).saturating_sub(before);
                         }
-                        (Some(Held::Rows(mine)), Held::Rows(theirs)) => *mine = mine.saturating_add(theirs).min(self.k.get()),
+                        (Some(Held::Rows(mine)), Held::Rows(theirs)) => {
+                            *mine = mine.saturating_add(theirs).min(self.k.get())
+                        }
                         (None, _) => {}
                         _ => return Err(BadState),
                     }
@@ -230,7 +232,8 @@ impl Tally for Parts {
 
     fn drop_first(&mut self, groups: usize) {
         self.groups.drain(..groups.min(self.groups.len()));
-        self.heap = self.groups.iter().map(|g| g.bytes() + g.parts.iter().map(|(_, h)| held_bytes(h)).sum::<usize>()).sum();
+        self.heap =
+            self.groups.iter().map(|g| g.bytes() + g.parts.iter().map(|(_, h)| held_bytes(h)).sum::<usize>()).sum();
     }
 
     fn size(&self) -> usize {
@@ -263,7 +266,11 @@ fn add_row(held: &mut Held, ids: Option<&ScalarBuffer<u64>>, row: usize, k: MinC
 
 /// Reads the parts of a group: name and holders. `None`: there were too many.
 #[allow(clippy::type_complexity, reason = "a list of pairs")]
-pub(in crate::release) fn read_parts(state: &[u8], k: MinCohort, by_unit: bool) -> Result<Option<Vec<(&[u8], Held)>>, BadState> {
+pub(in crate::release) fn read_parts(
+    state: &[u8],
+    k: MinCohort,
+    by_unit: bool,
+) -> Result<Option<Vec<(&[u8], Held)>>, BadState> {
     let mut reader = Reader(state);
     if reader.u8()? != 0 {
         return Ok(None);
@@ -356,10 +363,15 @@ impl Coder {
                 let mut codes = vec![0u32; conditions.first().map_or(0, |c| c.len())];
                 for column in &columns {
                     match column.nulls() {
-                        None => codes.iter_mut().zip(column.values()).for_each(|(code, value)| *code = *code * 3 + u32::from(value)),
-                        Some(nulls) => codes.iter_mut().zip(column.values()).zip(nulls).for_each(|((code, value), valid)| {
-                            *code = *code * 3 + if valid { u32::from(value) } else { 2 };
-                        }),
+                        None => codes
+                            .iter_mut()
+                            .zip(column.values())
+                            .for_each(|(code, value)| *code = *code * 3 + u32::from(value)),
+                        Some(nulls) => {
+                            codes.iter_mut().zip(column.values()).zip(nulls).for_each(|((code, value), valid)| {
+                                *code = *code * 3 + if valid { u32::from(value) } else { 2 };
+                            })
+                        }
                     }
                 }
                 // Numbered once a combination.
@@ -380,7 +392,10 @@ impl Coder {
             }
             Coder::Rows(converter) => {
                 let rows = converter.convert_columns(conditions)?;
-                let codes = rows.iter().enumerate().map(|(row, name)| if counts(row) { names.number(name.as_ref()) } else { 0 });
+                let codes = rows
+                    .iter()
+                    .enumerate()
+                    .map(|(row, name)| if counts(row) { names.number(name.as_ref()) } else { 0 });
                 Ok(Codes::Each(codes.collect()))
             }
         }

@@ -20,9 +20,21 @@ fn kinds() -> Vec<(&'static str, Make, Vec<usize>)> {
     // The columns that each takes: 0 unit, 1 and 2 conditions, 3 text condition, 4 x.
     vec![
         ("cohort", |k| Box::new(cohorts::Cohorts::new(k)), vec![0]),
-        ("parts of units", |k| Box::new(Parts::new(k, &[DataType::Boolean, DataType::Boolean], true).unwrap()), vec![0, 1, 2]),
-        ("text parts of units", |k| Box::new(Parts::new(k, &[DataType::Boolean, DataType::Utf8], true).unwrap()), vec![0, 1, 3]),
-        ("parts of rows", |k| Box::new(Parts::new(k, &[DataType::Boolean, DataType::Boolean], false).unwrap()), vec![1, 2]),
+        (
+            "parts of units",
+            |k| Box::new(Parts::new(k, &[DataType::Boolean, DataType::Boolean], true).unwrap()),
+            vec![0, 1, 2],
+        ),
+        (
+            "text parts of units",
+            |k| Box::new(Parts::new(k, &[DataType::Boolean, DataType::Utf8], true).unwrap()),
+            vec![0, 1, 3],
+        ),
+        (
+            "parts of rows",
+            |k| Box::new(Parts::new(k, &[DataType::Boolean, DataType::Boolean], false).unwrap()),
+            vec![1, 2],
+        ),
         ("weights of units", |k| Box::new(weights::WeightsOfUnits::new(k)), vec![0, 4]),
         ("weights of rows", |_| Box::new(weights::WeightsOfRows::new()), vec![4]),
     ]
@@ -38,9 +50,13 @@ fn columns(random: &mut StdRng, rows: usize) -> Vec<ArrayRef> {
         Arc::new(Int64Array::from_iter(nulls.iter().map(|n| n.then(|| random.random_range(0..60))))),
         flag(random),
         flag(random),
-        Arc::new(StringArray::from_iter((0..rows).map(|_| random.random_bool(0.9).then(|| ["a", "b", "cc"][random.random_range(0..3)])))),
+        Arc::new(StringArray::from_iter(
+            (0..rows).map(|_| random.random_bool(0.9).then(|| ["a", "b", "cc"][random.random_range(0..3)])),
+        )),
         // Whole numbers: their sums do not depend on the order.
-        Arc::new(Float64Array::from_iter((0..rows).map(|_| random.random_bool(0.9).then(|| f64::from(random.random_range(-9..9)))))),
+        Arc::new(Float64Array::from_iter(
+            (0..rows).map(|_| random.random_bool(0.9).then(|| f64::from(random.random_range(-9..9)))),
+        )),
     ]
 }
 
@@ -76,7 +92,8 @@ fn however_it_is_split() {
         let rows = random.random_range(1..400);
         let table = columns(&mut random, rows);
         let groups: Vec<usize> = (0..rows).map(|_| random.random_range(0..4)).collect();
-        let filter = random.random_bool(0.5).then(|| BooleanArray::from_iter((0..rows).map(|_| Some(random.random_bool(0.7)))));
+        let filter =
+            random.random_bool(0.5).then(|| BooleanArray::from_iter((0..rows).map(|_| Some(random.random_bool(0.7)))));
         for (name, make, wanted) in kinds() {
             let values: Vec<ArrayRef> = wanted.iter().map(|c| Arc::clone(&table[*c])).collect();
             let mut whole = Groups::new(make(k));

@@ -18,7 +18,8 @@ async fn a_group_too_small_takes_the_next_smallest_with_it() {
         let mut ask = asking(units(0, 146, "man", 0).chain(units(1_000, 3, "woman", 0)));
         ask.one_row = one_row;
         assert_eq!(ask.lines("SELECT a, count(*), avg(x) FROM t GROUP BY a").await, Vec::<String>::new());
-        let mut ask = asking(units(0, 146, "man", 0).chain(units(1_000, 3, "woman", 0)).chain(units(2_000, 20, "x", 0)));
+        let mut ask =
+            asking(units(0, 146, "man", 0).chain(units(1_000, 3, "woman", 0)).chain(units(2_000, 20, "x", 0)));
         ask.one_row = one_row;
         assert_eq!(ask.lines("SELECT a, count(*) FROM t GROUP BY a").await, ["man|146"]);
         let mut ask = asking(units(0, 146, "man", 0).chain(units(1_000, 3, "woman", 0)).chain(units(2_000, 7, "x", 0)));
@@ -167,7 +168,10 @@ async fn quantiles_need_k_on_either_side() {
 async fn rollup_keeps_totals_and_hides_what_follows() {
     for one_row in [false, true] {
         let mut ask = asking(
-            units(0, 50, "x", 1).chain(units(100, 3, "x", 2)).chain(units(200, 40, "y", 1)).chain(units(300, 30, "y", 2)),
+            units(0, 50, "x", 1)
+                .chain(units(100, 3, "x", 2))
+                .chain(units(200, 40, "y", 1))
+                .chain(units(300, 30, "y", 2)),
         );
         ask.one_row = one_row;
         // x|2 is too small, x|1 is the rest of x: both go, and x itself stays.
@@ -211,13 +215,18 @@ async fn memory_is_bounded_by_the_pool() {
     use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 
     let rows = (0..3_000).map(|u| row(u, "a", u, 1.0));
-    let (ctx, unit) = asking(rows).unit("SELECT b, count(*), sum(x), count(*) FILTER (WHERE a = 'a') FROM t GROUP BY b").await;
+    let (ctx, unit) =
+        asking(rows).unit("SELECT b, count(*), sum(x), count(*) FILTER (WHERE a = 'a') FROM t GROUP BY b").await;
     let limited = |bytes: usize| {
-        let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(GreedyMemoryPool::new(bytes))).build_arc().unwrap();
+        let runtime =
+            RuntimeEnvBuilder::new().with_memory_pool(Arc::new(GreedyMemoryPool::new(bytes))).build_arc().unwrap();
         SessionStateBuilder::new_from_existing(ctx.state()).with_runtime_env(runtime).build()
     };
     let error = super::super::release(&limited(20_000), &unit).await.unwrap_err();
-    assert_eq!((error.state, error.message.as_str()), (Sqlstate::BelowBoundary, "the query could not be computed on protected data"));
+    assert_eq!(
+        (error.state, error.message.as_str()),
+        (Sqlstate::BelowBoundary, "the query could not be computed on protected data")
+    );
     assert_eq!(super::super::release(&limited(200_000_000), &unit).await.unwrap().batch().num_rows(), 0);
 }
 

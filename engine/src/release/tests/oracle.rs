@@ -99,15 +99,17 @@ pub(super) fn could_be_known(ask: Ask, all: &[Ask], rows: &[&Row], k: usize) -> 
     let fine = |n: usize| n == 0 || n >= k;
     let present = units(rows.iter().copied().filter(|r| ask.is_present(r)));
     let everybody = units(rows.iter().copied());
-    fine(present.len()) && fine(everybody.len()) && all.iter().all(|other| {
-        let mut parts: BTreeMap<_, BTreeSet<i64>> = BTreeMap::new();
-        for row in rows {
-            if let (Some(mine), Some(theirs)) = (ask.part(row), other.part(row)) {
-                parts.entry((mine, theirs)).or_default().insert(row.unit);
+    fine(present.len())
+        && fine(everybody.len())
+        && all.iter().all(|other| {
+            let mut parts: BTreeMap<_, BTreeSet<i64>> = BTreeMap::new();
+            for row in rows {
+                if let (Some(mine), Some(theirs)) = (ask.part(row), other.part(row)) {
+                    parts.entry((mine, theirs)).or_default().insert(row.unit);
+                }
             }
-        }
-        parts.values().all(|units| fine(units.len()))
-    })
+            parts.values().all(|units| fine(units.len()))
+        })
 }
 
 fn rule_1_3_4(ask: Ask, all: &[Ask], rows: &[&Row], k: usize) -> bool {
@@ -129,7 +131,8 @@ fn rule_1_3_4(ask: Ask, all: &[Ask], rows: &[&Row], k: usize) -> bool {
         What::VarX => present.len() > 10,
         What::MedianX => {
             let median = ask.value(rows).unwrap();
-            let side = |keep: &dyn Fn(f64) -> bool| units(present.iter().copied().filter(|r| keep(r.x.unwrap()))).len() >= k;
+            let side =
+                |keep: &dyn Fn(f64) -> bool| units(present.iter().copied().filter(|r| keep(r.x.unwrap()))).len() >= k;
             side(&|x| x <= median) && side(&|x| x >= median)
         }
         _ => true,
@@ -137,7 +140,12 @@ fn rule_1_3_4(ask: Ask, all: &[Ask], rows: &[&Row], k: usize) -> bool {
 }
 
 /// The answer to `GROUP BY` some keys: by key, in order (NULL last), the values that may be known.
-pub(super) fn answer<K: Ord + Clone>(rows: &[Row], key: impl Fn(&Row) -> K, asks: &[Ask], k: usize) -> Vec<(K, Vec<Option<f64>>)> {
+pub(super) fn answer<K: Ord + Clone>(
+    rows: &[Row],
+    key: impl Fn(&Row) -> K,
+    asks: &[Ask],
+    k: usize,
+) -> Vec<(K, Vec<Option<f64>>)> {
     let mut groups: BTreeMap<K, Vec<&Row>> = BTreeMap::new();
     for row in rows {
         groups.entry(key(row)).or_default().push(row);
@@ -179,7 +187,10 @@ pub(super) fn answer<K: Ord + Clone>(rows: &[Row], key: impl Fn(&Row) -> K, asks
     shown
         .iter()
         .map(|key| {
-            let values = asks.iter().zip(&columns).map(|(ask, known)| known.contains(key).then(|| ask.value(&groups[key]).unwrap()));
+            let values = asks
+                .iter()
+                .zip(&columns)
+                .map(|(ask, known)| known.contains(key).then(|| ask.value(&groups[key]).unwrap()));
             (key.clone(), values.collect())
         })
         .collect()

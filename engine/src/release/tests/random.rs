@@ -1,9 +1,9 @@
 //! Random tables: the release against the oracle.
 
+use datafusion::arrow::array::AsArray;
 use datafusion::arrow::array::{Array, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float64Type};
-use datafusion::arrow::array::AsArray;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -23,7 +23,8 @@ pub(super) fn table(random: &mut StdRng) -> Asking {
         .map(|n| {
             let unit = if one_row { n } else { random.random_range(0..units) };
             let key = random.random_range(0..5).min(random.random_range(0..5));
-            let x = f64::from(random.random_range(-20..60)) * if heavy && random.random_bool(0.05) { 1_000.0 } else { 1.0 };
+            let x =
+                f64::from(random.random_range(-20..60)) * if heavy && random.random_bool(0.05) { 1_000.0 } else { 1.0 };
             Row {
                 unit,
                 a: (!random.random_bool(nulls / 3.0)).then_some(KEYS[key]),
@@ -82,7 +83,11 @@ async fn the_release_is_what_the_oracle_says() {
         let (sql, keys, expected) = match random.random_range(0..3) {
             0 => {
                 let expected = answer(&ask.rows, |r| (r.a.is_none(), r.a), &asks, k);
-                (format!("SELECT a, {list} FROM t GROUP BY a"), 1, expected.into_iter().map(|(_, v)| v).collect::<Vec<_>>())
+                (
+                    format!("SELECT a, {list} FROM t GROUP BY a"),
+                    1,
+                    expected.into_iter().map(|(_, v)| v).collect::<Vec<_>>(),
+                )
             }
             1 => {
                 let expected = answer(&ask.rows, |r| (r.b.is_none(), r.b, r.a.is_none(), r.a), &asks, k);
@@ -98,7 +103,12 @@ async fn the_release_is_what_the_oracle_says() {
         };
         let released = ask.release(&sql).await.unwrap();
         let got = numbers(released.batch(), keys);
-        assert!(agrees(&got, &expected), "round {round}: {sql}\nk {k}, one row {}\ngot      {got:?}\nexpected {expected:?}\n{:?}", ask.one_row, ask.rows);
+        assert!(
+            agrees(&got, &expected),
+            "round {round}: {sql}\nk {k}, one row {}\ngot      {got:?}\nexpected {expected:?}\n{:?}",
+            ask.one_row,
+            ask.rows
+        );
         rows += got.len();
         values += got.iter().flatten().filter(|v| v.is_some()).count();
         nulls += got.iter().flatten().filter(|v| v.is_none()).count();

@@ -85,7 +85,10 @@ impl Asking {
             ],
         )
         .unwrap();
-        let pieces = (0..batch.num_rows().max(1)).step_by(7).map(|at| vec![batch.slice(at, 7.min(batch.num_rows() - at))]).collect();
+        let pieces = (0..batch.num_rows().max(1))
+            .step_by(7)
+            .map(|at| vec![batch.slice(at, 7.min(batch.num_rows() - at))])
+            .collect();
         ctx.register_table("t", Arc::new(MemTable::try_new(schema, pieces).unwrap())).unwrap();
         let state = ctx.state();
         let plan = state.create_logical_plan(sql).await.unwrap();
@@ -155,8 +158,7 @@ pub(super) fn lines(batch: &RecordBatch) -> Vec<String> {
 fn measure(aggregate: &Expr) -> Measure {
     let Expr::AggregateFunction(function) = aggregate.clone().unalias() else { panic!("{aggregate}") };
     let params = function.params;
-    let arguments: Vec<Expr> =
-        params.args.iter().filter(|a| !matches!(a, Expr::Literal(_, _))).cloned().collect();
+    let arguments: Vec<Expr> = params.args.iter().filter(|a| !matches!(a, Expr::Literal(_, _))).cloned().collect();
     let kind = match (function.func.name(), params.distinct) {
         ("count", true) => MeasureKind::CountDistinct,
         ("count", false) => MeasureKind::Count,

@@ -65,9 +65,9 @@ impl Visitor for CheckFunctions<'_> {
             (function.null_treatment.is_some(), "IGNORE or RESPECT NULLS"),
         ];
         match what.iter().find(|(holds, _)| *holds) {
-            Some((_, what)) => {
-                ControlFlow::Break(Error::unsupported(format!("{what} specified, but {name} is not an aggregate function")))
-            }
+            Some((_, what)) => ControlFlow::Break(Error::unsupported(format!(
+                "{what} specified, but {name} is not an aggregate function"
+            ))),
             None => ControlFlow::Continue(()),
         }
     }

@@ -12,9 +12,9 @@ use std::ops::ControlFlow;
 
 use datafusion::execution::FunctionRegistry;
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, DataType, Distinct, Expr, Function, FunctionArg, FunctionArguments, GroupByExpr, Join, JoinOperator, LimitClause,
-    NamedWindowDefinition, NamedWindowExpr, ObjectName, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias,
-    TableFactor, Visit, VisitMut, Visitor, WindowType,
+    ArrayElemTypeDef, DataType, Distinct, Expr, Function, FunctionArg, FunctionArguments, GroupByExpr, Join,
+    JoinOperator, LimitClause, NamedWindowDefinition, NamedWindowExpr, ObjectName, OrderByKind, Query, Select,
+    SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, Visit, VisitMut, Visitor, WindowType,
 };
 
 use self::functions::CheckFunctions;
@@ -53,7 +53,10 @@ fn unsupported(what: &str) -> ControlFlow<Error> {
 }
 
 fn read_only(tag: &str) -> ControlFlow<Error> {
-    ControlFlow::Break(Error::new(Sqlstate::ReadOnlyTransaction, format!("cannot execute {tag} in a read-only transaction")))
+    ControlFlow::Break(Error::new(
+        Sqlstate::ReadOnlyTransaction,
+        format!("cannot execute {tag} in a read-only transaction"),
+    ))
 }
 
 /// Refuses with the first name whose condition holds.
@@ -126,7 +129,8 @@ impl Visitor for Check {
             [only] => only.as_ident().map(|i| i.value.to_lowercase()),
             _ => None,
         };
-        let tables = name.and_then(|name| self.scopes.iter().rev().find_map(|s| s.known.get(&name).copied())).unwrap_or(1);
+        let tables =
+            name.and_then(|name| self.scopes.iter().rev().find_map(|s| s.known.get(&name).copied())).unwrap_or(1);
         if let Some(scope) = self.scopes.last_mut() {
             scope.tables = scope.tables.saturating_add(tables);
         }
@@ -177,7 +181,8 @@ impl Visitor for NamedWindows {
 }
 
 fn check_query(query: &Query) -> ControlFlow<Error> {
-    let Query { with, body, order_by, limit_clause, fetch, locks, for_clause, settings, format_clause, pipe_operators } = query;
+    let Query { with, body, order_by, limit_clause, fetch, locks, for_clause, settings, format_clause, pipe_operators } =
+        query;
     if let Some(lock) = locks.first() {
         return unsupported(&format!("FOR {}", lock.lock_type));
     }
@@ -193,7 +198,11 @@ fn check_query(query: &Query) -> ControlFlow<Error> {
         SetExpr::Update(_) => return read_only("UPDATE"),
         SetExpr::Delete(_) => return read_only("DELETE"),
         SetExpr::Merge(_) => return read_only("MERGE"),
-        SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::SetOperation { .. } | SetExpr::Values(_) | SetExpr::Table(_) => {}
+        SetExpr::Select(_)
+        | SetExpr::Query(_)
+        | SetExpr::SetOperation { .. }
+        | SetExpr::Values(_)
+        | SetExpr::Table(_) => {}
     }
     if let Some(order_by) = order_by {
         let all = matches!(order_by.kind, OrderByKind::All(_));
@@ -219,7 +228,8 @@ fn check_query(query: &Query) -> ControlFlow<Error> {
         // The planner reads only the two sides of a recursive query's UNION.
         let inner = &cte.query;
         let union = matches!(inner.body.as_ref(), SetExpr::SetOperation { .. });
-        let more = inner.order_by.is_some() || inner.limit_clause.is_some() || inner.with.is_some() || inner.fetch.is_some();
+        let more =
+            inner.order_by.is_some() || inner.limit_clause.is_some() || inner.with.is_some() || inner.fetch.is_some();
         refuse(&[(with.recursive && union && more, "WITH, ORDER BY, LIMIT or OFFSET in a recursive query")])?;
     }
     ControlFlow::Continue(())
@@ -410,11 +420,23 @@ fn check_table(factor: &TableFactor) -> ControlFlow<Error> {
 fn check_expr(expr: &Expr) -> ControlFlow<Error> {
     match expr {
         Expr::Function(function) => {
-            let Function { name: _, uses_odbc_syntax, parameters, args: _, filter: _, null_treatment: _, over, within_group: _ } = function;
+            let Function {
+                name: _,
+                uses_odbc_syntax,
+                parameters,
+                args: _,
+                filter: _,
+                null_treatment: _,
+                over,
+                within_group: _,
+            } = function;
             refuse(&[
                 (*uses_odbc_syntax, "{fn …}"),
                 (*parameters != FunctionArguments::None, "a second list of arguments"),
-                (matches!(over, Some(WindowType::WindowSpec(spec)) if spec.window_name.is_some()), "a window built on another"),
+                (
+                    matches!(over, Some(WindowType::WindowSpec(spec)) if spec.window_name.is_some()),
+                    "a window built on another",
+                ),
             ])
         }
         Expr::Cast { data_type, .. } => check_type(data_type),
@@ -430,14 +452,12 @@ fn check_type(data_type: &DataType) -> ControlFlow<Error> {
             ControlFlow::Break(Error::unsupported("type char(n) is not supported").hint("Use varchar(n) or text."))
         }
         DataType::Varchar(Some(_)) => unsupported("type varchar(n) here"),
-        DataType::Array(inner) => {
-            match inner {
-                ArrayElemTypeDef::AngleBracket(inner) | ArrayElemTypeDef::SquareBracket(inner, _) | ArrayElemTypeDef::Parenthesis(inner) => {
-                    check_type(inner)
-                }
-                ArrayElemTypeDef::None => ControlFlow::Continue(()),
-            }
-        }
+        DataType::Array(inner) => match inner {
+            ArrayElemTypeDef::AngleBracket(inner)
+            | ArrayElemTypeDef::SquareBracket(inner, _)
+            | ArrayElemTypeDef::Parenthesis(inner) => check_type(inner),
+            ArrayElemTypeDef::None => ControlFlow::Continue(()),
+        },
         _ => ControlFlow::Continue(()),
     }
 }

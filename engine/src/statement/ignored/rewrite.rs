@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, CharacterLength, DataType, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    LimitClause, ObjectName, Query, Value, VisitorMut,
+    CastKind, CharacterLength, DataType, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, LimitClause, ObjectName, Query, Value, VisitorMut,
 };
 
 use super::super::reader::quoted;
@@ -37,7 +37,9 @@ impl VisitorMut for Rewrite {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         let Expr::Cast { data_type, expr: inner, .. } = expr else { return ControlFlow::Continue(()) };
         let length = match data_type {
-            DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => length.take(),
+            DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => {
+                length.take()
+            }
             _ => return ControlFlow::Continue(()),
         };
         *data_type = DataType::Varchar(None);

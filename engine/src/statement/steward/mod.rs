@@ -196,11 +196,43 @@ impl StewardStatement {
 
 /// What else PostgreSQL can create, alter and drop, and a node, which only reads, cannot.
 const OBJECTS: [&[&str]; 37] = [
-    &["table"], &["view"], &["materialized", "view"], &["index"], &["schema"], &["database"], &["sequence"], &["type"], &["domain"],
-    &["function"], &["procedure"], &["routine"], &["aggregate"], &["operator"], &["cast"], &["collation"], &["conversion"],
-    &["extension"], &["trigger"], &["event", "trigger"], &["rule"], &["policy"], &["publication"], &["subscription"], &["statistics"],
-    &["tablespace"], &["language"], &["group"], &["access", "method"], &["text", "search"], &["transform"], &["default", "privileges"],
-    &["system"], &["large", "object"], &["owned"], &["constraint", "trigger"], &["foreign", "data", "wrapper"],
+    &["table"],
+    &["view"],
+    &["materialized", "view"],
+    &["index"],
+    &["schema"],
+    &["database"],
+    &["sequence"],
+    &["type"],
+    &["domain"],
+    &["function"],
+    &["procedure"],
+    &["routine"],
+    &["aggregate"],
+    &["operator"],
+    &["cast"],
+    &["collation"],
+    &["conversion"],
+    &["extension"],
+    &["trigger"],
+    &["event", "trigger"],
+    &["rule"],
+    &["policy"],
+    &["publication"],
+    &["subscription"],
+    &["statistics"],
+    &["tablespace"],
+    &["language"],
+    &["group"],
+    &["access", "method"],
+    &["text", "search"],
+    &["transform"],
+    &["default", "privileges"],
+    &["system"],
+    &["large", "object"],
+    &["owned"],
+    &["constraint", "trigger"],
+    &["foreign", "data", "wrapper"],
 ];
 
 /// What will be, but is not yet.
@@ -249,7 +281,10 @@ fn is_role(reader: &Reader<'_>) -> bool {
 /// The refusal of CREATE, ALTER or DROP of something else.
 fn refused(reader: &mut Reader<'_>, verb: &str) -> Result<Error> {
     let replace = reader.take(&["or", "replace"]);
-    while reader.take_any(&["temp", "temporary", "global", "local", "unlogged", "unique", "recursive", "trusted"]).is_some() {}
+    while reader
+        .take_any(&["temp", "temporary", "global", "local", "unlogged", "unique", "recursive", "trusted"])
+        .is_some()
+    {}
     if let Some((_, what)) = LATER.iter().find(|(words, _)| reader.sees_all(words)) {
         return Ok(Error::unsupported(format!("{what} are not supported yet")));
     }
@@ -368,7 +403,10 @@ fn table_change(reader: &mut Reader<'_>) -> Result<TableChange> {
         if reader.take_any(&["set", "type", "drop", "add"]).is_none() {
             return Err(reader.syntax_error());
         }
-    } else if reader.take_any(&["add", "drop", "rename", "owner", "set", "enable", "disable", "validate", "cluster", "inherit"]).is_none() {
+    } else if reader
+        .take_any(&["add", "drop", "rename", "owner", "set", "enable", "disable", "validate", "cluster", "inherit"])
+        .is_none()
+    {
         return Err(reader.syntax_error());
     }
     Err(Error::unsupported("ALTER TABLE changes a table's options and its columns' options only")
@@ -412,7 +450,10 @@ fn role_options(reader: &mut Reader<'_>) -> Result<RoleOptions> {
             options.password = Some(if reader.take(&["null"]) { None } else { Some(Password(reader.string()?)) });
         } else if reader.take(&["in", "role"]) || reader.take(&["in", "group"]) {
             options.member_of = reader.list(Reader::name)?;
-        } else if reader.take_any(&["inherit", "nosuperuser", "nocreatedb", "nocreaterole", "noreplication", "nobypassrls"]).is_none() {
+        } else if reader
+            .take_any(&["inherit", "nosuperuser", "nocreatedb", "nocreaterole", "noreplication", "nobypassrls"])
+            .is_none()
+        {
             if reader.peek().is_some_and(|l| l.word().is_some()) {
                 return Err(Error::unsupported("a role has LOGIN or NOLOGIN, PASSWORD and IN ROLE, and no other options")
                     .hint("Rights come from the built-in roles: GRANT analyst, steward, auditor, operator or admin TO a role."));
@@ -427,7 +468,12 @@ fn create_role(reader: &mut Reader<'_>, user: bool) -> Result<StewardStatement> 
     let name = reader.name()?;
     let options = role_options(reader)?;
     let password = options.password.flatten();
-    Ok(StewardStatement::CreateRole { name, login: options.login.unwrap_or(user), password, member_of: options.member_of })
+    Ok(StewardStatement::CreateRole {
+        name,
+        login: options.login.unwrap_or(user),
+        password,
+        member_of: options.member_of,
+    })
 }
 
 fn alter_role(reader: &mut Reader<'_>) -> Result<StewardStatement> {
@@ -460,11 +506,23 @@ fn grant(reader: &mut Reader<'_>, grant: bool) -> Result<StewardStatement> {
     let statement = if reader.take(&["on"]) {
         if let Some(other) = what.iter().find(|w| !matches!(w.as_str(), "select" | "all")) {
             const PRIVILEGES: [&str; 13] = [
-                "insert", "update", "delete", "truncate", "references", "trigger", "usage", "create", "connect", "temporary", "temp",
-                "execute", "maintain",
+                "insert",
+                "update",
+                "delete",
+                "truncate",
+                "references",
+                "trigger",
+                "usage",
+                "create",
+                "connect",
+                "temporary",
+                "temp",
+                "execute",
+                "maintain",
             ];
             return Err(if PRIVILEGES.contains(&other.as_str()) {
-                Error::unsupported(format!("privilege {} is not supported", other.to_uppercase())).hint("Tables have one privilege: SELECT.")
+                Error::unsupported(format!("privilege {} is not supported", other.to_uppercase()))
+                    .hint("Tables have one privilege: SELECT.")
             } else {
                 start.syntax_error()
             });
@@ -487,7 +545,18 @@ fn relations(reader: &mut Reader<'_>) -> Result<Relations> {
     if reader.take(&["all", "tables", "in", "schema"]) {
         return Ok(Relations::AllInSchemas(reader.list(Reader::name)?));
     }
-    if let Some(kind) = reader.take_any(&["schema", "database", "sequence", "function", "foreign", "language", "tablespace", "type", "domain", "all"]) {
+    if let Some(kind) = reader.take_any(&[
+        "schema",
+        "database",
+        "sequence",
+        "function",
+        "foreign",
+        "language",
+        "tablespace",
+        "type",
+        "domain",
+        "all",
+    ]) {
         return Err(Error::unsupported(format!("grants on a {kind} are not supported")).hint("Grant SELECT on tables."));
     }
     reader.take(&["table"]);

@@ -19,13 +19,19 @@ use crate::session::Notice;
 ///
 /// # Errors
 /// 42501 without the right, 42P01, 42704 and others for what is not there or cannot be.
-pub async fn run(node: &Arc<Node>, principal: &Principal, statement: StewardStatement) -> Result<(String, Vec<Notice>)> {
+pub async fn run(
+    node: &Arc<Node>,
+    principal: &Principal,
+    statement: StewardStatement,
+) -> Result<(String, Vec<Notice>)> {
     let tag = statement.tag();
     let caller = Caller { node, principal };
     let notices = match statement {
         StewardStatement::CreateExternalTable(definition) => caller.create_table(definition).await?,
         StewardStatement::DropTable { if_exists, names } => caller.drop_tables(if_exists, &names).await?,
-        StewardStatement::AlterTable { if_exists, name, changes } => caller.alter_table(if_exists, &name, changes).await?,
+        StewardStatement::AlterTable { if_exists, name, changes } => {
+            caller.alter_table(if_exists, &name, changes).await?
+        }
         StewardStatement::Comment { table, column, text } => {
             let own = caller.own_table(&table)?;
             match column {
@@ -108,8 +114,11 @@ impl Caller<'_> {
     fn own_table(&self, name: &TableName) -> Result<Arc<Table>> {
         let table = self.visible_table(name)?;
         if table.schema_name != "public" {
-            return Err(Error::new(Sqlstate::InsufficientPrivilege, format!("table \"{name}\" is not this node's to change"))
-                .hint("Each site keeps its own tables and policies."));
+            return Err(Error::new(
+                Sqlstate::InsufficientPrivilege,
+                format!("table \"{name}\" is not this node's to change"),
+            )
+            .hint("Each site keeps its own tables and policies."));
         }
         self.may_change(&table)?;
         Ok(table)
@@ -117,7 +126,8 @@ impl Caller<'_> {
 
     /// A steward may change any table and any grants; an owner its own.
     fn may_change(&self, table: &Table) -> Result<()> {
-        let owns = table.schema_name == "public" && self.principal.via_peer.is_none() && table.owner == self.principal.name;
+        let owns =
+            table.schema_name == "public" && self.principal.via_peer.is_none() && table.owner == self.principal.name;
         if owns || self.is(BuiltinRole::Steward) {
             return Ok(());
         }
@@ -133,12 +143,15 @@ impl Caller<'_> {
             let owns = schema == "public" && table.owner == self.principal.name && self.principal.via_peer.is_none();
             owns || self.is(BuiltinRole::Steward) || snapshot.may_select(self.principal, table)
         });
-        found.cloned().ok_or_else(|| Error::new(Sqlstate::UndefinedTable, format!("relation \"{name}\" does not exist")))
+        found
+            .cloned()
+            .ok_or_else(|| Error::new(Sqlstate::UndefinedTable, format!("relation \"{name}\" does not exist")))
     }
 
     async fn create_table(&self, definition: ExternalTable) -> Result<Vec<String>> {
         if !self.is(BuiltinRole::Steward) {
-            return Err(Error::new(Sqlstate::InsufficientPrivilege, "permission denied to create table").hint("Stewards register tables."));
+            return Err(Error::new(Sqlstate::InsufficientPrivilege, "permission denied to create table")
+                .hint("Stewards register tables."));
         }
         let ExternalTable { name, if_not_exists, columns, format, location, options } = definition;
         if let Some(schema) = name.schema.as_deref().filter(|schema| *schema != "public") {
@@ -167,7 +180,12 @@ impl Caller<'_> {
         Ok(notices)
     }
 
-    async fn alter_table(&self, if_exists: bool, name: &TableName, mut changes: Vec<TableChange>) -> Result<Vec<String>> {
+    async fn alter_table(
+        &self,
+        if_exists: bool,
+        name: &TableName,
+        mut changes: Vec<TableChange>,
+    ) -> Result<Vec<String>> {
         let table = match self.own_table(name) {
             Err(error) if if_exists && error.state == Sqlstate::UndefinedTable => {
                 return Ok(vec![format!("relation \"{name}\" does not exist, skipping")]);
@@ -178,7 +196,10 @@ impl Caller<'_> {
         let change = match (changes.pop(), changes.is_empty()) {
             (Some(change), true) => change,
             // They could not be made all or none.
-            _ => return Err(Error::unsupported("ALTER TABLE makes one change at a time").hint("Write a statement for each change.")),
+            _ => {
+                return Err(Error::unsupported("ALTER TABLE makes one change at a time")
+                    .hint("Write a statement for each change."));
+            }
         };
         Ok(match change {
             TableChange::Set(options) => catalog.alter_table_set(&table.name, options).await?,
@@ -197,7 +218,9 @@ impl Caller<'_> {
     async fn create_role(&self, name: &str, login: bool, password: Option<&str>, member_of: &[String]) -> Result<()> {
         let store = &self.node.store;
         let known = store.directory().all();
-        if let Some(role) = member_of.iter().find(|role| BuiltinRole::parse(role).is_none() && !known.contains_key(*role)) {
+        if let Some(role) =
+            member_of.iter().find(|role| BuiltinRole::parse(role).is_none() && !known.contains_key(*role))
+        {
             return Err(Error::new(Sqlstate::UndefinedObject, format!("role \"{role}\" does not exist")));
         }
         store.create_role(name, password, login).await?;
@@ -209,7 +232,9 @@ impl Caller<'_> {
 
     async fn select(&self, grant: bool, on: Relations, grantees: &[String]) -> Result<()> {
         let tables = match on {
-            Relations::Tables(names) => names.iter().map(|name| self.visible_table(name)).collect::<Result<Vec<_>>>()?,
+            Relations::Tables(names) => {
+                names.iter().map(|name| self.visible_table(name)).collect::<Result<Vec<_>>>()?
+            }
             Relations::AllInSchemas(schemas) => self.tables_in(&schemas)?,
         };
         for table in &tables {
@@ -231,7 +256,8 @@ impl Caller<'_> {
         let snapshot = self.node.catalog.snapshot();
         let steward = self.is(BuiltinRole::Steward);
         for schema in schemas {
-            let known = matches!(schema.as_str(), "public" | "federation") || snapshot.tables.iter().any(|t| t.schema_name == *schema);
+            let known = matches!(schema.as_str(), "public" | "federation")
+                || snapshot.tables.iter().any(|t| t.schema_name == *schema);
             if !known || !steward && schema != "public" {
                 return Err(Error::new(Sqlstate::UndefinedSchema, format!("schema \"{schema}\" does not exist")));
             }
@@ -273,7 +299,8 @@ fn arrow_type(data_type: &ast::DataType) -> Option<DataType> {
                 ExactNumberInfo::PrecisionAndScale(precision, scale) => (*precision, *scale),
             };
             let precision = u8::try_from(precision).ok().filter(|p| (1..=38).contains(p))?;
-            let scale = i8::try_from(scale).ok().filter(|s| *s >= 0 && u8::try_from(*s).is_ok_and(|s| s <= precision))?;
+            let scale =
+                i8::try_from(scale).ok().filter(|s| *s >= 0 && u8::try_from(*s).is_ok_and(|s| s <= precision))?;
             DataType::Decimal128(precision, scale)
         }
         _ => return None,
