@@ -73,7 +73,9 @@ impl PeerSite {
             Some(Ok(first)) => match first.payload {
                 DecodedPayload::Schema(schema) => schema,
                 _ => {
-                    return Err(SiteError::VersionMismatch("an answer that does not begin with its columns".to_owned()));
+                    return Err(SiteError::VersionMismatch(
+                        "an answer that does not begin with its columns".to_owned(),
+                    ));
                 }
             },
             Some(Err(error)) => return Err(site_error(error)),

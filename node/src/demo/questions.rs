@@ -20,7 +20,7 @@ const QUESTIONS: [(&str, &str); 5] = [
     ("By site", "SELECT site, count(*), avg(age) FROM federation.heart_disease GROUP BY site ORDER BY 1"),
     (
         "A cohort: departments that people with diabetes visit",
-        "SELECT department, count(*) AS visits, count(DISTINCT patient_id) AS people FROM cleveland.visits WHERE patient_id IN (SELECT patient_id FROM cleveland.patients WHERE diagnosis LIKE 'E1%') GROUP BY 1 ORDER BY 2 DESC LIMIT 5",
+        "SELECT department, count(*) AS visits, avg(length_of_stay) FROM federation.visits WHERE patient_id IN (SELECT patient_id FROM federation.patients WHERE diagnosis LIKE 'E1%') GROUP BY 1 ORDER BY 2 DESC LIMIT 5",
     ),
     (
         "Answers joined with an open table",

@@ -88,6 +88,14 @@ fn statements(hospital: &Hospital, folder: &str) -> Vec<String> {
         all.push(format!("CREATE ROLE {name} LOGIN PASSWORD '{password}'"));
         all.extend(granted.iter().map(|role| format!("GRANT {role} TO {name}")));
     }
+    // The analyst as it comes through each peer: a site grants to `name@peer` what it lets that peer's people ask.
+    let peers = HOSPITALS.iter().filter(|h| h.id != hospital.id).map(|h| format!("\"demo_user@{}\"", h.id));
+    for name in peers {
+        all.push(format!("DROP ROLE IF EXISTS {name}"));
+        all.push(format!("CREATE ROLE {name}"));
+        all.push(format!("GRANT analyst TO {name}"));
+        all.extend(TABLES.iter().map(|table| format!("GRANT SELECT ON {table} TO {name}")));
+    }
     all.extend(TABLES.iter().map(|table| format!("GRANT SELECT ON {table} TO demo_user")));
     all
 }
