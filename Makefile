@@ -11,14 +11,14 @@ help:            ## what there is
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 build:           ## the program, in the development profile
-	cargo build --locked --package kanon
+	cargo build --locked --workspace
 
 demo: build      ## four nodes on real data; CHECK=1 runs the queries and stops
 	$(KANON) demo $(if $(CHECK),--check)
 
 lint:            ## format, clippy, dependencies
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	cargo clippy --locked --workspace
 	scripts/deny
 
 clients: scripts/clients-requirements.txt  ## what the tests with real clients need
