@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR
 KANON := $(CARGO_TARGET_DIR)/debug/kanon
 PYTHON := $(HOME)/.cache/kanon/clients/bin/python
 
-.PHONY: demo build test lint format clients bench install help
+.PHONY: demo build test lint clippy clients bench install help
 
 help:            ## what there is
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,16 +16,18 @@ build:           ## the program, in the development profile
 demo: build      ## four nodes on real data; CHECK=1 runs the queries and stops
 	$(KANON) demo $(if $(CHECK),--check)
 
-lint:            ## format, clippy, dependencies
+lint:            ## format, dependencies
 	cargo fmt --all --check
-	cargo clippy --locked --workspace
 	scripts/deny
+
+clippy:          ## clippy, with every warning an error
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
 
 clients: scripts/clients-requirements.txt  ## what the tests with real clients need
 	scripts/clients
 
 test: lint build clients  ## everything
-	cargo test --locked --workspace --no-fail-fast
+	RUST_MIN_STACK=67108864 cargo test --locked --workspace --no-fail-fast
 
 bench:           ## the figures, in a release build
 	cargo run --locked --release --package kanon-benches --bin gate

@@ -13,14 +13,14 @@ pub mod layout;
 
 mod check;
 mod expr;
-#[cfg(test)]
-mod tests;
 mod write;
 
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::facts::{Facts, Placement, SiteId};
 use crate::refusal::Refusal;
@@ -59,6 +59,7 @@ pub struct Split {
 /// # Errors
 /// 0A000 for measures that cannot be merged, and for shapes that cannot be written so that they mean the same.
 pub fn split(unit: &ReleaseUnit, sites: &[SiteId], facts: &dyn Facts, state: &SessionState) -> Result<Split, Refusal> {
+    refuse_unmerged(unit)?;
     let layout = Layout::of(unit, facts)?;
     let schema: SchemaRef = Arc::new(layout.answer_schema());
     let mut sites: Vec<SiteId> = match &unit.placement {
@@ -74,6 +75,25 @@ pub fn split(unit: &ReleaseUnit, sites: &[SiteId], facts: &dyn Facts, state: &Se
         }
     }
     Ok(Split { subplans, layout })
+}
+
+/// What cannot be put together from the sites' parts.
+fn refuse_unmerged(unit: &ReleaseUnit) -> Result<(), Refusal> {
+    if unit.keys.iter().any(|key| matches!(key, Expr::GroupingSet(_))) {
+        return Err(Refusal::unsupported("ROLLUP, CUBE and GROUPING SETS over several sites are not supported")
+            .hint("Ask for each grouping by itself, or ask one site."));
+    }
+    // Rows of one site meet rows of another in a join of open tables: parts joined at each site would miss them. Units belong
+    // to a site, so joins of protected tables on the unit do not.
+    let mut meets = false;
+    let walked = unit.source.apply_with_subqueries(|node| {
+        meets |= matches!(node, LogicalPlan::Join(_) | LogicalPlan::Subquery(_));
+        Ok(TreeNodeRecursion::Continue)
+    });
+    if unit.protection.is_none() && (meets || walked.is_err()) {
+        return Err(Refusal::unsupported("a join of open tables of several sites cannot be computed at the sites"));
+    }
+    Ok(())
 }
 
 /// Whether an Aggregate over open federated tables can be computed at its sites and merged. If not, its rows are read instead.
