@@ -119,8 +119,18 @@ pub(super) fn check_tokens(tokens: &[Lexeme]) -> Result<()> {
     }
     let mut measure = Measure::default();
     let mut previous: Option<&Lexeme> = None;
+    // `int[][][]…` nests a type without nesting a parenthesis.
+    let mut dimensions = 0;
     for lexeme in tokens {
         measure.token(lexeme, previous)?;
+        dimensions = match (previous.map(|p| &p.token.token), &lexeme.token.token) {
+            (Some(Token::LBracket), Token::RBracket) => dimensions + 1,
+            (_, Token::LBracket) => dimensions,
+            _ => 0,
+        };
+        if dimensions > MAX_NESTING {
+            return Err(beyond(MAX_NESTING, "dimensions of an array type"));
+        }
         previous = Some(lexeme);
     }
     let budget = MAX_REREAD.saturating_mul(u64::try_from(tokens.len()).unwrap_or(u64::MAX).saturating_add(1_000));
