@@ -25,7 +25,7 @@ Examples:
   kanon demo --check                          the same, asks its questions, stops
   kanon init --dir clinic --node-id clinic    a node of your own: configuration, keys, an admin
   kanon serve --config clinic/kanon.toml      runs it
-  kanon sql --config clinic/kanon.toml --user admin -c 'SELECT * FROM kanon.nodes'
+  kanon sql --config clinic/kanon.toml --user root -c 'SELECT * FROM kanon.nodes'
   kanon doctor --config clinic/kanon.toml     what works here, and what to do about what does not";
 
 /// A SQL-first federated query engine for data that may not leave its institution.
@@ -88,7 +88,7 @@ pub(crate) struct InitArgs {
     #[arg(long)]
     pub node_id: String,
     /// The first admin's name
-    #[arg(long, default_value = "admin")]
+    #[arg(long, default_value = "root")]
     pub admin: String,
     /// A file with the first admin's password; without it one is made and shown once
     #[arg(long)]
@@ -111,7 +111,7 @@ pub(crate) struct SqlArgs {
     #[arg(long)]
     pub connect: Option<String>,
     /// Who asks
-    #[arg(long, default_value = "admin")]
+    #[arg(long, default_value = "root")]
     pub user: String,
     /// The query; without it, standard input
     #[arg(short = 'c', long = "command")]

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use crate::client::Client;
 
 /// The first admin of every node of the tests.
-pub const ADMIN: (&str, &str) = ("admin", "admin's password");
+pub const ADMIN: (&str, &str) = ("root", "admin's password");
 /// An analyst that [`Federation::grant_all`] gives SELECT on everything.
 pub const ANALYST: (&str, &str) = ("ana", "ana's password");
 
