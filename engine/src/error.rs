@@ -42,6 +42,8 @@ pub enum Sqlstate {
     NoActiveTransaction,
     /// 25P02
     InFailedTransaction,
+    /// 25P03
+    IdleInTransactionTimeout,
     /// 26000
     InvalidStatementName,
     /// 28000
@@ -104,6 +106,8 @@ pub enum Sqlstate {
     QueryCanceled,
     /// 57P01
     AdminShutdown,
+    /// 57P05
+    IdleSessionTimeout,
     /// 58000: a file, a disk, another system
     SystemError,
     /// 58030
@@ -132,6 +136,7 @@ impl Sqlstate {
             ReadOnlyTransaction => "25006",
             NoActiveTransaction => "25P01",
             InFailedTransaction => "25P02",
+            IdleInTransactionTimeout => "25P03",
             InvalidStatementName => "26000",
             InvalidAuthorization => "28000",
             InvalidPassword => "28P01",
@@ -163,6 +168,7 @@ impl Sqlstate {
             ObjectNotInPrerequisiteState => "55000",
             QueryCanceled => "57014",
             AdminShutdown => "57P01",
+            IdleSessionTimeout => "57P05",
             SystemError => "58000",
             IoError => "58030",
             Internal => "XX000",
@@ -204,12 +210,14 @@ impl Sqlstate {
             DuplicateObject | DuplicateCursor | DuplicatePreparedStatement | DuplicateTable => Code::AlreadyExists,
             InvalidAuthorization | InvalidPassword => Code::Unauthenticated,
             InsufficientPrivilege | ReadOnlyTransaction => Code::PermissionDenied,
-            ActiveTransaction | NoActiveTransaction | InFailedTransaction | ObjectNotInPrerequisiteState => {
-                Code::FailedPrecondition
-            }
+            ActiveTransaction
+            | NoActiveTransaction
+            | InFailedTransaction
+            | IdleInTransactionTimeout
+            | ObjectNotInPrerequisiteState => Code::FailedPrecondition,
             OutOfMemory | TooManyConnections | BudgetExceeded => Code::ResourceExhausted,
             QueryCanceled => Code::Cancelled,
-            AdminShutdown => Code::Unavailable,
+            AdminShutdown | IdleSessionTimeout => Code::Unavailable,
             BelowBoundary | SystemError | IoError | Internal => Code::Internal,
         }
     }
@@ -233,6 +241,7 @@ const ALL: &[Sqlstate] = {
         ReadOnlyTransaction,
         NoActiveTransaction,
         InFailedTransaction,
+        IdleInTransactionTimeout,
         InvalidStatementName,
         InvalidAuthorization,
         InvalidPassword,
@@ -264,6 +273,7 @@ const ALL: &[Sqlstate] = {
         ObjectNotInPrerequisiteState,
         QueryCanceled,
         AdminShutdown,
+        IdleSessionTimeout,
         SystemError,
         IoError,
         Internal,
@@ -437,7 +447,12 @@ fn arrow_error(error: &ArrowError) -> Error {
 fn schema_error(error: &SchemaError) -> Error {
     match error {
         SchemaError::FieldNotFound { field, .. } => {
-            Error::new(Sqlstate::UndefinedColumn, format!("column \"{}\" does not exist", field.flat_name()))
+            // As PostgreSQL has it: a qualified name stands without quotes.
+            let name = match &field.relation {
+                Some(relation) => format!("{}.{}", relation.table(), field.name),
+                None => format!("\"{}\"", field.name),
+            };
+            Error::new(Sqlstate::UndefinedColumn, format!("column {name} does not exist"))
         }
         SchemaError::AmbiguousReference { field } => {
             Error::new(Sqlstate::AmbiguousColumn, format!("column reference \"{}\" is ambiguous", field.name))

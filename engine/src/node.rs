@@ -40,6 +40,15 @@ pub struct Node {
     site: SiteId,
 }
 
+/// TLS for clients.
+#[derive(Debug, Clone)]
+pub struct ClientTls {
+    /// What a handshake is answered with.
+    pub config: Arc<rustls::ServerConfig>,
+    /// The certificate that it shows, which channel binding names.
+    pub certificate: rustls_pki_types::CertificateDer<'static>,
+}
+
 impl Node {
     /// Opens the store and loads identity and catalog. Peers are looked for from [`Node::begin_federation`] on.
     ///
@@ -79,11 +88,11 @@ impl Node {
         crate::federation::tables::keep(self);
     }
 
-    /// TLS for clients: the operator's certificate, or the node's own.
+    /// TLS for clients of the PostgreSQL protocol: the operator's certificate, or the node's own.
     ///
     /// # Errors
     /// A certificate or key that cannot be read or do not fit: the node does not start without the TLS it was to have.
-    pub fn client_tls(&self) -> Result<Arc<rustls::ServerConfig>> {
+    pub fn client_tls(&self) -> Result<ClientTls> {
         let broken = |what: String| Error::new(crate::error::Sqlstate::SystemError, what);
         let (cert, key) = match (&self.config.tls_cert, &self.config.tls_key) {
             (Some(cert), Some(key)) => {
@@ -98,12 +107,13 @@ impl Node {
             }
         };
         let certified = crate::federation::tls::listener_key(&cert, &key)?;
+        let certificate = certified.cert.first().cloned().ok_or_else(|| broken("the TLS certificate is empty".into()))?;
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|e| broken(format!("cannot set up TLS: {e}")))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
-        Ok(Arc::new(config))
+        Ok(ClientTls { config: Arc::new(config), certificate })
     }
 
     /// Ends sessions and closes the store.

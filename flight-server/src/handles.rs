@@ -9,6 +9,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use kanon_engine::error::{Error, Result, Sqlstate};
 use rand::Rng as _;
 
+/// What was used within this time does not make room for others.
+const IN_USE: Duration = Duration::from_secs(60);
+
 /// 256 random bits, as text.
 pub(crate) fn random_name() -> String {
     let bytes: [u8; 32] = rand::rng().random();
@@ -19,6 +22,7 @@ pub(crate) fn random_name() -> String {
 pub(crate) struct Handles<T> {
     most: usize,
     idle: Duration,
+    in_use: Duration,
     entries: Mutex<HashMap<String, Entry<T>>>,
 }
 
@@ -30,17 +34,23 @@ struct Entry<T> {
 impl<T> Handles<T> {
     /// At most `most`, each forgotten when it was not used for `idle`.
     pub(crate) fn new(most: usize, idle: Duration) -> Self {
-        Handles { most, idle, entries: Mutex::default() }
+        Handles { most, idle, in_use: IN_USE, entries: Mutex::default() }
     }
 
-    /// Keeps a value and names it.
+    /// Keeps a value and names it. Clients seldom say that they are done: where there is no room, what was unused for longest makes
+    /// it.
     ///
     /// # Errors
-    /// 53300 if there are too many.
+    /// 53300 if there are too many and all were used within the last minute.
     pub(crate) fn insert(&self, value: Arc<T>) -> Result<String> {
         let mut entries = self.lock();
         if entries.len() >= self.most {
             entries.retain(|_, entry| entry.used.elapsed() < self.idle);
+        }
+        if entries.len() >= self.most {
+            let oldest = entries.iter().min_by_key(|(_, entry)| entry.used);
+            let oldest = oldest.filter(|(_, entry)| entry.used.elapsed() >= self.in_use).map(|(name, _)| name.clone());
+            oldest.and_then(|name| entries.remove(&name));
         }
         if entries.len() >= self.most {
             return Err(Error::new(Sqlstate::TooManyConnections, "too many sessions or statements are open"));
@@ -88,5 +98,19 @@ mod tests {
         std::thread::sleep(Duration::from_millis(60));
         assert!(handles.get(&first).is_none());
         handles.insert(Arc::new(3)).unwrap();
+    }
+
+    #[test]
+    fn what_was_unused_for_longest_makes_room() {
+        let mut handles = Handles::new(2, Duration::from_secs(3600));
+        handles.in_use = Duration::from_millis(50);
+        let first = handles.insert(Arc::new(1)).unwrap();
+        let second = handles.insert(Arc::new(2)).unwrap();
+        std::thread::sleep(Duration::from_millis(60));
+        handles.get(&first).unwrap();
+        let third = handles.insert(Arc::new(3)).unwrap();
+        assert!(handles.get(&second).is_none());
+        assert!(handles.get(&first).is_some() && handles.get(&third).is_some());
+        assert_eq!(handles.insert(Arc::new(4)).unwrap_err().state, Sqlstate::TooManyConnections);
     }
 }

@@ -429,23 +429,3 @@ async fn unpinned_keys_get_nowhere() {
     let name = tls::PEER_SERVER_NAME.try_into().unwrap();
     assert!(tokio_rustls::TlsConnector::from(wrong).connect(name, tcp).await.is_err());
 }
-
-/// `KANON_PYTHON` names a Python that has the packages of tests/clients/adbc_flight.py.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Python with ADBC's Flight SQL driver"]
-async fn adbc_s_python_driver_works() {
-    let site = lone_site().await;
-    let python = std::env::var("KANON_PYTHON").unwrap_or_else(|_| "python3".into());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/clients/adbc_flight.py");
-    let cert = site.node.federation.identity().listener.cert_path.clone();
-    let places: [(String, Option<&std::path::Path>); 2] = [
-        (format!("grpc://{}", site.address), None),
-        (format!("grpc+tls://localhost:{}", site.address.port()), Some(&cert)),
-    ];
-    for (uri, ca) in places {
-        let mut command = tokio::process::Command::new(&python);
-        command.args([script, &uri, "alice", "correct horse"]).args(ca);
-        let output = command.output().await.unwrap();
-        assert!(output.status.success(), "{uri}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-}

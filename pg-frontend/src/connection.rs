@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use kanon_engine::error::{Error, Sqlstate};
+use kanon_engine::session::settings::parse_duration_ms;
 use kanon_engine::session::{Answer, Piece, TransactionStatus};
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, ReadyForQuery, TransactionStatus as WireStatus};
 use tokio::time::Instant;
@@ -33,12 +34,21 @@ pub struct Connection {
     pub extended: Extended,
     /// After an error, messages are skipped until Sync.
     skipping: bool,
+    /// How long the client may stay silent, while it is its turn.
+    patience: Option<Patience>,
+}
+
+/// When a client that is to send a statement has been silent for too long.
+struct Patience {
+    ends: Instant,
+    state: Sqlstate,
+    message: &'static str,
 }
 
 impl Connection {
     /// Over a socket whose start-up is done, up to the first ReadyForQuery.
     pub fn new(wire: Wire, desk: Arc<dyn Desk>, cancelable: Arc<Cancelable>, server: Arc<Server>) -> Connection {
-        Connection { wire, desk, cancelable, server, extended: Extended::default(), skipping: false }
+        Connection { wire, desk, cancelable, server, extended: Extended::default(), skipping: false, patience: None }
     }
 
     /// Serves the client until it leaves, or the node stops.
@@ -63,6 +73,7 @@ impl Connection {
                     None => self.wait().await?,
                 }
             };
+            self.patience = None;
             if self.skipping && !matches!(frame.kind, b'S' | b'X') {
                 continue;
             }
@@ -90,6 +101,15 @@ impl Connection {
     /// Sends what there is and waits for the client.
     async fn wait(&mut self) -> Result<(), Stop> {
         let stopping = self.server.shutdown.clone();
+        let silent_for_too_long = async {
+            match &self.patience {
+                Some(patience) => {
+                    tokio::time::sleep_until(patience.ends).await;
+                    Error::new(patience.state, patience.message)
+                }
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = stopping.cancelled() => {
@@ -97,6 +117,7 @@ impl Connection {
             }
             sent = self.wire.writer.flush(), if !self.wire.writer.buffer.is_empty() => Ok(sent?),
             more = self.wire.reader.fill(), if self.wire.writer.buffer.is_empty() => Ok(more?),
+            error = silent_for_too_long => Err(Stop::Fatal(error)),
         }
     }
 
@@ -141,7 +162,31 @@ impl Connection {
         if status == WireStatus::Idle {
             self.extended.portals.clear();
         }
+        self.patience = self.patience_for(status);
         put(&ReadyForQuery::new(status), &mut self.wire.writer.buffer).map_err(Stop::Fatal)
+    }
+
+    /// How long the client may now take to send its next statement, as in PostgreSQL from ReadyForQuery on.
+    fn patience_for(&self, status: WireStatus) -> Option<Patience> {
+        let (setting, state, message) = match status {
+            WireStatus::Idle => (
+                "idle_session_timeout",
+                Sqlstate::IdleSessionTimeout,
+                "terminating connection due to idle-session timeout",
+            ),
+            WireStatus::Transaction | WireStatus::Error => (
+                "idle_in_transaction_session_timeout",
+                Sqlstate::IdleInTransactionTimeout,
+                "terminating connection due to idle-in-transaction timeout",
+            ),
+        };
+        Some(Patience { ends: Instant::now() + self.time_setting(setting)?, state, message })
+    }
+
+    /// A setting that is a time; `None` for 0.
+    fn time_setting(&self, name: &str) -> Option<Duration> {
+        let ms = self.desk.setting(name).as_deref().and_then(parse_duration_ms).filter(|ms| *ms > 0)?;
+        Some(Duration::from_millis(ms))
     }
 
     /// The simple protocol: any number of statements in one text; after an error the rest is not run.
@@ -215,7 +260,8 @@ impl Connection {
         if matches!(running.tag.as_str(), "DISCARD ALL" | "DEALLOCATE ALL") {
             self.extended.statements.clear();
         }
-        Ok(running.complete(rows, &mut self.wire.writer.buffer)?)
+        let min_messages = self.desk.setting("client_min_messages").unwrap_or_default();
+        Ok(running.complete(rows, &min_messages, &mut self.wire.writer.buffer)?)
     }
 
     /// Runs work of the session while the socket and the guard are watched.
@@ -240,30 +286,12 @@ impl Connection {
 
     /// A statement begins: it can be cancelled from now on, and has its time.
     pub fn begin(&self) -> Guard {
-        let own = self.desk.setting("statement_timeout").as_deref().and_then(parse_timeout);
+        let own = self.time_setting("statement_timeout");
         let timeout = match (own, self.server.limits.statement_timeout) {
             (Some(own), Some(all)) => Some(own.min(all)),
             (own, all) => own.or(all),
         };
         Guard { canceled: self.cancelable.begin(), deadline: timeout.map(|timeout| Instant::now() + timeout) }
-    }
-}
-
-/// The time of a setting as SHOW prints it; `None` for 0.
-fn parse_timeout(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let factor = match unit {
-        "" | "ms" => 1,
-        "s" => 1_000,
-        "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    match number.parse::<u64>().ok()?.checked_mul(factor)? {
-        0 => None,
-        ms => Some(Duration::from_millis(ms)),
     }
 }
 

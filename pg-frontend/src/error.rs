@@ -2,6 +2,7 @@
 
 use bytes::BytesMut;
 use kanon_engine::error::{Error, Result};
+use kanon_engine::session::Notice;
 use pgwire::messages::Message;
 use pgwire::messages::response::{ErrorResponse, NoticeResponse};
 
@@ -47,8 +48,12 @@ pub fn put_error(error: &Error, severity: Severity, out: &mut BytesMut) -> Resul
 }
 
 /// Appends a NoticeResponse.
-pub fn put_notice(text: &str, out: &mut BytesMut) -> Result<()> {
-    put(&NoticeResponse::new(fields("NOTICE", "00000", text)), out)
+pub fn put_notice(notice: &Notice, out: &mut BytesMut) -> Result<()> {
+    let (severity, code) = match notice.warning {
+        Some(state) => ("WARNING", state.code()),
+        None => ("NOTICE", "00000"),
+    };
+    put(&NoticeResponse::new(fields(severity, code, &notice.message)), out)
 }
 
 fn fields(severity: &str, code: &str, message: &str) -> Vec<(u8, String)> {

@@ -38,21 +38,21 @@ pub mod wire;
 
 use std::sync::Arc;
 
-use kanon_engine::error::Result;
-use kanon_engine::node::Node;
+use kanon_engine::error::{Error, Result};
+use kanon_engine::node::{ClientTls, Node};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use server::{Limits, serve_house};
 
-/// Serves a node's listener until `shutdown` fires and its connections have ended.
+/// Serves a node's listener until `shutdown` fires and its connections have ended. Beyond loopback clients must use TLS.
 ///
 /// # Errors
 /// 22023 if TLS is required and there is no certificate.
 pub async fn serve(
     node: Arc<Node>,
     listener: TcpListener,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<ClientTls>,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let config = &node.config;
@@ -60,7 +60,7 @@ pub async fn serve(
         max_connections: config.max_connections,
         statement_timeout: config.statement_timeout,
         shutdown_grace: config.shutdown_timeout,
-        require_tls: config.require_tls,
+        require_tls: config.tls_required_on(listener.local_addr().map_err(Error::internal)?),
         ..Limits::default()
     };
     serve_house(Arc::new(node_house::NodeHouse::new(node)), limits, listener, tls, shutdown).await

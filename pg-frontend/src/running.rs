@@ -152,6 +152,10 @@ impl Running {
             writer.buffer.extend_from_slice(&copy.preamble.split());
         }
         loop {
+            if max_rows > 0 && sent >= max_rows {
+                // As in PostgreSQL: without looking whether there are more.
+                return Ok((sent, Progress::Suspended));
+            }
             let Some((batch, next)) = &mut sending.batch else {
                 match sending.stream.next().await {
                     Some(batch) => sending.batch = Some((batch.map_err(Error::from)?, 0)),
@@ -167,40 +171,42 @@ impl Running {
                 continue;
             };
             let total = batch.num_rows();
-            {
-                let bound = sending.encoder.bind(batch)?;
-                while *next < total {
-                    if max_rows > 0 && sent >= max_rows {
-                        return Ok((sent, Progress::Suspended));
-                    }
-                    match &mut sending.copy {
-                        None => bound.put_row(*next, &mut writer.buffer)?,
-                        Some(Copying { style, scratch, .. }) => {
-                            bound.put_copy_row(*next, style, scratch, &mut writer.buffer)?;
-                        }
-                    }
-                    *next += 1;
-                    sent += 1;
-                    if writer.is_full() {
-                        break;
+            let bound = sending.encoder.bind(batch)?;
+            while *next < total {
+                if max_rows > 0 && sent >= max_rows {
+                    return Ok((sent, Progress::Suspended));
+                }
+                match &mut sending.copy {
+                    None => bound.put_row(*next, &mut writer.buffer)?,
+                    Some(Copying { style, scratch, .. }) => {
+                        bound.put_copy_row(*next, style, scratch, &mut writer.buffer)?;
                     }
                 }
+                *next += 1;
+                sent += 1;
+                if writer.is_full() {
+                    writer.flush().await?;
+                    // A socket that takes everything at once must not keep others from running, nor a cancellation from being
+                    // seen.
+                    tokio::task::yield_now().await;
+                }
             }
-            if *next >= total {
-                sending.batch = None;
-            }
-            if writer.is_full() {
-                writer.flush().await?;
-                // A socket that takes everything at once must not keep others from running, nor a cancellation from being seen.
-                tokio::task::yield_now().await;
-            }
+            sending.batch = None;
         }
     }
 
-    /// Appends what ends a statement: NOTICEs, changed parameters, CommandComplete.
-    pub fn complete(self, rows: u64, out: &mut BytesMut) -> Result<()> {
+    /// Appends what ends a statement: NOTICEs that the client wants (its setting client_min_messages), changed parameters,
+    /// CommandComplete.
+    pub fn complete(self, rows: u64, min_messages: &str, out: &mut BytesMut) -> Result<()> {
         for notice in &self.notices {
-            put_notice(&notice.message, out)?;
+            let wanted = match min_messages {
+                "error" => false,
+                "warning" => notice.warning.is_some(),
+                _ => true,
+            };
+            if wanted {
+                put_notice(notice, out)?;
+            }
         }
         for (name, value) in self.parameter_status {
             put(&ParameterStatus::new(name, value), out)?;

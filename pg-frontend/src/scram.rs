@@ -1,4 +1,5 @@
-//! SCRAM-SHA-256 from stored verifiers.
+//! SCRAM-SHA-256 from stored verifiers; over TLS also SCRAM-SHA-256-PLUS, which ties the proof to the certificate that the client
+//! saw, so that nobody in between can pass it on.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -7,14 +8,43 @@ use kanon_engine::error::{Error, Result, Sqlstate};
 use pgwire::api::auth::sasl::scram::{ScramSecret, ScramServerAuth};
 use pgwire::error::PgWireError;
 use pgwire::messages::startup::Authentication;
+use rustls::pki_types::CertificateDer;
 
 use crate::error::put;
 use crate::message::{Frontend, next_frame, utf8};
 use crate::running::Stop;
 use crate::wire::Wire;
 
-/// The one mechanism there is.
-const MECHANISM: &str = "SCRAM-SHA-256";
+const PLAIN: &str = "SCRAM-SHA-256";
+const PLUS: &str = "SCRAM-SHA-256-PLUS";
+
+/// How a password can be proved on a connection.
+#[derive(Debug, Clone, Default)]
+pub struct Mechanisms {
+    server: ScramServerAuth,
+}
+
+impl Mechanisms {
+    /// Those of a connection over TLS that showed this certificate. Channel binding needs one whose signature names a hash
+    /// (RFC 5929, section 4.1): with an Ed25519 certificate there is only SCRAM-SHA-256.
+    pub fn bound_to(certificate: &CertificateDer<'_>) -> Mechanisms {
+        let pem = format!(
+            "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+            BASE64.encode(certificate.as_ref())
+        );
+        let mut server = ScramServerAuth::new();
+        if server.configure_certificate(pem.as_bytes()).is_err() {
+            tracing::info!("the certificate for clients cannot be used for channel binding");
+            server = ScramServerAuth::new();
+        }
+        Mechanisms { server }
+    }
+
+    /// Their names, the best first.
+    fn names(&self) -> &'static [&'static str] {
+        if self.server.supports_channel_binding() { &[PLUS, PLAIN] } else { &[PLAIN] }
+    }
+}
 
 /// Reads a stored verifier, `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`.
 fn secret_of(verifier: &str) -> Result<ScramSecret> {
@@ -46,11 +76,12 @@ pub enum Proof {
 ///
 /// # Errors
 /// 08P01 for messages that cannot be.
-pub async fn exchange(wire: &mut Wire, verifier: &str) -> Result<Proof, Stop> {
+pub async fn exchange(wire: &mut Wire, verifier: &str, mechanisms: &Mechanisms) -> Result<Proof, Stop> {
     let secret = secret_of(verifier).map_err(Stop::Fatal)?;
-    send(wire, &Authentication::SASL(vec![MECHANISM.to_owned()])).await?;
-    let first = client_first(password_message(wire).await?).map_err(Stop::Fatal)?;
-    let (challenge, waiting) = match ScramServerAuth::new().on_client_first_message_with_secret(&first, secret) {
+    let names = mechanisms.names();
+    send(wire, &Authentication::SASL(names.iter().map(|name| (*name).to_owned()).collect())).await?;
+    let first = client_first(password_message(wire).await?, names).map_err(Stop::Fatal)?;
+    let (challenge, waiting) = match mechanisms.server.on_client_first_message_with_secret(&first, secret) {
         Ok(answered) => answered,
         Err(_) => return Err(Stop::Fatal(malformed())),
     };
@@ -71,10 +102,11 @@ fn malformed() -> Error {
 }
 
 /// The mechanism's own part of a SASLInitialResponse.
-fn client_first(mut body: Bytes) -> Result<Bytes> {
+fn client_first(mut body: Bytes, offered: &[&str]) -> Result<Bytes> {
     let end = body.iter().position(|byte| *byte == 0).ok_or_else(malformed)?;
     let mechanism = body.split_to(end);
-    if utf8(&mechanism)? != MECHANISM {
+    let mechanism = utf8(&mechanism)?;
+    if !offered.contains(&mechanism) {
         return Err(Error::new(
             Sqlstate::ProtocolViolation,
             "client selected an invalid SASL authentication mechanism",
@@ -82,7 +114,8 @@ fn client_first(mut body: Bytes) -> Result<Bytes> {
     }
     body.advance(1);
     let length = body.try_get_u32().map_err(|_| malformed())? as usize;
-    if length != body.len() {
+    // Whether it binds the channel must be what its mechanism says.
+    if length != body.len() || body.starts_with(b"p=") != (mechanism == PLUS) {
         return Err(malformed());
     }
     Ok(body)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kanon_engine::error::{Error, Result, Sqlstate};
+use kanon_engine::node::ClientTls;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cancel::Registry;
 use crate::desk::House;
+use crate::scram::Mechanisms;
 use crate::startup::start;
 
 /// Sockets whose start-up is under way; more wait unaccepted.
@@ -23,6 +25,9 @@ const MAX_STARTING: usize = 256;
 pub struct Limits {
     /// Sessions at once; one more is told 53300.
     pub max_connections: usize,
+    /// From the accepted socket to the start-up packet, with TLS's handshake: this long if nobody else is at it, and the less the
+    /// more are, down to a tenth, so that sockets that say nothing do not keep others waiting.
+    pub opening_timeout: Duration,
     /// From the accepted socket to the right password.
     pub startup_timeout: Duration,
     /// The longest time any statement may run, if there is one.
@@ -37,6 +42,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             max_connections: 100,
+            opening_timeout: Duration::from_secs(10),
             startup_timeout: Duration::from_secs(30),
             statement_timeout: None,
             shutdown_grace: Duration::from_secs(30),
@@ -51,8 +57,8 @@ pub struct Server {
     pub house: Arc<dyn House>,
     /// The bounds.
     pub limits: Limits,
-    /// Set if clients may ask for TLS.
-    pub tls: Option<TlsAcceptor>,
+    /// Set if clients may ask for TLS: the handshake, and how passwords are proved inside.
+    pub tls: Option<(TlsAcceptor, Mechanisms)>,
     /// Who can be cancelled.
     pub registry: Arc<Registry>,
     /// Places for sessions.
@@ -69,7 +75,7 @@ pub async fn serve_house(
     house: Arc<dyn House>,
     limits: Limits,
     listener: TcpListener,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<ClientTls>,
     shutdown: CancellationToken,
 ) -> Result<()> {
     if limits.require_tls && tls.is_none() {
@@ -80,7 +86,7 @@ pub async fn serve_house(
         house,
         places: Arc::new(Semaphore::new(limits.max_connections)),
         limits,
-        tls: tls.map(TlsAcceptor::from),
+        tls: tls.map(|tls| (TlsAcceptor::from(tls.config), Mechanisms::bound_to(&tls.certificate))),
         registry: Arc::default(),
         shutdown: shutdown.clone(),
     });
@@ -103,11 +109,13 @@ pub async fn serve_house(
                 continue;
             }
         };
+        let free = starting.available_permits().max(MAX_STARTING / 10) as u32;
+        let patience = server.limits.opening_timeout * free / MAX_STARTING as u32;
         let (server, killed) = (server.clone(), killed.clone());
         tasks.spawn(async move {
             let life = async {
                 let _ = tcp.set_nodelay(true);
-                let started = tokio::time::timeout(server.limits.startup_timeout, start(tcp, from, &server)).await;
+                let started = tokio::time::timeout(server.limits.startup_timeout, start(tcp, from, patience, &server)).await;
                 drop(slot);
                 if let Ok(Some(logged_in)) = started {
                     let held = (logged_in.permit, logged_in.registered);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use kanon_engine::error::{Error, Sqlstate};
@@ -16,7 +17,7 @@ use crate::desk::Desk;
 use crate::error::{Severity, put, put_error};
 use crate::message::{Opening, next_opening};
 use crate::running::Stop;
-use crate::scram::{Proof, exchange};
+use crate::scram::{Mechanisms, Proof, exchange};
 use crate::server::Server;
 use crate::wire::{Gone, Io, Wire};
 
@@ -33,11 +34,12 @@ pub struct LoggedIn {
     pub registered: Registered,
 }
 
-/// Brings a socket to a session; `None` if it was for something else, or failed: then the client was told.
-pub async fn start(tcp: TcpStream, from: SocketAddr, server: &Arc<Server>) -> Option<LoggedIn> {
-    let (mut wire, parameters, encrypted) = match open(tcp, server).await {
-        Ok(Some(opened)) => opened,
-        Ok(None) | Err(Gone) => return None,
+/// Brings a socket to a session; `None` if it was for something else, or failed: then the client was told, unless it said nothing
+/// for as long as `patience`.
+pub async fn start(tcp: TcpStream, from: SocketAddr, patience: Duration, server: &Arc<Server>) -> Option<LoggedIn> {
+    let (mut wire, parameters, encrypted) = match tokio::time::timeout(patience, open(tcp, server)).await {
+        Ok(Ok(Some(opened))) => opened,
+        Ok(Ok(None) | Err(Gone)) | Err(_) => return None,
     };
     let stop = match log_in(&mut wire, parameters, encrypted, from, server).await {
         Ok((desk, cancelable, permit, registered)) => {
@@ -89,7 +91,7 @@ async fn open(mut tcp: TcpStream, server: &Arc<Server>) -> Result<Option<(Wire, 
                     tcp.write_all(b"N").await?;
                     return open_on(Box::new(tcp), input, server, false).await;
                 }
-                Some(acceptor) => {
+                Some((acceptor, _)) => {
                     if input.has_remaining() {
                         // Bytes sent ahead of the handshake may be somebody else's.
                         let error =
@@ -199,7 +201,12 @@ async fn log_in(
         return Err(fatal(Sqlstate::InvalidAuthorization, message));
     }
     let credentials = server.house.credentials(user).await.map_err(Stop::Fatal)?;
-    let proof = exchange(wire, &credentials.verifier).await?;
+    let plain = Mechanisms::default();
+    let mechanisms = match &server.tls {
+        Some((_, bound)) if encrypted => bound,
+        _ => &plain,
+    };
+    let proof = exchange(wire, &credentials.verifier, mechanisms).await?;
     let principal = match (proof, credentials.principal) {
         (Proof::Right, Some(principal)) => principal,
         _ => {

@@ -10,6 +10,8 @@
 )]
 
 pub mod client;
+pub mod postgres;
+pub mod tools;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -28,10 +30,10 @@ pub const ANALYST: (&str, &str) = ("ana", "ana's password");
 /// The program under test.
 pub fn kanon() -> PathBuf {
     let exe = std::env::current_exe().unwrap();
-    let debug = exe.parent().and_then(Path::parent).unwrap();
-    let program = debug.join("kanon");
-    assert!(program.is_file(), "{} is missing: run `make build` first", program.display());
-    program
+    // Tests are one folder below it, benchmarks beside it.
+    let places = exe.ancestors().skip(1).take(2).map(|folder| folder.join("kanon"));
+    let found = places.into_iter().find(|program| program.is_file());
+    found.unwrap_or_else(|| panic!("no kanon beside {}: run `make build` first", exe.display()))
 }
 
 /// A port that nothing listens on now.

@@ -168,7 +168,7 @@ impl Session {
         let (rows, report) = self.run_query(planned, stop).await?;
         let mut answer = Answer::rows(tag, rows);
         if let Some(report) = report {
-            answer.notices.extend(report.notice().map(|message| Notice { message }));
+            answer.notices.extend(report.notice().map(Notice::new));
             self.state().last_query = Some(Arc::clone(&report));
             answer.report = Some(report);
         }
@@ -188,6 +188,14 @@ impl Session {
 
     fn run_set(&self, set: &Set) -> Result<Answer> {
         let mut state = self.state();
+        if set.local && state.transaction.status() == super::TransactionStatus::Idle {
+            // Checked, and then forgotten at once: its transaction is this statement.
+            if let Some(values) = &set.value {
+                state.settings.clone().set(&set.name, &values.join(", "), true)?;
+            }
+            let message = "SET LOCAL can only be used in transaction blocks";
+            return Ok(Answer::done("SET").warning(Sqlstate::NoActiveTransaction, message));
+        }
         let told = match &set.value {
             Some(values) => state.settings.set(&set.name, &values.join(", "), set.local)?,
             None => state.settings.reset(&set.name)?,
@@ -228,7 +236,8 @@ impl Session {
             Transaction::Begin { modes, .. } => {
                 check_modes(modes)?;
                 if state.transaction.begin() {
-                    return Ok(answer.notice("there is already a transaction in progress"));
+                    let message = "there is already a transaction in progress";
+                    return Ok(answer.warning(Sqlstate::ActiveTransaction, message));
                 }
                 state.settings.begin();
                 set_isolation(&mut state.settings, modes, true)?;
@@ -237,7 +246,8 @@ impl Session {
             Transaction::Commit { chain } | Transaction::Rollback { chain } => {
                 let commit = matches!(transaction, Transaction::Commit { .. });
                 let Some(committed) = state.transaction.end(commit) else {
-                    return Ok(answer.notice("there is no transaction in progress"));
+                    let message = "there is no transaction in progress";
+                    return Ok(answer.warning(Sqlstate::NoActiveTransaction, message));
                 };
                 let told = state.settings.end(committed);
                 state.cursors.retain(|_, cursor| cursor.hold && committed);
@@ -296,7 +306,7 @@ impl Session {
         let mut state = self.state();
         state.cursors.insert(declare.name.clone(), Cursor::new(rows, declare.hold));
         if let Some(report) = report {
-            answer.notices.extend(report.notice().map(|message| Notice { message }));
+            answer.notices.extend(report.notice().map(Notice::new));
             state.last_query = Some(report);
         }
         Ok(answer)

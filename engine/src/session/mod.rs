@@ -7,6 +7,7 @@
 pub mod context;
 mod cursor;
 mod execute;
+mod position;
 mod query;
 pub mod report;
 pub mod settings;
@@ -23,7 +24,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Sqlstate};
 use crate::node::Node;
 use crate::pg_catalog::Viewer;
 use crate::principal::Principal;
@@ -116,6 +117,15 @@ impl Prepared {
 pub struct Notice {
     /// Its text.
     pub message: String,
+    /// Set for a WARNING: what it is about.
+    pub warning: Option<Sqlstate>,
+}
+
+impl Notice {
+    /// An ordinary one.
+    pub fn new(message: impl Into<String>) -> Notice {
+        Notice { message: message.into(), warning: None }
+    }
 }
 
 /// Rows on their way, read batch by batch.
@@ -147,8 +157,8 @@ impl Answer {
     fn rows(tag: impl Into<String>, rows: Rows) -> Answer {
         Answer { rows: Some(rows), ..Answer::done(tag) }
     }
-    fn notice(mut self, message: impl Into<String>) -> Answer {
-        self.notices.push(Notice { message: message.into() });
+    fn warning(mut self, state: Sqlstate, message: impl Into<String>) -> Answer {
+        self.notices.push(Notice { message: message.into(), warning: Some(state) });
         self
     }
 }
@@ -209,7 +219,8 @@ impl Session {
         if !matches!(*statement, Statement::Transaction(_)) {
             self.state().transaction.check()?;
         }
-        let (schema, parameters) = self.describe(&statement, types).await?;
+        let described = self.describe(&statement, types).await;
+        let (schema, parameters) = described.map_err(|error| position::locate(error, &statement, &text))?;
         Ok(Prepared { text, parameters, schema, statement })
     }
 
@@ -319,5 +330,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// An unknown name of a prepared statement.
 fn no_prepared(name: &str) -> Error {
-    Error::new(crate::error::Sqlstate::InvalidStatementName, format!("prepared statement \"{name}\" does not exist"))
+    Error::new(Sqlstate::InvalidStatementName, format!("prepared statement \"{name}\" does not exist"))
 }

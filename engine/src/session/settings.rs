@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use datafusion::arrow::array::timezone::Tz;
 
 use crate::error::{Error, Result, Sqlstate};
+use crate::pg_catalog::types::{SERVER_VERSION, SERVER_VERSION_NUM};
 
 /// What values a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +38,6 @@ pub struct Setting {
     /// What it is for.
     pub about: &'static str,
 }
-
-/// The version of PostgreSQL that a node behaves like.
-pub const SERVER_VERSION: &str = "15.8";
-/// The same as a number.
-pub const SERVER_VERSION_NUM: &str = "150008";
 
 const fn setting(
     name: &'static str,

@@ -77,7 +77,8 @@ enum Kind<'a> {
     Record(Box<RecordCells<'a>>),
     Map(&'a MapArray),
     Dictionary(Vec<Option<usize>>, Box<Cells<'a>>),
-    Shown(ArrayFormatter<'a>),
+    /// Types that PostgreSQL has nothing like, as Arrow prints them.
+    Shown(&'a dyn Array),
 }
 
 /// A downcast that cannot fail once the data type was matched; if it does, that is our fault.
@@ -86,6 +87,13 @@ fn of<T: 'static>(array: &dyn Array) -> Result<&T> {
         .as_any()
         .downcast_ref::<T>()
         .ok_or_else(|| Error::internal(format!("{} is not what it says", array.data_type())))
+}
+
+/// A value as Arrow prints it. Its formatter cannot be kept: it may not be sent between threads, as a portal is.
+fn shown(array: &dyn Array, row: usize) -> Result<String> {
+    let formatter = ArrayFormatter::try_new(array, &FormatOptions::new())
+        .map_err(|_| Error::unsupported(format!("values of type {}", array.data_type())))?;
+    Ok(formatter.value(row).to_string())
 }
 
 fn moments<T: ArrowPrimitiveType<Native = i64>>(array: &dyn Array, unit: TimeUnit) -> Result<Moments<'_>> {
@@ -173,11 +181,7 @@ impl<'a> Cells<'a> {
                 };
                 Kind::Dictionary(keys, Box::new(values))
             }
-            DataType::Union(_, _) | DataType::RunEndEncoded(_, _) => {
-                let shown = ArrayFormatter::try_new(array, &FormatOptions::new())
-                    .map_err(|_| Error::unsupported(format!("values of type {}", array.data_type())))?;
-                Kind::Shown(shown)
-            }
+            DataType::Union(_, _) | DataType::RunEndEncoded(_, _) => Kind::Shown(array),
         };
         Ok(Cells { nulls: array.logical_nulls(), pg_type, kind })
     }
@@ -240,7 +244,7 @@ impl<'a> Cells<'a> {
                     values.put_text(key, out)?;
                 }
             }
-            Kind::Shown(shown) => out.put_slice(shown.value(row).to_string().as_bytes()),
+            Kind::Shown(array) => out.put_slice(shown(*array, row)?.as_bytes()),
         }
         Ok(())
     }
@@ -290,7 +294,7 @@ impl<'a> Cells<'a> {
                     values.put_binary(key, out)?;
                 }
             }
-            Kind::Shown(shown) => out.put_slice(shown.value(row).to_string().as_bytes()),
+            Kind::Shown(array) => out.put_slice(shown(*array, row)?.as_bytes()),
         }
         Ok(())
     }

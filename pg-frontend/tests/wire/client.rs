@@ -193,7 +193,7 @@ async fn the_statement_timeout_bounds_computing_and_sending() {
 #[tokio::test]
 async fn too_many_clients_are_refused_and_the_others_go_on() {
     let limits = Limits { max_connections: 3, ..Limits::default() };
-    let running = start_with(limits, None).await;
+    let running = start_with(limits).await;
     let mut clients = Vec::new();
     for _ in 0..3 {
         clients.push(connect(&running).await);
@@ -241,7 +241,7 @@ async fn who_may_not_in_is_told_what_postgresql_tells() {
 #[tokio::test]
 async fn a_stopping_node_ends_idle_clients_at_once_and_running_ones_after_their_grace() {
     let limits = Limits { shutdown_grace: Duration::from_millis(400), ..Limits::default() };
-    let running = start_with(limits, None).await;
+    let running = start_with(limits).await;
     let (idle, idle_end) = config(&running).connect(NoTls).await.unwrap();
     let idle_end = tokio::spawn(idle_end);
     let busy = connect(&running).await;

@@ -67,7 +67,7 @@ impl House for TestHouse {
             status: Mutex::new(TransactionStatus::Idle),
             settings: Mutex::new(HashMap::from([
                 ("TimeZone".to_owned(), "UTC".to_owned()),
-                ("server_version".to_owned(), "15.8".to_owned()),
+                ("server_version".to_owned(), kanon_engine::pg_catalog::types::SERVER_VERSION.to_owned()),
                 ("client_encoding".to_owned(), "UTF8".to_owned()),
                 ("DateStyle".to_owned(), "ISO, MDY".to_owned()),
                 ("integer_datetimes".to_owned(), "on".to_owned()),
@@ -214,7 +214,7 @@ impl Desk for TestDesk {
             "HANG" => std::future::pending().await,
             "NOTICE" => {
                 let mut answer = answer("NOTICE", None);
-                answer.notices.push(Notice { message: "two sites answered".to_owned() });
+                answer.notices.push(Notice::new("two sites answered"));
                 return Ok(answer);
             }
             "DISCARD" => return Ok(answer("DISCARD ALL", None)),
@@ -275,19 +275,15 @@ pub struct Running {
 }
 
 pub async fn start() -> Running {
-    start_with(Limits::default(), None).await
+    start_with(Limits::default()).await
 }
 
-pub async fn start_with(limits: Limits, tls: Option<Arc<rustls::ServerConfig>>) -> Running {
-    start_at("127.0.0.1:0", limits, tls).await
-}
-
-pub async fn start_at(address: &str, limits: Limits, tls: Option<Arc<rustls::ServerConfig>>) -> Running {
-    let listener = TcpListener::bind(address).await.unwrap();
+pub async fn start_with(limits: Limits) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let alive = Arc::new(AtomicUsize::new(0));
     let house = Arc::new(TestHouse { context: SessionContext::new(), alive: alive.clone() });
     let shutdown = CancellationToken::new();
-    let ended = tokio::spawn(serve_house(house, limits, listener, tls, shutdown.clone()));
+    let ended = tokio::spawn(serve_house(house, limits, listener, None, shutdown.clone()));
     Running { address, alive, shutdown, ended }
 }

@@ -11,5 +11,4 @@
 mod client;
 mod encode;
 mod house;
-mod load;
 mod raw;

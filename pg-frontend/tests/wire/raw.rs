@@ -152,7 +152,7 @@ async fn garbage_instead_of_a_password_is_refused() {
 #[tokio::test]
 async fn a_password_that_never_comes_is_not_waited_for() {
     let limits = Limits { startup_timeout: Duration::from_millis(200), ..Limits::default() };
-    let running = start_with(limits, None).await;
+    let running = start_with(limits).await;
     let mut silent = TcpStream::connect(running.address).await.unwrap();
     let mut halfway = TcpStream::connect(running.address).await.unwrap();
     halfway.write_all(&startup(b"user\0ana\0database\0kanon\0\0")).await.unwrap();

@@ -89,7 +89,7 @@ pub async fn run(
         }
     };
     tracing::info!(principal = %principal.display(), statement = tag, "changed");
-    Ok((tag.to_owned(), notices.into_iter().map(|message| Notice { message }).collect()))
+    Ok((tag.to_owned(), notices.into_iter().map(Notice::new).collect()))
 }
 
 struct Caller<'a> {
