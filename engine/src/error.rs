@@ -429,7 +429,7 @@ fn first_line(text: &str) -> String {
 fn arrow_error(error: &ArrowError) -> Error {
     match error {
         ArrowError::DivideByZero => Error::new(Sqlstate::DivisionByZero, "division by zero"),
-        ArrowError::CastError(text) => Error::new(Sqlstate::InvalidTextRepresentation, first_line(text)),
+        ArrowError::CastError(text) => Error::new(Sqlstate::InvalidTextRepresentation, cast_message(text)),
         ArrowError::ParseError(text) => Error::new(Sqlstate::InvalidTextRepresentation, first_line(text)),
         ArrowError::ArithmeticOverflow(_) => Error::new(Sqlstate::NumericOutOfRange, "value out of range"),
         ArrowError::ComputeError(text) if text.contains("verflow") => {
@@ -442,6 +442,25 @@ fn arrow_error(error: &ArrowError) -> Error {
         },
         other => Error::new(Sqlstate::DataException, first_line(&other.to_string())),
     }
+}
+
+/// `Cannot cast string 'x' to value of Int32 type` in PostgreSQL's words.
+fn cast_message(text: &str) -> String {
+    let line = first_line(text);
+    let parts = line.strip_prefix("Cannot cast string '").and_then(|rest| rest.rsplit_once("' to value of "));
+    let Some((value, arrow)) = parts else { return line };
+    let name = match arrow.trim_end_matches(" type") {
+        "Int8" | "Int16" => "smallint",
+        "Int32" => "integer",
+        "Int64" => "bigint",
+        "Float32" => "real",
+        "Float64" => "double precision",
+        "Boolean" => "boolean",
+        "Date32" | "Date64" => "date",
+        other if other.starts_with("Decimal") => "numeric",
+        _ => return line,
+    };
+    format!("invalid input syntax for type {name}: \"{value}\"")
 }
 
 fn schema_error(error: &SchemaError) -> Error {
@@ -468,7 +487,18 @@ fn plan_error(text: &str) -> Error {
         let name = name.strip_prefix("public.").unwrap_or(name);
         return Error::new(Sqlstate::UndefinedTable, format!("relation \"{name}\" does not exist"));
     }
+    if let Some(name) = line.strip_prefix("Invalid function '").and_then(|r| r.split('\'').next()) {
+        return Error::new(Sqlstate::UndefinedFunction, format!("function {name} does not exist"))
+            .hint("No function matches the given name and argument types. You might need to add explicit type casts.");
+    }
     let lower = line.to_lowercase();
+    if lower.contains("must appear in the group by")
+        && let Some(column) = line.split("column \"").nth(1).and_then(|rest| rest.split('"').next())
+    {
+        let message =
+            format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function");
+        return Error::new(Sqlstate::GroupingError, message);
+    }
     let state = if lower.starts_with("invalid function")
         || lower.contains("no function matches")
         || lower.contains("there is no")

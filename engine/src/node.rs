@@ -107,7 +107,8 @@ impl Node {
             }
         };
         let certified = crate::federation::tls::listener_key(&cert, &key)?;
-        let certificate = certified.cert.first().cloned().ok_or_else(|| broken("the TLS certificate is empty".into()))?;
+        let certificate =
+            certified.cert.first().cloned().ok_or_else(|| broken("the TLS certificate is empty".into()))?;
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|e| broken(format!("cannot set up TLS: {e}")))?

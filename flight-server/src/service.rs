@@ -54,6 +54,8 @@ struct Statement {
     prepared: Arc<Prepared>,
     /// The values bound last.
     parameters: Mutex<Vec<ScalarValue>>,
+    /// What it answered, if it ran already: see [`Service::run_now`].
+    answered: Mutex<Option<Answer>>,
 }
 
 /// Flight SQL over a node's sessions.
@@ -93,7 +95,24 @@ impl Service {
             .ok_or_else(|| unknown_statement())
     }
 
+    /// Runs a statement that answers no rows (SET, BEGIN, a steward's) when it is asked for and not when its empty answer is fetched:
+    /// drivers do not fetch what has no columns before they go on. Gives a handle of what it said.
+    async fn run_now(&self, statement: &Statement) -> StatusResult<String> {
+        let values = statement.parameters.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let answer = statement.login.session.execute(&statement.prepared, values).await.map_err(failed)?;
+        let done = Statement {
+            login: Arc::clone(&statement.login),
+            prepared: Arc::clone(&statement.prepared),
+            parameters: Mutex::default(),
+            answered: Mutex::new(Some(answer)),
+        };
+        self.statements.insert(Arc::new(done)).map_err(failed)
+    }
+
     async fn run(&self, statement: &Statement) -> StatusResult<FlightStream> {
+        if let Some(answer) = statement.answered.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Ok(stream::encode(answer, Arc::clone(&statement.login.session)));
+        }
         let values = statement.parameters.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let wanted = statement.prepared.parameters.len();
         if values.len() != wanted {
@@ -248,8 +267,12 @@ impl FlightSqlService for Service {
         let login = self.login(&request)?;
         let prepared = prepare_one(&login.session, &query.query).await.map_err(failed)?;
         let schema = answer_schema(&prepared);
-        let statement = Statement { login, prepared: Arc::new(prepared), parameters: Mutex::default() };
-        let handle = self.statements.insert(Arc::new(statement)).map_err(failed)?;
+        let statement =
+            Statement { login, prepared: Arc::new(prepared), parameters: Mutex::default(), answered: Mutex::default() };
+        let handle = match statement.prepared.schema {
+            None if statement.prepared.copy().is_none() => self.run_now(&statement).await?,
+            _ => self.statements.insert(Arc::new(statement)).map_err(failed)?,
+        };
         flight_info(TicketStatementQuery { statement_handle: handle.into() }, &schema, request.into_inner())
     }
 
@@ -259,6 +282,11 @@ impl FlightSqlService for Service {
         request: Request<FlightDescriptor>,
     ) -> StatusResult<Response<FlightInfo>> {
         let statement = self.prepared(&query.prepared_statement_handle, &request)?;
+        if statement.prepared.schema.is_none() && statement.prepared.copy().is_none() {
+            let handle = self.run_now(&statement).await?;
+            let ticket = TicketStatementQuery { statement_handle: handle.into() };
+            return flight_info(ticket, &Schema::empty(), request.into_inner());
+        }
         flight_info(query, &answer_schema(&statement.prepared), request.into_inner())
     }
 
@@ -556,7 +584,8 @@ impl FlightSqlService for Service {
             .collect();
         let dataset_schema = ipc_schema(&answer_schema(&prepared))?;
         let parameter_schema = ipc_schema(&Schema::new(parameters))?;
-        let statement = Statement { login, prepared: Arc::new(prepared), parameters: Mutex::default() };
+        let statement =
+            Statement { login, prepared: Arc::new(prepared), parameters: Mutex::default(), answered: Mutex::default() };
         let handle = self.prepared.insert(Arc::new(statement)).map_err(failed)?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: handle.into(),

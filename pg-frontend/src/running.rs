@@ -14,7 +14,7 @@ use pgwire::messages::response::CommandComplete;
 use pgwire::messages::startup::ParameterStatus;
 
 use crate::desk::{CopyLayout, CopyStyle};
-use crate::encode::copy::{put_copy_header, put_copy_trailer};
+use crate::encode::copy::{binary_header, put_copy_header, put_copy_trailer};
 use crate::encode::time::Zone;
 use crate::encode::{RowEncoder, formats_for};
 use crate::error::{put, put_notice};
@@ -76,6 +76,8 @@ struct Copying {
     scratch: BytesMut,
     /// What comes before the rows, until it is sent.
     preamble: BytesMut,
+    /// What the next message begins with.
+    lead: &'static [u8],
 }
 
 /// Appends a RowDescription.
@@ -138,7 +140,8 @@ impl Running {
         put(&CopyOutResponse::new(format as i8, names.len() as i16, vec![format; names.len()]), &mut preamble)?;
         put_copy_header(&names, &style, &mut preamble);
         if let Some(sending) = &mut running.rows {
-            sending.copy = Some(Copying { style, scratch: BytesMut::new(), preamble });
+            let lead = binary_header(&style);
+            sending.copy = Some(Copying { style, scratch: BytesMut::new(), preamble, lead });
         }
         Ok(running)
     }
@@ -161,7 +164,7 @@ impl Running {
                     Some(batch) => sending.batch = Some((batch.map_err(Error::from)?, 0)),
                     None => {
                         if let Some(copy) = &sending.copy {
-                            put_copy_trailer(&copy.style, &mut writer.buffer);
+                            put_copy_trailer(&copy.style, copy.lead, &mut writer.buffer);
                             put(&CopyDone::new(), &mut writer.buffer)?;
                         }
                         self.rows = None;
@@ -178,8 +181,9 @@ impl Running {
                 }
                 match &mut sending.copy {
                     None => bound.put_row(*next, &mut writer.buffer)?,
-                    Some(Copying { style, scratch, .. }) => {
-                        bound.put_copy_row(*next, style, scratch, &mut writer.buffer)?;
+                    Some(Copying { style, scratch, lead, .. }) => {
+                        bound.put_copy_row(*next, style, lead, scratch, &mut writer.buffer)?;
+                        *lead = &[];
                     }
                 }
                 *next += 1;

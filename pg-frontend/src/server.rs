@@ -115,7 +115,8 @@ pub async fn serve_house(
         tasks.spawn(async move {
             let life = async {
                 let _ = tcp.set_nodelay(true);
-                let started = tokio::time::timeout(server.limits.startup_timeout, start(tcp, from, patience, &server)).await;
+                let started =
+                    tokio::time::timeout(server.limits.startup_timeout, start(tcp, from, patience, &server)).await;
                 drop(slot);
                 if let Ok(Some(logged_in)) = started {
                     let held = (logged_in.permit, logged_in.registered);

@@ -49,7 +49,11 @@ impl Postgres {
                 .arg(&data),
         );
         let hba = "host all super 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
-        succeed(as_user(Path::new("sh")).args(["-c", "printf '%s' \"$1\" > \"$2\"", "sh", hba]).arg(data.join("pg_hba.conf")));
+        succeed(
+            as_user(Path::new("sh"))
+                .args(["-c", "printf '%s' \"$1\" > \"$2\"", "sh", hba])
+                .arg(data.join("pg_hba.conf")),
+        );
         let port = free_port();
         let options = format!(
             "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c timezone=UTC -c lc_messages=C"
@@ -63,12 +67,12 @@ impl Postgres {
                 .arg(&data),
         );
         let server = Postgres { port, pg_ctl, dir };
-        let made = psql(port, ("super", ""), &["-d", "postgres", "-v", "ON_ERROR_STOP=1"], &format!(
+        let statements = format!(
             "CREATE ROLE {0} LOGIN SUPERUSER PASSWORD '{1}';\nCREATE DATABASE kanon OWNER {0};\n",
             ANALYST.0,
-            ANALYST.1.replace('\'', "''")
-        ));
-        let made = made.await;
+            ANALYST.1.replace('\'', "''"),
+        );
+        let made = psql(port, ("super", ""), &["-d", "postgres", "-v", "ON_ERROR_STOP=1"], &statements).await;
         assert!(made.ended_well, "{}", made.text());
         Some(server)
     }
@@ -85,6 +89,7 @@ impl Drop for Postgres {
             .stdin(Stdio::null())
             .status();
         // What another user made there, that user must remove.
-        let _ = as_user(Path::new("rm")).arg("-rf").arg(&data).arg(self.dir.path().join("log")).current_dir("/").status();
+        let _ =
+            as_user(Path::new("rm")).arg("-rf").arg(&data).arg(self.dir.path().join("log")).current_dir("/").status();
     }
 }

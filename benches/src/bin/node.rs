@@ -13,7 +13,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kanon_benches::{memory_kb, median, number};
+use kanon_benches::{median, memory_kb, number};
 use kanon_tests::client::Client;
 use kanon_tests::{Federation, SiteSpec, kanon};
 
@@ -30,8 +30,7 @@ fn main() -> Outcome<()> {
 
 async fn measure() -> Outcome<()> {
     let rounds = number("KANON_BENCH_ROUNDS", 5)?;
-    let federation =
-        Federation::start(vec![SiteSpec { id: "cleveland", setup: Vec::new(), files: Vec::new() }]).await;
+    let federation = Federation::start(vec![SiteSpec { id: "cleveland", setup: Vec::new(), files: Vec::new() }]).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let idle = memory_kb(federation.site("cleveland").pid(), "VmRSS")?;
     println!("an idle node: {} MB resident (target: at most 100)", idle >> 10);

@@ -16,11 +16,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, TimestampMicrosecondArray,
 };
 use datafusion::parquet::arrow::ArrowWriter;
-use kanon_benches::{memory_kb, median, number};
+use kanon_benches::{median, memory_kb, number};
 use kanon_tests::postgres::Postgres;
 use kanon_tests::tools::{program, psql};
 use kanon_tests::{ADMIN, ANALYST, Federation, SiteSpec};
@@ -87,7 +87,10 @@ fn table(rows: usize) -> Outcome<Vec<u8>> {
         let all = || (start..rows.min(start + 65_536)).map(|i| i as i64);
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("id", Arc::new(Int64Array::from_iter_values(all()))),
-            ("n", Arc::new(Int32Array::from_iter(all().map(|i| (i % 11 != 0).then_some((i * 7919 % 1_000_003) as i32))))),
+            (
+                "n",
+                Arc::new(Int32Array::from_iter(all().map(|i| (i % 11 != 0).then_some((i * 7919 % 1_000_003) as i32)))),
+            ),
             ("flag", Arc::new(BooleanArray::from_iter(all().map(|i| Some(i % 3 == 0))))),
             ("ratio", Arc::new(Float64Array::from_iter_values(all().map(|i| i as f64 / 97.0)))),
             (
@@ -99,17 +102,20 @@ fn table(rows: usize) -> Outcome<Vec<u8>> {
             ),
             (
                 "label",
-                Arc::new(StringArray::from_iter_values(all().map(|i| {
-                    format!("{} {}", LABELS.get(i as usize % LABELS.len()).unwrap_or(&""), i % 1000)
-                }))),
+                Arc::new(StringArray::from_iter_values(
+                    all().map(|i| format!("{} {}", LABELS.get(i as usize % LABELS.len()).unwrap_or(&""), i % 1000)),
+                )),
             ),
             (
                 "at",
-                Arc::new(TimestampMicrosecondArray::from_iter_values(all().map(|i| 1_700_000_000_000_000 + i * 61_000_001))),
+                Arc::new(TimestampMicrosecondArray::from_iter_values(
+                    all().map(|i| 1_700_000_000_000_000 + i * 61_000_001),
+                )),
             ),
             ("day", Arc::new(Date32Array::from_iter_values(all().map(|i| (i % 20_000) as i32)))),
         ];
-        let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?;
+        let batch =
+            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?;
         let writer: &mut ArrowWriter<Vec<u8>> = match &mut writer {
             Some(writer) => writer,
             none => none.insert(ArrowWriter::try_new(Vec::new(), batch.schema(), None)?),

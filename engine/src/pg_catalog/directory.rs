@@ -203,6 +203,8 @@ fn roles(viewer: &Viewer) -> Vec<(u32, String)> {
     names.extend(viewer.visible.iter().map(|table| table.owner.clone()));
     names.insert(viewer.principal.display());
     names.insert(ADMIN_NAME.to_owned());
+    // Grants to everybody are kept under no name; tables of peers have no owner here, and show the admin.
+    names.remove("");
     let mut taken = BTreeSet::new();
     names
         .into_iter()

@@ -7,7 +7,8 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, Expr};
 
 use super::cursor::Cursor;
-use super::query::{Parameters, memory_rows, text_rows, text_table};
+use super::parameters::Parameters;
+use super::query::{memory_rows, text_rows, text_table};
 use super::settings::{self, Settings as SessionSettings};
 use super::stream::Stop;
 use super::{Answer, MAX_PREPARED, Notice, Prepared, Rows, Session, no_prepared};
@@ -124,7 +125,7 @@ impl Session {
             }
             Statement::Execute { name, arguments } => {
                 let inner = self.prepared(name)?;
-                let values = constants(arguments, &inner.parameters)?;
+                let values = constants(name, arguments, &inner.parameters)?;
                 Box::pin(self.run(&inner, Parameters::Values(values), stop)).await
             }
             Statement::Deallocate(Some(name)) => {
@@ -388,10 +389,14 @@ fn arrow_type(data_type: &ast::DataType) -> Result<DataType> {
 }
 
 /// The values of EXECUTE's arguments: constants, cast to the types of the parameters.
-fn constants(arguments: &[Expr], types: &[DataType]) -> Result<Vec<ScalarValue>> {
+fn constants(name: &str, arguments: &[Expr], types: &[DataType]) -> Result<Vec<ScalarValue>> {
     if arguments.len() != types.len() {
-        return Err(Error::new(Sqlstate::SyntaxError, "wrong number of parameters for prepared statement")
-            .detail(format!("Expected {} parameters but got {}.", types.len(), arguments.len())));
+        let message = format!("wrong number of parameters for prepared statement \"{name}\"");
+        return Err(Error::new(Sqlstate::SyntaxError, message).detail(format!(
+            "Expected {} parameters but got {}.",
+            types.len(),
+            arguments.len()
+        )));
     }
     arguments.iter().zip(types).map(|(argument, data_type)| constant(argument, data_type)).collect()
 }

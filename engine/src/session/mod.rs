@@ -7,6 +7,7 @@
 pub mod context;
 mod cursor;
 mod execute;
+mod parameters;
 mod position;
 mod query;
 pub mod report;
@@ -31,7 +32,7 @@ use crate::principal::Principal;
 use crate::statement::{self, Statement, on_large_stack};
 use crate::system::SystemContext;
 use cursor::Cursor;
-use query::Parameters;
+use parameters::Parameters;
 use report::PrivacyReport;
 use settings::Settings;
 use stream::Stop;

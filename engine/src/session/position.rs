@@ -44,8 +44,11 @@ fn quoted(message: &str) -> Option<&str> {
     if let Some(rest) = message.strip_prefix("function ") {
         return rest.split(['(', ' ']).next();
     }
-    if let Some(rest) = message.strip_prefix("column ").filter(|rest| !rest.starts_with('"')) {
-        return rest.split(' ').next();
+    if let Some(name) = message.strip_prefix("column ").and_then(|rest| rest.split(' ').next())
+        && name.contains('.')
+        && !name.starts_with('"')
+    {
+        return Some(name);
     }
     let mut parts = message.split('"');
     parts.next()?;

@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::ParamValues;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{execute_stream, memory::MemoryStream};
-use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 use kanon_planner::boundary::{self, Options};
@@ -17,6 +15,7 @@ use kanon_planner::facts::Placement;
 use kanon_planner::release_unit::{Decision, ReleaseUnit};
 
 use super::context::{PlanFacts, ReleaseQueryPlanner, ReleasedBatches, system_schema, visible_catalogs};
+use super::parameters::Parameters;
 use super::report::PrivacyReport;
 use super::stream::{Stop, renamed, stoppable};
 use super::{Rows, Session};
@@ -181,57 +180,6 @@ impl Session {
             Err(error) => return Err(error),
         };
         text_rows("QUERY PLAN", lines)
-    }
-}
-
-/// How the placeholders of a statement are treated.
-pub(super) enum Parameters {
-    /// Being prepared: their types are the client's, or inferred, and their values NULL.
-    Types(Vec<Option<DataType>>),
-    /// Being run.
-    Values(Vec<ScalarValue>),
-}
-
-impl Parameters {
-    /// None at all.
-    pub fn none() -> Parameters {
-        Parameters::Values(Vec::new())
-    }
-
-    fn bind(self, plan: LogicalPlan) -> Result<(LogicalPlan, Vec<DataType>)> {
-        let found = plan.get_parameter_types()?;
-        let mut count = 0;
-        for name in found.keys() {
-            let number = name.trim_start_matches('$').parse::<usize>().ok().filter(|n| (1..=65_535).contains(n));
-            let Some(number) = number else {
-                return Err(Error::new(Sqlstate::UndefinedParameter, format!("there is no parameter {name}")));
-            };
-            count = count.max(number);
-        }
-        let values = match self {
-            Parameters::Values(values) => {
-                if count > values.len() {
-                    return Err(Error::new(Sqlstate::UndefinedParameter, format!("there is no parameter ${count}")));
-                }
-                values
-            }
-            Parameters::Types(types) => {
-                count = count.max(types.len());
-                let mut values = Vec::with_capacity(count);
-                for i in 0..count {
-                    let given = types.get(i).cloned().flatten();
-                    let inferred = found.get(&format!("${}", i + 1)).cloned().flatten();
-                    let data_type = given.or(inferred).unwrap_or(DataType::Utf8);
-                    values.push(ScalarValue::try_from(&data_type)?);
-                }
-                values
-            }
-        };
-        let types = values.iter().map(ScalarValue::data_type).collect();
-        if count == 0 {
-            return Ok((plan, types));
-        }
-        Ok((plan.replace_params_with_values(&ParamValues::from(values))?, types))
     }
 }
 

@@ -368,8 +368,7 @@ fn check(setting: &Setting, value: &str) -> Result<String> {
         },
         Duration => match parse_duration_ms(value) {
             Some(0) => Ok("0".into()),
-            Some(_) if value.bytes().all(|b| b.is_ascii_digit()) => Ok(format!("{value}ms")),
-            Some(_) => Ok(value.replace(' ', "")),
+            Some(ms) => Ok(shown_duration(ms)),
             None => Err(invalid(setting, value)
                 .hint("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".")),
         },
@@ -411,6 +410,15 @@ fn time_zone(value: &str) -> Option<String> {
             .then(|| format!("{}{:02}:00", if hours < 0 { '-' } else { '+' }, hours.abs()));
     }
     value.parse::<Tz>().ok().map(|_| value.to_owned())
+}
+
+/// A time as SHOW prints it: in the largest unit that holds it whole.
+fn shown_duration(ms: u64) -> String {
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)];
+    match units.into_iter().find(|(_, factor)| ms.is_multiple_of(*factor)) {
+        Some((unit, factor)) => format!("{}{unit}", ms / factor),
+        None => format!("{ms}ms"),
+    }
 }
 
 /// Milliseconds of `250`, `250ms`, `30s`, `5 min`, `1h`, `2d`.
@@ -458,6 +466,10 @@ mod tests {
         assert!(s.set("TimeZone", "Nowhere/Land", false).is_err());
         s.set("statement_timeout", "250", false).unwrap();
         assert_eq!(s.get("statement_timeout").unwrap(), "250ms");
+        for (set, shown) in [("5000", "5s"), ("1500", "1500ms"), ("60 s", "1min"), ("36h", "36h"), ("48h", "2d")] {
+            s.set("statement_timeout", set, false).unwrap();
+            assert_eq!(s.get("statement_timeout").unwrap(), shown);
+        }
         assert_eq!(s.duration_ms("kanon.site_timeout"), 30_000);
     }
 

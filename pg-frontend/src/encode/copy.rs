@@ -9,31 +9,39 @@ use crate::desk::{CopyLayout, CopyStyle};
 /// What a binary COPY begins with: the signature, no flags, no extension.
 const BINARY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
-/// Appends what comes before the rows: the names of the columns, or the binary header.
+/// Appends a message with the names of the columns, if they come first. The binary header has none of its own: see
+/// [`binary_header`].
 pub fn put_copy_header(names: &[&str], style: &CopyStyle, out: &mut BytesMut) {
-    if style.layout == CopyLayout::Binary {
-        return put_data(out, |out| out.put_slice(BINARY_HEADER));
+    if style.layout == CopyLayout::Binary || !style.header {
+        return;
     }
-    if style.header {
-        put_data(out, |out| {
-            for (number, name) in names.iter().enumerate() {
-                if number > 0 {
-                    out.put_u8(style.delimiter);
-                }
-                match style.layout {
-                    CopyLayout::Csv => put_csv(name.as_bytes(), style, false, names.len() == 1, out),
-                    _ => put_escaped(name.as_bytes(), style.delimiter, out),
-                }
+    put_data(out, |out| {
+        for (number, name) in names.iter().enumerate() {
+            if number > 0 {
+                out.put_u8(style.delimiter);
             }
-            out.put_u8(b'\n');
-        });
-    }
+            match style.layout {
+                CopyLayout::Csv => put_csv(name.as_bytes(), style, false, names.len() == 1, out),
+                _ => put_escaped(name.as_bytes(), style.delimiter, out),
+            }
+        }
+        out.put_u8(b'\n');
+    });
 }
 
-/// Appends what comes after the rows.
-pub fn put_copy_trailer(style: &CopyStyle, out: &mut BytesMut) {
+/// What the first message of a binary COPY begins with, be it a row or the trailer: PostgreSQL sends no message of it alone, and
+/// drivers count on that.
+pub fn binary_header(style: &CopyStyle) -> &'static [u8] {
+    if style.layout == CopyLayout::Binary { BINARY_HEADER } else { &[] }
+}
+
+/// Appends what comes after the rows, behind `lead`.
+pub fn put_copy_trailer(style: &CopyStyle, lead: &[u8], out: &mut BytesMut) {
     if style.layout == CopyLayout::Binary {
-        put_data(out, |out| out.put_i16(-1));
+        put_data(out, |out| {
+            out.put_slice(lead);
+            out.put_i16(-1);
+        });
     }
 }
 
@@ -48,7 +56,7 @@ fn put_data(out: &mut BytesMut, content: impl FnOnce(&mut BytesMut)) {
 }
 
 impl BoundRows<'_> {
-    /// Appends one row as a CopyData message. On an error nothing is appended.
+    /// Appends one row as a CopyData message, behind `lead`. On an error nothing is appended.
     ///
     /// # Errors
     /// As [`BoundRows::put_row`].
@@ -56,12 +64,16 @@ impl BoundRows<'_> {
         &self,
         row: usize,
         style: &CopyStyle,
+        lead: &[u8],
         scratch: &mut BytesMut,
         out: &mut BytesMut,
     ) -> Result<()> {
         let start = out.len();
         let mut result = Ok(());
-        put_data(out, |out| result = self.put_copy_values(row, style, scratch, out));
+        put_data(out, |out| {
+            out.put_slice(lead);
+            result = self.put_copy_values(row, style, scratch, out);
+        });
         if result.is_err() {
             out.truncate(start);
         }

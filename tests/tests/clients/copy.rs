@@ -4,9 +4,9 @@ use futures::TryStreamExt;
 use kanon_tests::ANALYST;
 use tokio_postgres::NoTls;
 
+use super::world;
 use kanon_tests::postgres::Postgres;
 use kanon_tests::tools::psql;
-use super::world;
 
 const QUERIES: &[&str] = &[
     "SELECT * FROM kinds ORDER BY id",
@@ -77,7 +77,10 @@ async fn copy_writes_the_bytes_that_postgresql_writes() {
     }
     assert!(failures.is_empty(), "{compared} of {} are equal\n{failures}", QUERIES.len() * OPTIONS.len());
     // The comparison sees what is not the same.
-    assert_ne!(extended(node, "COPY (SELECT 1) TO STDOUT").await, extended(postgres.port, "COPY (SELECT 2) TO STDOUT").await);
+    assert_ne!(
+        extended(node, "COPY (SELECT 1) TO STDOUT").await,
+        extended(postgres.port, "COPY (SELECT 2) TO STDOUT").await
+    );
 }
 
 fn shown(bytes: &Result<Vec<u8>, String>) -> String {

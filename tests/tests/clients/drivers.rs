@@ -4,8 +4,8 @@ use std::path::Path;
 
 use kanon_tests::ANALYST;
 
-use kanon_tests::tools::{Said, python, run};
 use super::world;
+use kanon_tests::tools::{Said, python, run};
 
 pub async fn script(python: &Path, name: &str, arguments: &[&str]) -> Said {
     let script = format!("{}/clients/{name}", env!("CARGO_MANIFEST_DIR"));

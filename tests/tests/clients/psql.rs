@@ -4,9 +4,9 @@ use std::path::Path;
 
 use kanon_tests::ANALYST;
 
+use super::world;
 use kanon_tests::postgres::Postgres;
 use kanon_tests::tools::{program, psql};
-use super::world;
 
 /// What `\echo === name` lines part.
 fn parts(said: &str, port: u16) -> Vec<(String, String)> {
@@ -76,7 +76,10 @@ async fn psql_cannot_tell_a_node_from_postgresql() {
         let ours = psql(node, role, &["-d", database, "-c", "select 1"], "").await;
         let theirs = psql(postgres.port, role, &["-d", database, "-c", "select 1"], "").await;
         assert!(!ours.ended_well && !theirs.ended_well);
-        let differ = diff(&theirs.text().replace(&postgres.port.to_string(), "PORT"), &ours.text().replace(&node.to_string(), "PORT"));
+        let differ = diff(
+            &theirs.text().replace(&postgres.port.to_string(), "PORT"),
+            &ours.text().replace(&node.to_string(), "PORT"),
+        );
         if !differ.is_empty() {
             found += &format!("=== {what}\n{differ}");
         }

@@ -17,11 +17,7 @@ async fn clients_are_encrypted_and_bound_to_the_certificate_they_saw() {
     let federation = one_node("cleveland").await;
     let node = &federation.sites[0];
     let other = tempfile::tempdir().unwrap();
-    let made = Command::new(kanon())
-        .args(["init", "--node-id", "other", "--dir"])
-        .arg(other.path())
-        .output()
-        .unwrap();
+    let made = Command::new(kanon()).args(["init", "--node-id", "other", "--dir"]).arg(other.path()).output().unwrap();
     assert!(made.status.success());
     let path = |dir: &std::path::Path, name: &str| dir.join(name).to_string_lossy().into_owned();
     let arguments = [
@@ -42,8 +38,13 @@ async fn clients_are_encrypted_and_bound_to_the_certificate_they_saw() {
     let env = [("PGPASSWORD", ADMIN.1), ("PGUSER", ADMIN.0), ("PGDATABASE", "kanon"), ("PGPORT", port.as_str())];
     for options in ["sslmode=require", "sslmode=verify-full sslrootcert=", "sslmode=require channel_binding=require"] {
         let options = options.replace("sslrootcert=", &format!("sslrootcert={authority}"));
-        let said = run(&program, &["-X", "-d", &format!("host=localhost {options}"), "-c", "\\conninfo"], &env, "").await;
-        assert!(said.ended_well && said.text().contains("SSL connection (protocol: TLSv1.3"), "{options}: {}", said.text());
+        let said =
+            run(&program, &["-X", "-d", &format!("host=localhost {options}"), "-c", "\\conninfo"], &env, "").await;
+        assert!(
+            said.ended_well && said.text().contains("SSL connection (protocol: TLSv1.3"),
+            "{options}: {}",
+            said.text()
+        );
     }
 }
 

@@ -54,9 +54,12 @@ pub async fn start() -> Federation {
     let dir = federation.site("cleveland").dir.display();
     for statement in [
         format!("CREATE EXTERNAL TABLE kinds STORED AS PARQUET LOCATION '{dir}/kinds.parquet'"),
-        format!("CREATE EXTERNAL TABLE visits STORED AS CSV LOCATION '{dir}/visits.csv' OPTIONS ('format.has_header' 'true')"),
+        format!(
+            "CREATE EXTERNAL TABLE visits STORED AS CSV LOCATION '{dir}/visits.csv' OPTIONS ('format.has_header' 'true')"
+        ),
         "ALTER TABLE kinds SET (access = 'open')".to_owned(),
-        "ALTER TABLE visits SET (access = 'cohort', unit = 'patient_id', unit_kind = 'patient', min_cohort = 10)".to_owned(),
+        "ALTER TABLE visits SET (access = 'cohort', unit = 'patient_id', unit_kind = 'patient', min_cohort = 10)"
+            .to_owned(),
         format!("GRANT SELECT ON kinds TO {}", ANALYST.0),
         format!("GRANT SELECT ON visits TO {}", ANALYST.0),
     ] {
@@ -101,7 +104,9 @@ fn kinds() -> Vec<u8> {
         (
             "n",
             Arc::new(
-                Decimal128Array::from(vec![Some(-12_345), Some(9_999_999_999), None]).with_precision_and_scale(10, 2).unwrap(),
+                Decimal128Array::from(vec![Some(-12_345), Some(9_999_999_999), None])
+                    .with_precision_and_scale(10, 2)
+                    .unwrap(),
             ),
         ),
         ("t", Arc::new(StringArray::from(vec![Some("é ' \\ \t\n"), Some(""), None]))),

@@ -6,6 +6,7 @@
 
 mod casts;
 mod expressions;
+mod literals;
 mod naming;
 mod subqueries;
 
@@ -113,6 +114,7 @@ impl VisitorMut for Rewriter {
             self.in_expression -= 1;
         }
         casts::rewrite(expr);
+        literals::rewrite(expr);
         expressions::rewrite(expr, &self.scope);
         if self.scope.reads_catalog {
             subqueries::rewrite(expr, &self.scope);
@@ -136,9 +138,13 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         match factor {
-            TableFactor::Table { name, args, .. } => {
+            TableFactor::Table { name, alias, args, with_ordinality, .. } => {
                 if args.is_some() {
                     strip_schema(name);
+                    let function = name.0.last().and_then(ObjectNamePart::as_ident).map(folded).unwrap_or_default();
+                    if function == "generate_series" && name.0.len() == 1 && !*with_ordinality {
+                        literals::name_series(&function, alias);
+                    }
                 } else if let Some(found) = self.scope.system_relation(name)
                     && name.0.len() == 1
                 {

@@ -1,0 +1,126 @@
+//! What a statement's placeholders are: their types when it is prepared, their values when it runs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DFSchema, ParamValues};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use datafusion::scalar::ScalarValue;
+
+use crate::error::{Error, Result, Sqlstate};
+
+/// How the placeholders of a statement are treated.
+pub(super) enum Parameters {
+    /// Being prepared: their types are the client's, or inferred, and their values NULL.
+    Types(Vec<Option<DataType>>),
+    /// Being run.
+    Values(Vec<ScalarValue>),
+}
+
+impl Parameters {
+    /// Puts the values into a plan that is not analysed yet. Answers their types.
+    ///
+    /// # Errors
+    /// 42P02 for a number without a value.
+    pub fn bind(self, plan: LogicalPlan) -> Result<(LogicalPlan, Vec<DataType>)> {
+        let found = plan.get_parameter_types()?;
+        let mut count = 0;
+        for name in found.keys() {
+            let number = name.trim_start_matches('$').parse::<usize>().ok().filter(|n| (1..=65_535).contains(n));
+            let Some(number) = number else {
+                return Err(Error::new(Sqlstate::UndefinedParameter, format!("there is no parameter {name}")));
+            };
+            count = count.max(number);
+        }
+        let values = match self {
+            Parameters::Values(values) => {
+                if count > values.len() {
+                    return Err(Error::new(Sqlstate::UndefinedParameter, format!("there is no parameter ${count}")));
+                }
+                values
+            }
+            Parameters::Types(types) => {
+                count = count.max(types.len());
+                let implied = implied_types(&plan)?;
+                let mut values = Vec::with_capacity(count);
+                for i in 0..count {
+                    let name = format!("${}", i + 1);
+                    let given = types.get(i).cloned().flatten();
+                    let inferred = found.get(&name).cloned().flatten();
+                    let data_type = given.or(implied.get(&name).cloned()).or(inferred).unwrap_or(DataType::Utf8);
+                    values.push(ScalarValue::try_from(&data_type)?);
+                }
+                values
+            }
+        };
+        let types = values.iter().map(ScalarValue::data_type).collect();
+        if count == 0 {
+            return Ok((plan, types));
+        }
+        Ok((plan.replace_params_with_values(&ParamValues::from(values))?, types))
+    }
+}
+
+/// Types that follow from where a placeholder stands, and that DataFusion does not infer: LIMIT and OFFSET, a cast to an array,
+/// `= ANY($1)`.
+fn implied_types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
+    let mut found = HashMap::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Limit(limit) = node {
+            for expr in [&limit.skip, &limit.fetch].into_iter().flatten() {
+                if let Some(name) = placeholder(expr) {
+                    found.insert(name, DataType::Int64);
+                }
+            }
+        }
+        let schema = inputs_schema(node);
+        node.apply_expressions(|expr| {
+            datafusion::common::tree_node::TreeNode::apply(expr, |expr| {
+                match expr {
+                    Expr::Cast(cast) => {
+                        let to = cast.field.data_type();
+                        if let (Some(name), true) = (placeholder(&cast.expr), is_list(to)) {
+                            found.insert(name, to.clone());
+                        }
+                    }
+                    Expr::ScalarFunction(function) if function.name() == "array_has" => {
+                        if let [list, item] = function.args.as_slice()
+                            && let Some(name) = placeholder(list)
+                            && let Ok(of) = item.get_type(&schema)
+                        {
+                            found.insert(name, DataType::new_list(of, true));
+                        }
+                    }
+                    _ => {}
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })?;
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+fn is_list(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::List(_) | DataType::LargeList(_))
+}
+
+fn placeholder(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Placeholder(placeholder) => Some(placeholder.id.clone()),
+        _ => None,
+    }
+}
+
+/// The columns that a node's expressions may name.
+fn inputs_schema(node: &LogicalPlan) -> Arc<DFSchema> {
+    let mut inputs = node.inputs().into_iter();
+    let Some(first) = inputs.next() else { return Arc::clone(node.schema()) };
+    let mut schema = first.schema().as_ref().clone();
+    for input in inputs {
+        schema.merge(input.schema());
+    }
+    Arc::new(schema)
+}
