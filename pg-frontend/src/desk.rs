@@ -134,6 +134,8 @@ pub trait Desk: Send + Sync + 'static {
     fn reported_settings(&self) -> Vec<(String, String)>;
     /// Sets a setting as a start-up parameter does.
     fn set(&self, name: &str, value: &str) -> Result<()>;
+    /// The columns of a cursor that DECLARE opened.
+    fn cursor_schema(&self, name: &str) -> Option<SchemaRef>;
 }
 
 /// What a role needs to prove, and who it then is.

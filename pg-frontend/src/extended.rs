@@ -177,10 +177,14 @@ impl Connection {
                 put(&ParameterDescription::new(statement.types.iter().map(|t| t.oid).collect()), out)?;
                 (statement, &[] as &[i16])
             }
-            Target::Portal => {
-                let portal = self.extended.portals.get(name).ok_or_else(|| no_portal(name))?;
-                (&portal.statement, portal.result_formats.as_slice())
-            }
+            Target::Portal => match self.extended.portals.get(name) {
+                Some(portal) => (&portal.statement, portal.result_formats.as_slice()),
+                // A cursor is a portal too.
+                None => {
+                    let schema = self.desk.cursor_schema(name).ok_or_else(|| no_portal(name))?;
+                    return Ok(put_row_description(&schema, &[], out)?);
+                }
+            },
         };
         match statement.prepared.as_ref().and_then(|prepared| prepared.schema.as_ref()) {
             Some(schema) => Ok(put_row_description(schema, formats, out)?),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::scalar::ScalarValue;
 use kanon_engine::auth::{load_principal, scram_verifier};
 use kanon_engine::error::{Error, Result};
@@ -86,6 +86,9 @@ impl Desk for SessionDesk {
     }
     fn set(&self, name: &str, value: &str) -> Result<()> {
         self.0.set(name, value)
+    }
+    fn cursor_schema(&self, name: &str) -> Option<SchemaRef> {
+        self.0.cursor_schema(name)
     }
 }
 

@@ -39,7 +39,7 @@ class Node:
 
 def refused(what, statement, *parts):
     error = raises(adbc_driver_manager.Error, statement)
-    state = dict(error.details or []).get("kanon-sqlstate", b"").decode()
+    state = dict(error.details or []).get(b"kanon-sqlstate", b"").decode()
     for part in parts:
         assert part in str(error) or part == state, f"{what}: {error} ({state})"
     return error
@@ -82,7 +82,10 @@ def check_parameters(node):
         same(cur.fetchall(), [(decimal.Decimal("1.50"),)])
         schema = cur.adbc_prepare("SELECT code FROM icd10 WHERE code = $1 LIMIT $2")
         same([str(f.type) for f in schema], ["string", "int64"])
-        refused("no parameters", lambda: cur.execute("SELECT $1::int"))
+        def unbound():
+            cur.execute("SELECT $1::int")
+            cur.fetchall()
+        refused("no parameters", unbound, "08P01")
         cur.execute("SELECT sex, count(*) FROM heart_disease WHERE age > $1 GROUP BY 1 ORDER BY 1", (40,))
         same(len(cur.fetchall()), 2)
 

@@ -265,6 +265,11 @@ impl Session {
         self.state().transaction.status()
     }
 
+    /// The columns of an open cursor: in PostgreSQL it is also a portal, which drivers describe.
+    pub fn cursor_schema(&self, name: &str) -> Option<SchemaRef> {
+        self.state().cursors.get(name).map(|cursor| Arc::clone(&cursor.schema))
+    }
+
     /// A setting's present value as SHOW prints it (`TimeZone`, `DateStyle`, `statement_timeout`, `kanon.sites` …).
     pub fn setting(&self, name: &str) -> Option<String> {
         self.state().settings.get(name)

@@ -256,6 +256,10 @@ impl Desk for TestDesk {
         self.settings.lock().unwrap().clone().into_iter().collect()
     }
 
+    fn cursor_schema(&self, _name: &str) -> Option<SchemaRef> {
+        None
+    }
+
     fn set(&self, name: &str, value: &str) -> Result<()> {
         if name == "no_such_setting" {
             let message = format!("unrecognized configuration parameter \"{name}\"");

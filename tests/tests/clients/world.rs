@@ -18,8 +18,8 @@ K21,Gastro-oesophageal reflux disease
 
 fn site(id: &'static str, peer: &str, hearts: &str) -> SiteSpec {
     let mut setup: Vec<String> = [
-        "CREATE EXTERNAL TABLE heart_disease STORED AS CSV LOCATION '{dir}/heart_disease.csv' OPTIONS ('format.has_header' 'true')",
-        "CREATE EXTERNAL TABLE icd10 STORED AS CSV LOCATION '{dir}/icd10.csv' OPTIONS ('format.has_header' 'true')",
+        "CREATE EXTERNAL TABLE heart_disease STORED AS CSV LOCATION '{dir}/heart_disease.csv'",
+        "CREATE EXTERNAL TABLE icd10 STORED AS CSV LOCATION '{dir}/icd10.csv'",
         "ALTER TABLE heart_disease SET (access = 'cohort', unit = 'patient_id', unit_kind = 'patient', unit_unique = true, min_cohort = 10)",
         "ALTER TABLE icd10 SET (access = 'open')",
         "COMMENT ON TABLE icd10 IS 'titles of diagnoses'",
@@ -54,9 +54,7 @@ pub async fn start() -> Federation {
     let dir = federation.site("cleveland").dir.display();
     for statement in [
         format!("CREATE EXTERNAL TABLE kinds STORED AS PARQUET LOCATION '{dir}/kinds.parquet'"),
-        format!(
-            "CREATE EXTERNAL TABLE visits STORED AS CSV LOCATION '{dir}/visits.csv' OPTIONS ('format.has_header' 'true')"
-        ),
+        format!("CREATE EXTERNAL TABLE visits STORED AS CSV LOCATION '{dir}/visits.csv'"),
         "ALTER TABLE kinds SET (access = 'open')".to_owned(),
         "ALTER TABLE visits SET (access = 'cohort', unit = 'patient_id', unit_kind = 'patient', min_cohort = 10)"
             .to_owned(),
