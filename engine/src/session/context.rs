@@ -26,6 +26,7 @@ use datafusion::prelude::SessionConfig;
 use kanon_planner::facts::{Facts, Placement, TableFacts};
 use kanon_planner::release_unit::ReleaseNode;
 
+use super::yielding::YieldAboveJoins;
 use crate::catalog::Table;
 use crate::catalog::guarded::GuardedTable;
 use crate::error::{Error, Result};
@@ -53,7 +54,8 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
     let mut builder = SessionStateBuilder::new_with_default_features()
         .with_config(session_config(partitions))
         .with_runtime_env(runtime)
-        .with_catalog_list(Arc::new(VisibleCatalogs::default()));
+        .with_catalog_list(Arc::new(VisibleCatalogs::default()))
+        .with_physical_optimizer_rule(Arc::new(YieldAboveJoins));
     if let Some(functions) = builder.aggregate_functions() {
         functions.extend(kanon_planner::parts::part_aggregates());
     }

@@ -14,6 +14,7 @@ pub mod report;
 pub mod settings;
 pub mod stream;
 mod transaction;
+mod yielding;
 
 use std::collections::HashMap;
 use std::ops::Range;
