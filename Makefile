@@ -29,8 +29,9 @@ clients: scripts/clients-requirements.txt  ## what the tests with real clients n
 test: lint build clients  ## everything
 	RUST_MIN_STACK=67108864 cargo test --locked --workspace --no-fail-fast
 
-bench:           ## the figures, in a release build
-	cargo run --locked --release --package kanon-benches --bin gate
+bench: clients   ## the figures, in a release build
+	cargo build --locked --release --workspace
+	for figure in gate wire node; do $(CARGO_TARGET_DIR)/release/$$figure || exit 1; done
 
 install:         ## the program, in the release profile, into cargo's bin folder
 	cargo install --locked --path node

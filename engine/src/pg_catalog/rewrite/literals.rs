@@ -1,17 +1,23 @@
 //! Strings with a type that DataFusion reads otherwise than PostgreSQL, or not at all: `'\x00ff'::bytea`, `'{1,NULL}'::int4[]`,
-//! `interval '1 mon 04:05:06'`. What cannot be read is left as it is, for an error of the planner.
+//! `interval '1 mon 04:05:06'`. An interval that cannot be read here is left as it is, for Arrow to read or refuse.
 
 use datafusion::sql::sqlparser::ast::{
     Array, ArrayElemTypeDef, CastKind, DataType, Expr, Ident, TableAlias, TableAliasColumnDef, Value,
 };
 
 use super::string;
+use crate::error::{Error, Result, Sqlstate};
 
 /// Deepest array that is read.
 const MAX_DIMENSIONS: usize = 6;
+/// Most elements: each becomes an expression. Parameters take any number.
+const MAX_ITEMS: usize = 10_000;
 
 /// Rewrites one expression.
-pub(super) fn rewrite(expr: &mut Expr) {
+///
+/// # Errors
+/// 22P02 for an array or a `bytea` that cannot be read, 54001 for one of too many elements.
+pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
     match expr {
         Expr::Interval(interval) => {
             let plain = interval.leading_field.is_none() && interval.last_field.is_none();
@@ -21,9 +27,8 @@ pub(super) fn rewrite(expr: &mut Expr) {
         }
         Expr::Cast { expr: inner, data_type, .. } => match (string(inner), &*data_type) {
             (Some(text), DataType::Bytea) => {
-                if let Some(hex) = bytea_hex(text) {
-                    *expr = Expr::Value(Value::HexStringLiteral(hex).into());
-                }
+                let hex = bytea_hex(text).ok_or_else(|| invalid("invalid input syntax for type bytea"))?;
+                *expr = Expr::Value(Value::HexStringLiteral(hex).into());
             }
             (Some(text), DataType::Interval { fields: None, .. }) => {
                 if let Some(text) = interval_text(text) {
@@ -31,9 +36,14 @@ pub(super) fn rewrite(expr: &mut Expr) {
                 }
             }
             (Some(text), DataType::Array(ArrayElemTypeDef::SquareBracket(item, _))) => {
-                let Some(items) = array_items(text) else { return };
+                if text.matches(',').count() >= MAX_ITEMS {
+                    let message = format!("an array in quotes may have {MAX_ITEMS} elements");
+                    return Err(Error::new(Sqlstate::StatementTooComplex, message).hint("Send it as a parameter."));
+                }
+                let items =
+                    array_items(text).ok_or_else(|| invalid(&format!("malformed array literal: \"{text}\"")))?;
                 let nested = items.iter().any(|item| matches!(item, Item::Array(_)));
-                let array = array(items, innermost(item));
+                let array = array(items, innermost(item))?;
                 if nested {
                     *expr = array;
                 } else {
@@ -44,6 +54,11 @@ pub(super) fn rewrite(expr: &mut Expr) {
         },
         _ => {}
     }
+    Ok(())
+}
+
+fn invalid(message: &str) -> Error {
+    Error::new(Sqlstate::InvalidTextRepresentation, message)
 }
 
 /// `generate_series(1, 3) AS g`: its one column is `g`; without an alias it is named as the function.
@@ -104,7 +119,7 @@ fn innermost(data_type: &DataType) -> &DataType {
     }
 }
 
-fn array(items: Vec<Item>, item_type: &DataType) -> Expr {
+fn array(items: Vec<Item>, item_type: &DataType) -> Result<Expr> {
     let elem = items
         .into_iter()
         .map(|item| {
@@ -120,11 +135,11 @@ fn array(items: Vec<Item>, item_type: &DataType) -> Expr {
                 array: false,
                 format: None,
             };
-            rewrite(&mut cast);
-            cast
+            rewrite(&mut cast)?;
+            Ok(cast)
         })
-        .collect();
-    Expr::Array(Array { elem, named: true })
+        .collect::<Result<_>>()?;
+    Ok(Expr::Array(Array { elem, named: true }))
 }
 
 /// Reads `{a,"b c",NULL,{…}}`.

@@ -114,7 +114,10 @@ impl VisitorMut for Rewriter {
             self.in_expression -= 1;
         }
         casts::rewrite(expr);
-        literals::rewrite(expr);
+        if let Err(error) = literals::rewrite(expr) {
+            self.error = Some(error);
+            return ControlFlow::Break(());
+        }
         expressions::rewrite(expr, &self.scope);
         if self.scope.reads_catalog {
             subqueries::rewrite(expr, &self.scope);
