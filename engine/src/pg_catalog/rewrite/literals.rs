@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn intervals() {
         for (text, expected) in [
-            ("1 year 2 mons 3 days 04:05:06.7", Some((14, 3, 14_706_700_000))),
+            ("1 year 2 mons 3 days 04:05:06.7", Some((14, 3, 14_706_700_000_i64))),
             ("-1 mons +2 days -00:00:01", Some((-1, 2, -1_000_000))),
             ("0", Some((0, 0, 0))),
             ("1.5 hours", Some((0, 0, 5_400_000_000))),
