@@ -23,7 +23,7 @@ lint:            ## format, dependencies
 clippy:          ## clippy, with every warning an error
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 
-clients: scripts/clients-requirements.txt  ## what the tests with real clients need
+clients: scripts/clients-requirements.txt scripts/object-store-requirements.txt  ## what the tests with real clients need
 	scripts/clients
 
 test: lint build clients  ## everything

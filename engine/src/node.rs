@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
@@ -135,6 +136,8 @@ fn runtime(config: &Config) -> Result<Arc<RuntimeEnv>> {
     let pool = TrackConsumersPool::new(FairSpillPool::new(config.memory_limit_bytes), TRACKED_CONSUMERS);
     RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(pool))
+        // A file that comes or goes is seen by the next statement.
+        .with_cache_manager(CacheManagerConfig::default().with_list_files_cache_limit(0))
         .with_temp_file_path(config.work_dir.clone())
         .build_arc()
         .map_err(Error::internal)

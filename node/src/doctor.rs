@@ -1,10 +1,13 @@
 //! `kanon doctor`: what works here, what does not, and what to do about it.
 
-use std::time::Duration;
+use std::io::Read;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
 use kanon_engine::config::Config;
 use kanon_engine::federation::identity;
+use kanon_engine::federation::tls::listener_key;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -63,6 +66,10 @@ async fn examine(args: &DoctorArgs) -> Vec<Finding> {
         Ok(identity) => Finding { what: "identity", ok: true, text: format!("sha256:{}", identity.fingerprint) },
         Err(error) => Finding { what: "identity", ok: false, text: error.to_string() },
     });
+    findings.push(certificate(&config));
+    findings.push(store(&config));
+    findings.push(clock(&args.config));
+    findings.push(memory(config.memory_limit_bytes));
     for (what, address) in [("postgres port", config.pg_listen), ("flight port", config.flight_listen)] {
         let text = match TcpListener::bind(address).await {
             Ok(_) => Some(format!("{address} is free: the node is not running")),
@@ -86,4 +93,74 @@ async fn examine(args: &DoctorArgs) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// The certificate that clients are shown.
+fn certificate(config: &Config) -> Finding {
+    let (cert, key) = config.tls_files();
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|error| format!("{} cannot be read ({error})", path.display()))
+    };
+    let checked = read(&cert)
+        .and_then(|cert| Ok((cert, read(&key)?)))
+        .and_then(|(cert, key)| listener_key(&cert, &key).map_err(|error| error.message));
+    let what = "certificate";
+    match checked {
+        Ok(_) => Finding { what, ok: true, text: format!("{} and its key fit", cert.display()) },
+        Err(text) => Finding { what, ok: false, text: format!("{text}: see tls_cert and tls_key") },
+    }
+}
+
+/// The store is looked at, and not opened: the node may be running.
+fn store(config: &Config) -> Finding {
+    let path = config.store_path();
+    let shown = path.display();
+    let opened = std::fs::File::options().read(true).write(true).open(&path).and_then(|mut file| {
+        let mut head = [0; 16];
+        file.read_exact(&mut head)?;
+        Ok(head)
+    });
+    let (ok, text) = match opened {
+        Ok(head) if &head == b"SQLite format 3\0" => (true, format!("{shown} is a store")),
+        Ok(_) => (false, format!("{shown} is not a store of a node: put it back from a backup")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            (false, format!("{shown} is missing: `kanon init` makes a node with a store and a first admin"))
+        }
+        Err(error) => (false, format!("{shown} cannot be opened ({error}): make it the node's own")),
+    };
+    Finding { what: "store", ok, text }
+}
+
+/// Peers refuse what is dated wrong. A file of the past that is of the future says that this clock goes wrong.
+fn clock(config: &Path) -> Finding {
+    let written = std::fs::metadata(config).and_then(|m| m.modified());
+    let ahead = written.ok().and_then(|written| written.duration_since(SystemTime::now()).ok());
+    let (ok, text) = match ahead {
+        Some(ahead) if ahead > Duration::from_secs(60) => (
+            false,
+            format!(
+                "it is before the configuration was written, by {} s: set it, for example with NTP",
+                ahead.as_secs()
+            ),
+        ),
+        _ => (true, "it is after the configuration was written; peers must agree to within a minute".to_owned()),
+    };
+    Finding { what: "clock", ok, text }
+}
+
+/// Whether what queries may take is there.
+fn memory(limit_bytes: usize) -> Finding {
+    let limit_mb = limit_bytes >> 20;
+    let total_mb = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kb| kb >> 10)
+    });
+    let (ok, text) = match total_mb {
+        Some(total) if total < limit_mb => {
+            (false, format!("queries may take {limit_mb} MB and the machine has {total} MB: lower max_memory_mb"))
+        }
+        Some(total) => (true, format!("queries may take {limit_mb} MB of the machine's {total} MB")),
+        None => (true, format!("queries may take {limit_mb} MB")),
+    };
+    Finding { what: "memory", ok, text }
 }

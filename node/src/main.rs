@@ -110,7 +110,7 @@ pub(crate) struct SqlArgs {
     /// host:port instead of a configuration
     #[arg(long)]
     pub connect: Option<String>,
-    /// Who asks
+    /// Who asks; the password is read from the environment, PGPASSWORD
     #[arg(long, default_value = "root")]
     pub user: String,
     /// The query; without it, standard input

@@ -11,6 +11,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::ServeArgs;
 use crate::demo;
@@ -19,7 +21,9 @@ use crate::demo;
 pub(crate) async fn run(args: ServeArgs) -> Result<()> {
     let config = Config::load(&args.config)?;
     let filter = EnvFilter::try_new(&config.log_level).context("log_level")?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let (filter, log_level) = tracing_subscriber::reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(filter).with(lines).init();
 
     let demo = config.demo && is_demo_folder(&config.dir);
     let pg = listen(config.pg_listen, "pg_listen").await?;
@@ -44,6 +48,13 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
     servers.spawn(kanon_flight::serve(Arc::clone(&node), flight, shutdown.clone()));
     tracing::info!(node = %node.config.node_id, pg = %node.config.pg_listen, flight = %node.config.flight_listen, "node is up");
 
+    let reload = || match reloaded_filter(&args.config).map(|filter| log_level.reload(filter)) {
+        Ok(Ok(())) => {
+            tracing::info!("the log level was read again; certificates and peers are read when the node starts")
+        }
+        Ok(Err(error)) => tracing::warn!(%error, "the log level stays as it was"),
+        Err(error) => tracing::warn!(error = format!("{error:#}"), "the log level stays as it was"),
+    };
     tokio::select! {
         ended = servers.join_next() => {
             let why = match ended {
@@ -54,6 +65,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
             return Err(why);
         }
         () = asked_to_stop() => {}
+        () = on_hangup(reload) => {}
     }
     tracing::info!("draining");
     shutdown.cancel();
@@ -73,6 +85,20 @@ async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener> {
         }
         _ => anyhow!("cannot listen on {address} ({key}): {error}"),
     })
+}
+
+fn reloaded_filter(config: &Path) -> Result<EnvFilter> {
+    let config = Config::load(config)?;
+    EnvFilter::try_new(&config.log_level).context("log_level")
+}
+
+/// Calls `reload` at every SIGHUP, for ever.
+async fn on_hangup(reload: impl Fn()) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+    while hangup.recv().await.is_some() {
+        reload();
+    }
+    std::future::pending().await
 }
 
 async fn asked_to_stop() {

@@ -41,6 +41,12 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// Sends a signal (`TERM`, `INT`, `HUP`) to a process that this test started.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap();
+    assert!(status.success(), "kill -{name} {pid}");
+}
+
 /// What one site of a test is made of.
 pub struct SiteSpec {
     /// The node id.
@@ -63,6 +69,8 @@ pub struct Site {
     pub flight_port: u16,
     /// Its key's fingerprint.
     pub fingerprint: String,
+    /// More variables of its process's environment.
+    pub environment: Vec<(String, String)>,
     process: Option<Child>,
 }
 
@@ -188,7 +196,7 @@ impl Site {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "kanon init: {text}{}", String::from_utf8_lossy(&output.stderr));
         let fingerprint = text.split_whitespace().find(|w| w.starts_with("sha256:")).unwrap().to_owned();
-        Site { id: spec.id, dir, pg_port, flight_port, fingerprint, process: None }
+        Site { id: spec.id, dir, pg_port, flight_port, fingerprint, environment: Vec::new(), process: None }
     }
 
     /// Starts the node's process.
@@ -199,6 +207,7 @@ impl Site {
             .arg("serve")
             .arg("--config")
             .arg(self.dir.join("kanon.toml"))
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -212,6 +221,28 @@ impl Site {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
+    }
+
+    /// Asks the node to stop, as an operator would, and waits for its end. Gives its exit status.
+    pub async fn terminate(&mut self) -> std::process::ExitStatus {
+        signal(self.pid(), "TERM");
+        self.wait_for_end().await
+    }
+
+    /// Waits for the end of its process, which was asked to stop.
+    pub async fn wait_for_end(&mut self) -> std::process::ExitStatus {
+        let mut process = self.process.take().unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = process.try_wait().unwrap() {
+                return status;
+            }
+            if Instant::now() > until {
+                let _ = process.kill();
+                panic!("{} does not stop\n{}", self.id, self.log());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// The process id.

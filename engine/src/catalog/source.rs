@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use url::Url;
+use url::{Host, Url};
 
 use super::change::ExternalTable;
 use super::policy::boolean;
@@ -298,7 +298,7 @@ fn remote(location: &str, data_root: Option<&Path>) -> Result<(Url, Option<Strin
     let (scheme, _) = location
         .split_once("://")
         .ok_or_else(|| invalid(format!("\"{location}\" is not an absolute path")).hint(hint))?;
-    if !matches!(scheme, "s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss" | "https") {
+    if !matches!(scheme, "s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss" | "https" | "http") {
         return Err(invalid(format!("LOCATION cannot begin with {scheme}://")).hint(hint));
     }
     if let Some(root) = data_root {
@@ -307,7 +307,7 @@ fn remote(location: &str, data_root: Option<&Path>) -> Result<(Url, Option<Strin
     }
     // A glob is not a URL: the folder before it is.
     let (folder, glob) = match location.find(['*', '?', '[']) {
-        Some(at) if scheme != "https" => {
+        Some(at) if !matches!(scheme, "https" | "http") => {
             let split = location.get(..at).and_then(|head| head.rfind('/')).map_or(at, |slash| slash + 1);
             (location.get(..split).unwrap_or(location), location.get(split..).map(str::to_owned))
         }
@@ -318,11 +318,24 @@ fn remote(location: &str, data_root: Option<&Path>) -> Result<(Url, Option<Strin
     if url.host_str().is_none_or(str::is_empty) {
         return Err(invalid(format!("\"{location}\" names no host or bucket")));
     }
+    if scheme == "http" && !is_loopback(&url) {
+        return Err(invalid("http:// is for this machine only: data would travel unprotected")
+            .hint("Use https://, or http:// with 127.0.0.1, [::1] or localhost."));
+    }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(invalid("a LOCATION cannot hold a password")
             .hint("Give the node its credentials by the environment, as AWS_ACCESS_KEY_ID and so on."));
     }
     Ok((url, glob))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }
 
 fn split_glob(path: &Path) -> (PathBuf, Option<String>) {

@@ -19,6 +19,8 @@ const KEY_FILE: &str = "node.key";
 const CERT_FILE: &str = "node.crt";
 const LISTENER_KEY_FILE: &str = "tls.key";
 const LISTENER_CERT_FILE: &str = "tls.crt";
+/// The files that [`ensure`] makes.
+pub const FILES: [&str; 4] = [KEY_FILE, CERT_FILE, LISTENER_KEY_FILE, LISTENER_CERT_FILE];
 
 /// What precedes the 32 bytes of an Ed25519 key in a SubjectPublicKeyInfo (RFC 8410, section 4).
 const ED25519_SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];

@@ -1,6 +1,6 @@
 //! The DataFusion state a statement is planned and run in: what the principal may see, and nothing else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use kanon_planner::release_unit::ReleaseNode;
 use super::yielding::YieldAboveJoins;
 use crate::catalog::Table;
 use crate::catalog::guarded::GuardedTable;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Sqlstate};
 
 /// The one database of a node.
 pub const DATABASE: &str = "kanon";
@@ -135,15 +135,25 @@ impl TableProvider for SystemTable {
 #[derive(Debug, Default)]
 pub struct VisibleSchema {
     tables: HashMap<String, Arc<dyn TableProvider>>,
+    /// Tables that are listed and may not be read: a steward knows of those that nobody granted it.
+    denied: BTreeSet<String>,
     /// Where a name is looked for that is not here: what follows in the search path.
     next: Option<Arc<VisibleSchema>>,
 }
 
 impl VisibleSchema {
-    fn find(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
+    fn open(tables: HashMap<String, Arc<dyn TableProvider>>) -> VisibleSchema {
+        VisibleSchema { tables, ..VisibleSchema::default() }
+    }
+
+    fn find(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if self.denied.contains(name) {
+            return Err(Error::new(Sqlstate::InsufficientPrivilege, format!("permission denied for table {name}"))
+                .hint("Seeing a table as its steward is not a right to its data: GRANT SELECT gives that."));
+        }
         match self.tables.get(name) {
-            Some(table) => Some(Arc::clone(table)),
-            None => self.next.as_ref().and_then(|next| next.find(name)),
+            Some(table) => Ok(Some(Arc::clone(table))),
+            None => self.next.as_ref().map_or(Ok(None), |next| next.find(name)),
         }
     }
 }
@@ -154,10 +164,10 @@ impl SchemaProvider for VisibleSchema {
         self.tables.keys().cloned().collect()
     }
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        Ok(self.find(name))
+        Ok(self.find(name)?)
     }
     fn table_exist(&self, name: &str) -> bool {
-        self.find(name).is_some()
+        self.find(name).is_ok_and(|found| found.is_some())
     }
 }
 
@@ -193,26 +203,29 @@ impl CatalogProviderList for VisibleCatalogs {
     }
 }
 
-/// The catalog of one principal: the tables it may see and the system schemas made for it.
+/// The catalog of one principal: the tables it may see, those among them that it may read, and the system schemas made for it.
 pub fn visible_catalogs(
     tables: &[Arc<Table>],
+    may_select: impl Fn(&Table) -> bool,
     system: impl IntoIterator<Item = (String, Arc<dyn SchemaProvider>)>,
 ) -> VisibleCatalogs {
-    let mut by_schema: BTreeMap<String, HashMap<String, Arc<dyn TableProvider>>> = BTreeMap::new();
+    let mut by_schema: BTreeMap<String, VisibleSchema> = BTreeMap::new();
     for table in tables {
-        by_schema
-            .entry(table.schema_name.clone())
-            .or_default()
-            .insert(table.name.clone(), Arc::new(GuardedTable::new(Arc::clone(table))));
+        let schema = by_schema.entry(table.schema_name.clone()).or_default();
+        if may_select(table) {
+            schema.tables.insert(table.name.clone(), Arc::new(GuardedTable::new(Arc::clone(table))));
+        } else {
+            schema.denied.insert(table.name.clone());
+        }
     }
-    let federation = Arc::new(VisibleSchema { tables: by_schema.remove("federation").unwrap_or_default(), next: None });
+    let federation = Arc::new(by_schema.remove("federation").unwrap_or_default());
     let public =
-        VisibleSchema { tables: by_schema.remove("public").unwrap_or_default(), next: Some(Arc::clone(&federation)) };
+        VisibleSchema { next: Some(Arc::clone(&federation)), ..by_schema.remove("public").unwrap_or_default() };
     let mut schemas: BTreeMap<String, Arc<dyn SchemaProvider>> = BTreeMap::new();
     schemas.insert("public".into(), Arc::new(public));
     schemas.insert("federation".into(), federation);
-    for (name, tables) in by_schema {
-        schemas.insert(name, Arc::new(VisibleSchema { tables, next: None }));
+    for (name, schema) in by_schema {
+        schemas.insert(name, Arc::new(schema));
     }
     // Last, so that no peer's id can stand in front of a system schema.
     schemas.extend(system);
@@ -225,7 +238,7 @@ pub fn system_schema(tables: impl IntoIterator<Item = (String, Arc<dyn TableProv
         .into_iter()
         .map(|(name, table)| (name, Arc::new(SystemTable(table)) as Arc<dyn TableProvider>))
         .collect();
-    Arc::new(VisibleSchema { tables, next: None })
+    Arc::new(VisibleSchema::open(tables))
 }
 
 /// Released batches by release unit, read by the outer plan from memory.

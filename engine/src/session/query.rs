@@ -19,6 +19,7 @@ use super::parameters::Parameters;
 use super::report::PrivacyReport;
 use super::stream::{Stop, renamed, stoppable};
 use super::{Rows, Session};
+use crate::catalog::Table;
 use crate::error::{Error, Result, Sqlstate};
 use crate::federation::run as federated;
 use crate::federation::scan::Asker;
@@ -57,7 +58,8 @@ impl Session {
             // A site answers for its own tables: a subplan is never passed on.
             visible.retain(|table| table.schema_name == "public");
         }
-        let catalogs = visible_catalogs(&visible, schemas);
+        let may_select = |table: &Table| viewer.snapshot.may_select(&viewer.principal, table);
+        let catalogs = visible_catalogs(&visible, may_select, schemas);
         let mut state = SessionStateBuilder::new_from_existing(self.node.base_state.clone())
             .with_catalog_list(Arc::new(catalogs))
             .with_session_id(self.id.to_string())

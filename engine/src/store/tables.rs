@@ -130,6 +130,16 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .map_err(failed)?;
+        // As in PostgreSQL its owner may SELECT until that is revoked. Whoever is no role here owns nothing that could be granted.
+        sqlx::query(
+            "INSERT INTO grants (schema_name, table_name, grantee) SELECT 'public', ?, name FROM roles WHERE name = ?
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(&record.name)
+        .bind(&record.owner)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 

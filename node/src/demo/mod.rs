@@ -53,6 +53,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
     if args.base_port > 65_500 {
         bail!("--base-port {} leaves no room for the ports above it: at most 65500", args.base_port);
     }
+    check_ports(args.base_port)?;
     write_configurations(&dir, args.base_port)?;
 
     let bar = ProgressBar::new(HOSPITALS.len() as u64 * 2);
@@ -120,6 +121,19 @@ async fn operate(dir: &Path, args: &DemoArgs, nodes: &mut [Running], bar: &Progr
             bail!("all nodes have ended");
         }
     }
+}
+
+/// Before anything starts: a node that finds its port taken would say so only in its log.
+fn check_ports(base_port: u16) -> Result<()> {
+    for port in (0..HOSPITALS.len() as u16).flat_map(|i| [base_port + i, base_port + 10 + i]) {
+        if let Err(error) = std::net::TcpListener::bind(("127.0.0.1", port)) {
+            if error.kind() == std::io::ErrorKind::AddrInUse {
+                bail!("port {port} is in use by another program: stop it, or choose other ports with --base-port");
+            }
+            bail!("cannot listen on port {port} ({error}): choose other ports with --base-port");
+        }
+    }
+    Ok(())
 }
 
 /// One configuration a node; every node pins the other three.

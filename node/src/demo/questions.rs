@@ -7,25 +7,60 @@ use anyhow::{Context, Result, bail};
 use super::ROLES;
 use crate::client::{Client, render};
 
+/// A question, and what it must be answered with if that follows from the files: numbers with a point are rounded to two places.
+struct Question {
+    title: &'static str,
+    sql: &'static str,
+    answer: &'static [&'static [&'static str]],
+}
+
 /// Questions that every node must answer alike.
-const QUESTIONS: [(&str, &str); 5] = [
-    (
-        "Men and women with heart disease in four hospitals (fewer than 10 people in a group: withheld)",
-        "SELECT sex, count(*), avg(age), avg(max_heart_rate) FROM federation.heart_disease WHERE severity > 0 GROUP BY sex ORDER BY 1",
-    ),
-    (
-        "By kind of chest pain, most frequent first",
-        "SELECT chest_pain, count(*) FROM federation.heart_disease GROUP BY chest_pain ORDER BY 2 DESC",
-    ),
-    ("By site", "SELECT site, count(*), avg(age) FROM federation.heart_disease GROUP BY site ORDER BY 1"),
-    (
-        "A cohort: departments that people with diabetes visit",
-        "SELECT department, count(*) AS visits, avg(length_of_stay) FROM federation.visits WHERE patient_id IN (SELECT patient_id FROM federation.patients WHERE diagnosis LIKE 'E1%') GROUP BY 1 ORDER BY 2 DESC LIMIT 5",
-    ),
-    (
-        "Answers joined with an open table",
-        "SELECT i.title, p.n FROM (SELECT diagnosis, count(*) AS n FROM federation.patients GROUP BY 1) p JOIN icd10 i ON i.code = p.diagnosis ORDER BY n DESC LIMIT 5",
-    ),
+const QUESTIONS: [Question; 8] = [
+    Question {
+        title: "Men and women with heart disease in four hospitals (fewer than 10 people in a group: withheld)",
+        sql: "SELECT sex, count(*), avg(age), avg(max_heart_rate) FROM federation.heart_disease WHERE severity > 0 GROUP BY sex ORDER BY 1",
+        answer: &[&["female", "47", "56.11", "138.13"], &["male", "313", "53.82", "129.01"]],
+    },
+    Question {
+        title: "By kind of chest pain, most frequent first",
+        sql: "SELECT chest_pain, count(*) FROM federation.heart_disease GROUP BY chest_pain ORDER BY 2 DESC",
+        answer: &[
+            &["asymptomatic", "496"],
+            &["non-anginal", "187"],
+            &["atypical angina", "156"],
+            &["typical angina", "34"],
+        ],
+    },
+    Question {
+        title: "By site",
+        sql: "SELECT site, count(*), avg(age) FROM federation.heart_disease GROUP BY site ORDER BY 1",
+        answer: &[],
+    },
+    Question {
+        title: "By age, in decades",
+        sql: "SELECT age / 10 * 10 AS decade, count(*), avg(max_heart_rate) FROM federation.heart_disease GROUP BY 1 ORDER BY 1",
+        answer: &[],
+    },
+    Question {
+        title: "Only large groups, on the released numbers",
+        sql: "SELECT chest_pain, count(*) AS n FROM federation.heart_disease GROUP BY chest_pain HAVING count(*) > 150 ORDER BY n DESC",
+        answer: &[&["asymptomatic", "496"], &["non-anginal", "187"], &["atypical angina", "156"]],
+    },
+    Question {
+        title: "Arithmetic over an answer",
+        sql: "WITH by_pain AS (SELECT chest_pain, count(*) AS n FROM federation.heart_disease GROUP BY 1) SELECT chest_pain, n, round(100.0 * n / sum(n) OVER (), 1) AS percent FROM by_pain ORDER BY n DESC",
+        answer: &[],
+    },
+    Question {
+        title: "A cohort: departments that people with diabetes visit",
+        sql: "SELECT department, count(*) AS visits, avg(length_of_stay) FROM federation.visits WHERE patient_id IN (SELECT patient_id FROM federation.patients WHERE diagnosis LIKE 'E1%') GROUP BY 1 ORDER BY 2 DESC LIMIT 5",
+        answer: &[],
+    },
+    Question {
+        title: "Answers joined with an open table",
+        sql: "SELECT i.title, p.n FROM (SELECT diagnosis, count(*) AS n FROM federation.patients GROUP BY 1) p JOIN icd10 i ON i.code = p.diagnosis ORDER BY n DESC, 1 LIMIT 5",
+        answer: &[],
+    },
 ];
 
 /// What must not be answered.
@@ -39,7 +74,7 @@ pub(super) async fn check(nodes: &[(&str, u16)]) -> Result<()> {
     for (id, port) in nodes {
         clients.push((*id, Client::connect("127.0.0.1", *port, user, password).await?));
     }
-    for (title, sql) in QUESTIONS {
+    for Question { title, sql, answer } in QUESTIONS {
         println!("\n-- {title}\n{sql};");
         let mut first = None;
         for (id, client) in &clients {
@@ -52,6 +87,9 @@ pub(super) async fn check(nodes: &[(&str, u16)]) -> Result<()> {
                     tables.iter().for_each(|t| print!("{}", render(t)));
                     if tables.iter().all(|t| t.rows.is_empty()) {
                         bail!("{id} has no rows for: {sql}");
+                    }
+                    if !answer.is_empty() && !tables.iter().any(|t| agrees(&t.rows, answer)) {
+                        bail!("{id} does not answer what the files say, {answer:?}: {sql}");
                     }
                     first = Some((*id, tables));
                 }
@@ -76,10 +114,22 @@ pub(super) async fn check(nodes: &[(&str, u16)]) -> Result<()> {
     Ok(())
 }
 
+fn agrees(rows: &[Vec<Option<String>>], expected: &[&[&str]]) -> bool {
+    let cell = |found: &Option<String>, expected: &str| match found {
+        Some(found) if expected.contains('.') => found.parse::<f64>().is_ok_and(|n| format!("{n:.2}") == expected),
+        Some(found) => found == expected,
+        None => false,
+    };
+    rows.len() == expected.len()
+        && rows.iter().zip(expected).all(|(row, expected)| {
+            row.len() == expected.len() && row.iter().zip(*expected).all(|(found, expected)| cell(found, expected))
+        })
+}
+
 /// The screen of a demo that is up.
 pub(super) fn welcome(base_port: u16, took: Duration) -> String {
     let [(user, password, _), ..] = ROLES;
-    let shown: Vec<String> = QUESTIONS.iter().take(3).map(|(title, sql)| format!("  -- {title}\n  {sql};")).collect();
+    let shown: Vec<String> = QUESTIONS.iter().take(3).map(|q| format!("  -- {}\n  {};", q.title, q.sql)).collect();
     format!(
         "\nFour hospitals are up after {:.1} s: cleveland, budapest, zurich, long_beach.\n\n\
          Connect to any of them (ports {base_port} to {}):\n\n  \

@@ -342,31 +342,3 @@ async fn locations_that_cannot_be() {
         assert!(!error.message.contains("secret"));
     }
 }
-
-/// Against a local server: `moto_server -p 5055 &`, `curl -X PUT http://127.0.0.1:5055/kanon`, then with AWS_ENDPOINT=http://127.0.0.1:5055
-/// AWS_ALLOW_HTTP=true AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x AWS_REGION=us-east-1.
-#[tokio::test]
-#[ignore = "needs an S3-compatible server"]
-async fn object_stores() {
-    use object_store::ObjectStoreExt;
-    let bucket = object_store::aws::AmazonS3Builder::from_env().with_bucket_name("kanon").build().unwrap();
-    for (name, content) in [("in/a.csv", "id,x\n1,2\n"), ("in/b.csv", "id,x\n2,3\n"), ("in/c.txt", "nothing")] {
-        bucket.put(&name.into(), content.into()).await.unwrap();
-    }
-    let site = Site::new().await;
-    for (table, location, sum) in
-        [("folder", "s3://kanon/in/", 5), ("file", "s3://kanon/in/a.csv", 2), ("globbed", "s3://kanon/in/b*.csv", 3)]
-    {
-        site.create(table, "csv", Path::new(location), &[]).await.unwrap();
-        let rows = site.rows(table, &format!("SELECT sum(x) AS s FROM {table}")).await.unwrap();
-        assert!(rows.contains(&format!("| {sum} |")), "{rows}");
-    }
-    site.set("folder", &[("access", "cohort"), ("unit", "id"), ("unit_unique", "true")]).await.unwrap();
-    assert!(site.table("folder").facts.protection.as_ref().unwrap().unit_unique);
-    bucket.put(&"in/d.csv".into(), "id,x\n1,2\n".into()).await.unwrap();
-    let snapshot = site.catalog.current().await.unwrap();
-    assert!(!snapshot.table("public", "folder").unwrap().facts.protection.as_ref().unwrap().unit_unique);
-    assert!(site.create("none", "csv", Path::new("s3://kanon/nothing/"), &[]).await.is_err());
-    let site = site.restarted().await;
-    assert!(site.rows("file", "SELECT x FROM file").await.unwrap().contains('2'), "the store is known after a restart");
-}
