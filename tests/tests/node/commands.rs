@@ -276,5 +276,5 @@ async fn beyond_loopback_nobody_is_served_in_the_clear() {
     };
     let said = error.as_db_error().expect("the server says why");
     assert_eq!(said.code().code(), "28000", "{said:?}");
-    assert!(format!("{said:?}").to_lowercase().contains("tls"), "{said:?}");
+    assert!(said.message().contains("no encryption"), "{said:?}");
 }
