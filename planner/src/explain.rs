@@ -3,7 +3,7 @@
 use datafusion::logical_expr::LogicalPlan;
 
 use crate::facts::Placement;
-use crate::release_unit::{Decision, ReleaseUnit};
+use crate::release_unit::{Decision, MeasureKind, ReleaseUnit};
 
 /// One line a plan node: the outer plan, then each release unit's inner plan under its boundary.
 pub fn explain(decision: &Decision) -> Vec<String> {
@@ -29,6 +29,30 @@ pub fn explain(decision: &Decision) -> Vec<String> {
         }
     }
     lines
+}
+
+/// What a release withholds by its rules, in words: from the query and the policy, never from data.
+pub fn rules(unit: &ReleaseUnit) -> Vec<String> {
+    let Some(protection) = &unit.protection else { return Vec::new() };
+    let k = protection.min_cohort.get();
+    let mut rules = vec![
+        format!("groups of fewer than {k} units, and measures that fewer than {k} of them have a value for"),
+        "the next smallest groups, where the withheld could be computed from the rest".to_owned(),
+    ];
+    if unit.measures.iter().any(|m| !m.conditions.is_empty()) {
+        rules.push(format!("measures with a part of fewer than {k} units"));
+    }
+    if unit.measures.iter().any(|m| m.dominated.is_some()) {
+        let percent = protection.dominance_percent.get();
+        rules.push(format!("sums and averages of which two units hold {percent}% or more"));
+    }
+    if unit.measures.iter().any(|m| matches!(m.kind, MeasureKind::Quantile(_))) {
+        rules.push(format!("quantiles with fewer than {k} units on either side"));
+    }
+    if unit.measures.iter().any(|m| m.kind == MeasureKind::Moments) {
+        rules.push("variances and correlations with fewer than 10 degrees of freedom".to_owned());
+    }
+    rules.iter().map(|rule| format!("Release #{} withholds {rule}", unit.id)).collect()
 }
 
 fn add(lines: &mut Vec<String>, plan: &LogicalPlan, indent: &str) {

@@ -6,6 +6,10 @@
 //!                                    └─ Refusal            a reason and a hint
 //! ```
 
+// The tests of this crate share their tables with those in `tests/`, which know it by its name.
+#[cfg(test)]
+extern crate self as kanon_planner;
+
 pub mod boundary;
 pub mod checked;
 mod conditions;

@@ -77,10 +77,29 @@ pub fn merge(
             }
         }
     }
-    if layout.keys.is_empty() && layout.sets.is_none() && groups.is_empty() {
-        groups.insert((0, vec![]), vec![]);
+    match &layout.sets {
+        None if layout.keys.is_empty() => {
+            groups.entry((0, vec![])).or_default();
+        }
+        // As in PostgreSQL the grand total is a row, over no rows too; where rules hold, a withheld one is absent, and nobody can tell.
+        Some(sets) if !layout.protected => {
+            for (number, _) in sets.iter().enumerate().filter(|(_, set)| !set.contains(&true)) {
+                groups.entry((number, left_out(layout)?)).or_default();
+            }
+        }
+        _ => {}
     }
     table(unit, layout, &groups)
+}
+
+/// The keys of a grand total.
+fn left_out(layout: &Layout) -> Result<Vec<Orderable>, MergeError> {
+    layout.keys.iter().map(|key| ScalarValue::try_from(&key.data_type).map(Orderable).map_err(internal)).collect()
+}
+
+/// The bits of `grouping()`, the last key's the lowest: set when the key is not in the set.
+fn mask<'a>(set: impl IntoIterator<Item = &'a bool>) -> u64 {
+    set.into_iter().fold(0, |mask, within| mask << 1 | u64::from(!within))
 }
 
 fn internal(error: impl std::fmt::Display) -> MergeError {
@@ -132,30 +151,23 @@ fn row_groups(
     let Some(sets) = &layout.sets else {
         return Ok(vec![((0, keys), values)]);
     };
-    let id = columns.get(first - 1).ok_or_else(|| internal("no grouping id"))?;
-    let id = id.as_primitive::<Int32Type>();
-    if id.is_null(row) {
-        return Err(MergeError::Shape(site.as_str().to_owned()));
+    if layout.rows.and_then(|rows| values.get(rows)).is_some_and(|rows| *rows == ScalarValue::Int64(Some(0))) {
+        return Ok(vec![]);
     }
-    let id = id.value(row);
+    let asked = if layout.asks_sets() {
+        let id = columns.get(first - 1).ok_or_else(|| internal("no grouping id"))?.as_primitive::<Int32Type>();
+        let id = if id.is_null(row) { None } else { u64::try_from(id.value(row)).ok() };
+        Some(id.ok_or_else(|| MergeError::Shape(site.as_str().to_owned()))?)
+    } else {
+        None
+    };
+    let nothing = left_out(layout)?;
     let mut found = Vec::new();
     for (number, set) in sets.iter().enumerate() {
-        // Bit i (from the right) of grouping() is set when the key is not in the set.
-        let without: Vec<bool> = set.iter().zip(&layout.keys).filter(|(_, k)| !k.is_site).map(|(w, _)| *w).collect();
-        let mask = without.iter().fold(0_i32, |mask, within| mask << 1 | i32::from(!within));
-        if mask == id {
-            let keys = keys
-                .iter()
-                .zip(set)
-                .zip(&layout.keys)
-                .map(|((value, within), key)| {
-                    if *within {
-                        Ok(value.clone())
-                    } else {
-                        ScalarValue::try_from(&key.data_type).map(Orderable).map_err(internal)
-                    }
-                })
-                .collect::<Result<Vec<_>, _>>()?;
+        let without = set.iter().zip(&layout.keys).filter(|(_, key)| !key.is_site).map(|(within, _)| within);
+        if asked.is_none_or(|asked| asked == mask(without)) {
+            let values_of = keys.iter().zip(&nothing).zip(set);
+            let keys = values_of.map(|((value, null), within)| if *within { value } else { null }).cloned().collect();
             found.push(((number, keys), values.clone()));
         }
     }
@@ -170,14 +182,14 @@ fn table(
     let fields: Vec<_> = unit.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
     // Sorted by keys, then by set, whatever order the sets were written in.
     let mut rows: Vec<_> = groups.iter().collect();
-    rows.sort_by(|((a_set, a), _), ((b_set, b), _)| a.cmp(b).then(b_set.cmp(a_set)));
+    let masks: Vec<u64> = layout.sets.iter().flatten().map(mask).collect();
+    rows.sort_by(|((a_set, a), _), ((b_set, b), _)| a.cmp(b).then_with(|| masks.get(*a_set).cmp(&masks.get(*b_set))));
     let mut columns: Vec<Vec<ScalarValue>> = vec![Vec::with_capacity(rows.len()); fields.len()];
     for ((set, keys), values) in &rows {
         let mut cells: Vec<ScalarValue> = keys.iter().map(|k| k.0.clone()).collect();
-        if let Some(sets) = &layout.sets {
-            let within = sets.get(*set).ok_or_else(|| internal("no such grouping set"))?;
-            let mask = within.iter().fold(0_u64, |mask, within| mask << 1 | u64::from(!within));
-            cells.push(ScalarValue::UInt64(Some(mask)));
+        if layout.sets.is_some() {
+            let mask = masks.get(*set).ok_or_else(|| internal("no such grouping set"))?;
+            cells.push(ScalarValue::UInt64(Some(*mask)));
         }
         for (measure, merging) in layout.measures.iter().enumerate() {
             let field = fields.get(cells.len()).ok_or_else(|| internal(format!("no column for measure {measure}")))?;

@@ -13,6 +13,7 @@ pub mod client;
 mod connect;
 pub mod descriptor;
 pub mod identity;
+mod inline;
 mod own;
 mod peer;
 pub mod pin;

@@ -15,10 +15,12 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use kanon_planner::facts::{Facts, Placement, SiteId};
 use kanon_planner::merge::{MergeError, merge};
-use kanon_planner::release_unit::{Decision, ReleaseUnit};
+use kanon_planner::release_unit::ReleaseUnit;
 use kanon_planner::split::{Layout, Split, Subplan, split};
 
 use super::client::{SiteClient, SiteError, SubplanRequest};
+use super::inline;
+use super::scan::Asker;
 use crate::error::{Error, Result, Sqlstate};
 use crate::node::Node;
 use crate::principal::Principal;
@@ -56,6 +58,36 @@ impl Wishes {
             timeout: Duration::from_millis(millis.unwrap_or(30_000)),
             sites,
         }
+    }
+
+    /// Which of a table's sites to ask.
+    ///
+    /// # Errors
+    /// 22023 if `kanon.sites` names none of them.
+    pub(crate) fn among(&self, all: &[SiteId], tables: &str) -> Result<Vec<SiteId>> {
+        let Some(wanted) = &self.sites else { return Ok(all.to_vec()) };
+        let asked: Vec<SiteId> = all.iter().filter(|site| wanted.contains(site)).cloned().collect();
+        if asked.is_empty() {
+            let message = format!("none of the sites in kanon.sites has {tables}");
+            return Err(Error::new(Sqlstate::InvalidParameterValue, message)
+                .hint(format!("Sites that have it: {}.", names(all.iter()))));
+        }
+        Ok(asked)
+    }
+}
+
+/// Whether enough sites answered, with `kanon.on_site_failure = partial`.
+///
+/// # Errors
+/// 08001, with what the first of the others said.
+pub(crate) fn enough(answered: usize, asked: usize, min_sites: usize, first_error: Option<Error>) -> Result<()> {
+    let must = min_sites.min(asked).max(1);
+    match first_error {
+        Some(error) if answered < must => {
+            let text = format!("{answered} of {asked} sites answered, and at least {must} must");
+            Err(Error::new(Sqlstate::SiteUnreachable, text).detail(format!("{error}.")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -120,55 +152,72 @@ pub async fn release(
     unit: &ReleaseUnit,
 ) -> Result<(Released, Vec<(SiteId, SiteStatus)>)> {
     let wishes = Wishes::of(session);
+    let (written, mut before) = match inline::written_out(state, facts, unit, &wishes).await? {
+        Some((unit, statuses)) => (Some(unit), statuses),
+        None => (None, Vec::new()),
+    };
+    let unit = written.as_ref().unwrap_or(unit);
     let Split { subplans, layout } = match planned(unit, facts, state, &wishes) {
         Ok(split) => split,
         // Rows of open tables may come here and be aggregated here.
         Err(error) if unit.protection.is_none() && error.state == Sqlstate::FeatureNotSupported => {
+            let asker = state.config().get_extension::<Asker>().ok_or(error)?;
+            let _ = asker.planned();
             let plan = state.create_physical_plan(&unit.source).await?;
+            let asked = if wishes.partial {
+                asker.begin().await?
+            } else {
+                let mut asked: Vec<SiteId> = asker.planned().into_iter().map(|(site, _)| site).collect();
+                asked.sort();
+                asked.dedup();
+                asked.into_iter().map(|site| (site, SiteStatus::Ok)).collect()
+            };
             let schema = plan.schema();
             let batches = collect(plan, state.task_ctx()).await?;
             let batch = concat_batches(&schema, &batches).map_err(Error::internal)?;
-            let Placement::Sites { sites, .. } = &unit.placement else { return Err(error) };
-            let asked = sites.iter().filter(|s| wishes.sites.as_ref().is_none_or(|w| w.contains(s)));
-            return Ok((Released::merged(batch), asked.map(|s| (s.clone(), SiteStatus::Ok)).collect()));
+            return Ok((Released::merged(batch), asked));
         }
         Err(error) => return Err(error),
     };
     let (batch, statuses) = ask(&session.node, &session.principal(), unit, &layout, subplans, &wishes).await?;
-    Ok((Released::merged(batch), statuses))
+    before.extend(statuses);
+    Ok((Released::merged(batch), before))
 }
 
-/// The subplans of every federated unit, for EXPLAIN (PRIVACY).
+/// What the sites of a unit would be asked, for EXPLAIN (PRIVACY). `None` if its rows would be read instead.
 ///
 /// # Errors
-/// 0A000 if a unit cannot be split.
-pub fn explain(session: &Session, state: &SessionState, facts: &dyn Facts, decision: &Decision) -> Result<Vec<String>> {
-    let mut lines = Vec::new();
-    let Decision::Release { units, .. } = decision else { return Ok(lines) };
-    for unit in units.iter().filter(|u| matches!(u.placement, Placement::Sites { .. })) {
-        let Split { subplans, .. } = planned(unit, facts, state, &Wishes::of(session))?;
-        for subplan in subplans {
-            lines.push(format!("Release #{} at {}: {}", unit.id, subplan.site, subplan.sql));
-        }
+/// 0A000 if the unit cannot be split.
+pub fn subplans(
+    session: &Session,
+    state: &SessionState,
+    facts: &dyn Facts,
+    unit: &ReleaseUnit,
+) -> Result<Option<Vec<String>>> {
+    if unit.placement == Placement::Local {
+        return Ok(Some(Vec::new()));
     }
-    Ok(lines)
+    let mut lines = Vec::new();
+    let sketched = inline::sketched(facts, unit)?.map(|(unit, tables)| {
+        lines.push(format!("Release #{} takes along the rows of {} (shown as NULLs)", unit.id, tables.join(", ")));
+        unit
+    });
+    match planned(sketched.as_ref().unwrap_or(unit), facts, state, &Wishes::of(session)) {
+        Ok(split) => {
+            let subplan = |part: &Subplan| format!("Release #{} at {}: {}", unit.id, part.site, part.sql);
+            lines.extend(split.subplans.iter().map(subplan));
+            Ok(Some(lines))
+        }
+        Err(error) if unit.protection.is_none() && error.state == Sqlstate::FeatureNotSupported => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn planned(unit: &ReleaseUnit, facts: &dyn Facts, state: &SessionState, wishes: &Wishes) -> Result<Split> {
     let Placement::Sites { sites: all, .. } = &unit.placement else {
         return Err(Error::internal("a local unit was given to the federation"));
     };
-    let mut asked = all.clone();
-    if let Some(wanted) = &wishes.sites {
-        asked.retain(|site| wanted.contains(site));
-        if asked.is_empty() {
-            return Err(Error::new(
-                Sqlstate::InvalidParameterValue,
-                format!("none of the sites in kanon.sites has {}", unit.tables.join(", ")),
-            )
-            .hint(format!("Sites that have it: {}.", names(all.iter()))));
-        }
-    }
+    let asked = wishes.among(all, &unit.tables.join(", "))?;
     Ok(split(unit, &asked, facts, state)?)
 }
 
@@ -199,8 +248,7 @@ pub(crate) async fn ask(
         let timeout = wishes.timeout;
         async move {
             let asked = async {
-                let client = client
-                    .ok_or_else(|| Failed::Site(SiteError::Unreachable("the site is not a pinned peer".into())))?;
+                let client = client.ok_or_else(Failed::not_a_peer)?;
                 collected(client.query(request).await.map_err(Failed::Site)?, &subplan.schema).await
             };
             let answer = tokio::time::timeout(timeout, asked).await.unwrap_or(Err(Failed::Timeout));
@@ -233,12 +281,7 @@ pub(crate) async fn ask(
             }
         }
     }
-    if answers.len() < wishes.min_sites.min(count.max(1)) || (count > 0 && answers.is_empty()) {
-        if let Some((_, error)) = first_error {
-            let text = format!("{} of {count} sites answered, and at least {} must", answers.len(), wishes.min_sites);
-            return Err(Error::new(Sqlstate::SiteUnreachable, text).detail(format!("{error}.")));
-        }
-    }
+    enough(answers.len(), count, wishes.min_sites, first_error.map(|(_, error)| error))?;
     statuses.sort_by(|a, b| a.0.cmp(&b.0));
     let batch = merge(unit, layout, answers).map_err(|error| match error {
         MergeError::Overflow => Error::new(Sqlstate::NumericOutOfRange, "value out of range"),
@@ -254,9 +297,13 @@ fn is_empty(batch: &RecordBatch, layout: &Layout) -> bool {
         || (layout.protected && layout.keys.is_empty() && batch.columns().iter().all(|c| c.null_count() == c.len()))
 }
 
-enum Failed {
+/// How asking a site failed.
+pub(crate) enum Failed {
+    /// What it said, or that it said nothing.
     Site(SiteError),
+    /// It said nothing in time.
     Timeout,
+    /// It said too much.
     TooLarge,
 }
 
@@ -271,7 +318,18 @@ impl std::fmt::Display for Failed {
 }
 
 impl Failed {
-    fn told(&self, site: &SiteId, timeout: Duration) -> (SiteStatus, Error) {
+    /// There is no way to the site.
+    pub(crate) fn not_a_peer() -> Failed {
+        Failed::Site(SiteError::Unreachable("the site is not a pinned peer".into()))
+    }
+
+    /// An error in the middle of an answer.
+    pub(crate) fn on_the_way(error: DataFusionError) -> Failed {
+        Failed::Site(site_error(error))
+    }
+
+    /// How it is reported, and the error that names the site.
+    pub(crate) fn told(&self, site: &SiteId, timeout: Duration) -> (SiteStatus, Error) {
         const HINT: &str = "SET kanon.on_site_failure = partial";
         match self {
             Failed::Site(SiteError::Unreachable(_)) => (
@@ -353,13 +411,8 @@ fn fitted(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, SiteEr
     RecordBatch::try_new(Arc::clone(schema), columns).map_err(|_| mismatch())
 }
 
-/// The error that names a failing site.
-pub(crate) fn failed_site(error: SiteError, site: &SiteId, timeout: Duration) -> Error {
-    Failed::Site(error).told(site, timeout).1
-}
-
 /// What an error on the way of an answer says of its site.
-pub(crate) fn site_error(error: DataFusionError) -> SiteError {
+fn site_error(error: DataFusionError) -> SiteError {
     match error {
         DataFusionError::External(inner) => match inner.downcast::<SiteError>() {
             Ok(site) => *site,

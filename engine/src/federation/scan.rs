@@ -1,7 +1,8 @@
 //! Rows of open tables at sites: filters, columns and limits are sent to the sites, batches come as they arrive.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
@@ -12,20 +13,24 @@ use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::stream::{EmptyRecordBatchStream, RecordBatchStreamAdapter};
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::{StreamExt, TryStreamExt};
 use kanon_planner::facts::SiteId;
-use kanon_planner::split::{identifier, predicate_sql};
+use kanon_planner::split::{identifier, predicate_is_plain, predicate_sql};
 
 use super::client::SubplanRequest;
-use super::run::{Sites, Wishes, failed_site, site_error};
+use super::run::{Failed, Sites, Wishes, enough};
 use super::tables::SITE_COLUMN;
 use crate::error::{Error, Sqlstate};
 use crate::node::Node;
 use crate::principal::Principal;
+use crate::session::report::SiteStatus;
 
 /// Who asks, carried in the state of a statement.
 #[derive(Debug, Clone)]
@@ -34,6 +39,63 @@ pub struct Asker {
     pub principal: Principal,
     /// What its settings say.
     pub wishes: Wishes,
+    /// What was planned to be asked for rows.
+    planned: Arc<Mutex<Vec<Arc<AtSite>>>>,
+}
+
+impl Asker {
+    /// For one statement.
+    pub fn new(principal: Principal, wishes: Wishes) -> Asker {
+        Asker { principal, wishes, planned: Arc::default() }
+    }
+
+    /// The questions for rows of the plans made since this was last called: each site and its SQL.
+    pub fn planned(&self) -> Vec<(SiteId, String)> {
+        self.take().iter().map(|part| (part.site.clone(), part.request.sql.clone())).collect()
+    }
+
+    fn take(&self) -> Vec<Arc<AtSite>> {
+        std::mem::take(&mut *self.planned.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// With `kanon.on_site_failure = partial`: asks all sites for the rows of the plan that was just made, so that those that do not
+    /// answer are known before the first row is given. A site that fails later fails the query: some of its rows are out.
+    ///
+    /// # Errors
+    /// 08001 if fewer than `kanon.min_sites` answer.
+    pub async fn begin(&self) -> Result<Vec<(SiteId, SiteStatus)>, Error> {
+        let parts = self.take();
+        if !self.wishes.partial || parts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked = parts.iter().map(|part| async move { (part, part.ask().await) });
+        let mut ends: BTreeMap<SiteId, Option<(SiteStatus, Error)>> = BTreeMap::new();
+        let mut begun = Vec::new();
+        for (part, answer) in futures::future::join_all(asked).await {
+            let end = ends.entry(part.site.clone()).or_default();
+            match answer {
+                Ok(stream) => begun.push((part, stream)),
+                Err(failed) => {
+                    let (status, error) = failed.told(&part.site, part.request.timeout);
+                    tracing::warn!(site = %part.site, status = status.as_str(), %failed, "a site did not answer");
+                    *end = Some((status, error));
+                }
+            }
+        }
+        for part in &parts {
+            part.set(Begun::Failed);
+        }
+        for (part, stream) in begun {
+            // A site that failed in one place is left out everywhere.
+            if ends.get(&part.site).is_some_and(Option::is_none) {
+                part.set(Begun::Rows(stream));
+            }
+        }
+        let first_error = ends.values().flatten().next().map(|(_, error)| error.clone());
+        let answered = ends.values().filter(|end| end.is_none()).count();
+        enough(answered, ends.len(), self.wishes.min_sites, first_error)?;
+        Ok(ends.into_iter().map(|(site, end)| (site, end.map_or(SiteStatus::Ok, |(status, _)| status))).collect())
+    }
 }
 
 /// A table at one or more sites.
@@ -78,6 +140,19 @@ impl RemoteTable {
         });
         replaced.ok().map(|r| r.data)
     }
+
+    /// Whether a condition on `site` is false for a site, whatever its rows.
+    fn rules_out(&self, filter: &Expr, site: &SiteId, state: &dyn DataFusionSession) -> bool {
+        let Some(at) = self.at(filter, site) else { return false };
+        if at.is_volatile() || !at.column_refs().is_empty() {
+            return false;
+        }
+        let context = SimplifyContext::builder().with_config_options(Arc::new(state.config_options().clone())).build();
+        match ExprSimplifier::new(context).simplify(at) {
+            Ok(Expr::Literal(ScalarValue::Boolean(value), _)) => value != Some(true),
+            _ => false,
+        }
+    }
 }
 
 #[async_trait]
@@ -89,10 +164,12 @@ impl TableProvider for RemoteTable {
         TableType::Base
     }
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        // The filter stays here too: a site may plan it a little differently.
+        // Other filters stay here too: a site may plan them a little differently.
         Ok(filters
             .iter()
             .map(|f| match predicate_sql(f) {
+                // Nothing to misunderstand, and a LIMIT above it can go to the sites too.
+                Some(_) if predicate_is_plain(f) => TableProviderFilterPushDown::Exact,
                 Some(_) => TableProviderFilterPushDown::Inexact,
                 None => TableProviderFilterPushDown::Unsupported,
             })
@@ -121,12 +198,8 @@ impl TableProvider for RemoteTable {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => Arc::clone(&self.schema),
         };
-        let sites: Vec<SiteId> = self
-            .sites
-            .iter()
-            .filter(|s| asker.wishes.sites.as_ref().is_none_or(|wanted| wanted.contains(s)))
-            .cloned()
-            .collect();
+        let mut sites = asker.wishes.among(&self.sites, &self.table).map_err(DataFusionError::from)?;
+        sites.retain(|site| !filters.iter().any(|filter| self.rules_out(filter, site, state)));
         let mut columns: Vec<String> = schema
             .fields()
             .iter()
@@ -153,12 +226,12 @@ impl TableProvider for RemoteTable {
             if let Some(limit) = limit {
                 sql.push_str(&format!(" LIMIT {limit}"));
             }
-            partitions.push(Arc::new(AtSite {
+            let part = Arc::new(AtSite {
                 node: Arc::clone(&node),
                 site: site.clone(),
                 schema: Arc::clone(&schema),
                 site_column: self.site_column,
-                asker: Arc::clone(&asker),
+                begun: Mutex::new(Begun::Not),
                 request: SubplanRequest {
                     sql,
                     principal: asker.principal.clone(),
@@ -166,7 +239,12 @@ impl TableProvider for RemoteTable {
                     min_sites: asker.wishes.min_sites,
                     timeout: asker.wishes.timeout,
                 },
-            }));
+            });
+            asker.planned.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&part));
+            partitions.push(part);
+        }
+        if partitions.is_empty() {
+            return Ok(Arc::new(EmptyExec::new(schema)));
         }
         Ok(Arc::new(StreamingTableExec::try_new(schema, partitions, None, [], false, limit)?))
     }
@@ -178,8 +256,18 @@ struct AtSite {
     site: SiteId,
     schema: SchemaRef,
     site_column: bool,
-    asker: Arc<Asker>,
+    begun: Mutex<Begun>,
     request: SubplanRequest,
+}
+
+/// How far a question for rows is before its plan runs.
+enum Begun {
+    /// It is asked when the plan runs.
+    Not,
+    /// The site answers.
+    Rows(SendableRecordBatchStream),
+    /// The site is left out.
+    Failed,
 }
 
 impl fmt::Debug for AtSite {
@@ -188,34 +276,64 @@ impl fmt::Debug for AtSite {
     }
 }
 
+impl AtSite {
+    async fn ask(&self) -> Result<SendableRecordBatchStream, Failed> {
+        let client = self.node.client(&self.site).ok_or_else(Failed::not_a_peer)?;
+        let asked = tokio::time::timeout(self.request.timeout, client.query(self.request.clone()));
+        asked.await.map_err(|_| Failed::Timeout)?.map_err(Failed::Site)
+    }
+
+    fn set(&self, begun: Begun) {
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = begun;
+    }
+
+    fn take(&self) -> Begun {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        match *begun {
+            Begun::Failed => Begun::Failed,
+            _ => std::mem::replace(&mut *begun, Begun::Not),
+        }
+    }
+
+    /// The rows as the table has them.
+    fn rows(&self, stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        let (schema, site_column, site) = (Arc::clone(&self.schema), self.site_column, self.site.clone());
+        let timeout = self.request.timeout;
+        let rows = stream.map(move |batch| match batch {
+            Ok(batch) => with_site(&batch, &schema, site_column, &site),
+            Err(error) => Err(Failed::on_the_way(error).told(&site, timeout).1.into()),
+        });
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), rows))
+    }
+}
+
 impl PartitionStream for AtSite {
     fn schema(&self) -> &SchemaRef {
         &self.schema
     }
     fn execute(&self, _ctx: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (node, site, request) = (Arc::clone(&self.node), self.site.clone(), self.request.clone());
-        let (schema, site_column, timeout) = (Arc::clone(&self.schema), self.site_column, self.asker.wishes.timeout);
-        let begun = async move {
-            let client = node.client(&site);
-            let asked = async {
-                let client = client
-                    .ok_or_else(|| super::client::SiteError::Unreachable("the site is not a pinned peer".into()))?;
-                client.query(request).await
-            };
-            let stream = match tokio::time::timeout(timeout, asked).await {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => return Err(DataFusionError::from(failed_site(error, &site, timeout))),
-                Err(_) => {
-                    let late = super::client::SiteError::Unreachable("out of time".into());
-                    return Err(DataFusionError::from(failed_site(late, &site, timeout)));
-                }
-            };
-            Ok(stream.map(move |batch| match batch {
-                Ok(batch) => with_site(&batch, &schema, site_column, &site),
-                Err(error) => Err(failed_site(site_error(error), &site, timeout).into()),
-            }))
-        };
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::once(begun).try_flatten()))
+        match self.take() {
+            Begun::Rows(stream) => self.rows(stream),
+            Begun::Failed => Box::pin(EmptyRecordBatchStream::new(Arc::clone(&self.schema))),
+            Begun::Not => {
+                let part = AtSite {
+                    node: Arc::clone(&self.node),
+                    site: self.site.clone(),
+                    schema: Arc::clone(&self.schema),
+                    site_column: self.site_column,
+                    begun: Mutex::new(Begun::Not),
+                    request: self.request.clone(),
+                };
+                let begun = async move {
+                    match part.ask().await {
+                        Ok(stream) => Ok(part.rows(stream)),
+                        Err(failed) => Err(DataFusionError::from(failed.told(&part.site, part.request.timeout).1)),
+                    }
+                };
+                let rows = futures::stream::once(begun).try_flatten();
+                Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), rows))
+            }
+        }
     }
 }
 

@@ -246,6 +246,11 @@ pub fn system_schema(tables: impl IntoIterator<Item = (String, Arc<dyn TableProv
 pub struct ReleasedBatches(HashMap<usize, RecordBatch>);
 
 impl ReleasedBatches {
+    /// Stands for a unit that is not released, where only the plan is looked at.
+    pub fn insert_nothing(&mut self, unit: &kanon_planner::release_unit::ReleaseUnit) {
+        self.0.insert(unit.id, RecordBatch::new_empty(Arc::new(unit.schema.as_arrow().clone())));
+    }
+
     /// Adds the answer of a unit; its columns are brought to the types and names of the unit's schema.
     pub fn insert(&mut self, unit: &kanon_planner::release_unit::ReleaseUnit, batch: &RecordBatch) -> Result<()> {
         let schema: SchemaRef = Arc::new(unit.schema.as_arrow().clone());

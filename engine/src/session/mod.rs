@@ -7,6 +7,7 @@
 pub mod context;
 mod cursor;
 mod execute;
+mod explain;
 mod parameters;
 mod position;
 mod query;

@@ -68,7 +68,7 @@ impl Session {
             Some(self.setting("TimeZone").unwrap_or_else(|| "UTC".into()));
         pg_catalog::register_functions(&mut state, &viewer)?;
         system::register_functions(&mut state, &self.system_context())?;
-        let asker = Asker { principal: self.principal(), wishes: federated::Wishes::of(self) };
+        let asker = Asker::new(self.principal(), federated::Wishes::of(self));
         state.config_mut().set_extension(Arc::new(asker));
         state.mark_start_execution();
         Ok(state)
@@ -92,7 +92,7 @@ impl Session {
         .await?
     }
 
-    fn decide(&self, plan: LogicalPlan) -> Result<Decision> {
+    pub(super) fn decide(&self, plan: LogicalPlan) -> Result<Decision> {
         let options = Options { peer: self.subplan };
         Ok(boundary::decide(plan, &PlanFacts, &options)?)
     }
@@ -105,17 +105,25 @@ impl Session {
     ) -> Result<(Rows, Option<Arc<PrivacyReport>>)> {
         let schema = planned.schema();
         let Planned { plan, state, .. } = planned;
-        let (state, plan, report) = match self.decide(plan)? {
+        let (state, plan, mut report) = match self.decide(plan)? {
             Decision::Open(plan) => (state, plan, None),
             Decision::Release { outer, units } => {
                 let (state, report) = self.release(state, &units, stop).await?;
                 (state, outer, report)
             }
         };
+        let asker =
+            state.config().get_extension::<Asker>().ok_or_else(|| Error::internal("a query without a session"))?;
+        // What releases asked for is behind us.
+        let _ = asker.planned();
         let physical = {
             let state = state.clone();
             future_on_large_stack(async move { state.create_physical_plan(&plan).await.map_err(Error::from) }).await??
         };
+        let statuses = stop.guard(asker.begin()).await?;
+        if !statuses.is_empty() {
+            report.get_or_insert_default().add_rows(statuses);
+        }
         let inner = execute_stream(physical, state.task_ctx())?;
         let session = Arc::downgrade(self);
         let stream = stoppable(inner, Arc::clone(&schema), stop, move || {
@@ -155,33 +163,6 @@ impl Session {
                 .build();
         }
         Ok((state, Some(report)))
-    }
-
-    /// EXPLAIN: the logical plan with the boundary in it; with PRIVACY, what each site would be asked, or why it would be refused.
-    pub(super) async fn explain(&self, query: &ast::Query, parameters: Parameters, privacy: bool) -> Result<Rows> {
-        let (planned, _) = self.plan(query, parameters).await?;
-        let Planned { plan, state, .. } = planned;
-        let subplans = |decision: Decision| {
-            let mut lines = kanon_planner::explain::explain(&decision);
-            lines.extend(federated::explain(self, &state, &PlanFacts, &decision)?);
-            Ok(lines)
-        };
-        let decided = self.decide(plan).and_then(|decision| {
-            if privacy { subplans(decision) } else { Ok(kanon_planner::explain::explain(&decision)) }
-        });
-        let lines = match decided {
-            Ok(lines) => lines,
-            // What EXPLAIN (PRIVACY) is for: the reason is the answer.
-            Err(error)
-                if privacy
-                    && matches!(error.state, Sqlstate::InsufficientPrivilege | Sqlstate::FeatureNotSupported) =>
-            {
-                let hint = error.hint.map(|h| format!(" (hint: {h})")).unwrap_or_default();
-                vec![format!("Refused ({}): {}{hint}", error.state.code(), error.message)]
-            }
-            Err(error) => return Err(error),
-        };
-        text_rows("QUERY PLAN", lines)
     }
 }
 

@@ -98,6 +98,13 @@ impl PrivacyReport {
         }
     }
 
+    /// Sites were asked for rows of open tables.
+    pub fn add_rows(&mut self, statuses: impl IntoIterator<Item = (SiteId, SiteStatus)>) {
+        for (site, status) in statuses {
+            self.add(site, status, None);
+        }
+    }
+
     fn add(&mut self, site: SiteId, status: SiteStatus, rule: Option<String>) {
         match self.sites.binary_search_by(|known| known.site.cmp(&site)) {
             Ok(found) => {

@@ -111,38 +111,43 @@ impl Walk<'_> {
         Ok(Node::Open(Open { plan, released: true, crafted: true, remote: None, lateral: false }))
     }
 
-    /// What runs at sites can use only what is there: their tables, and literals.
+    /// What runs at sites can use only what is there: their tables, and rows that are written into the question (which open tables are,
+    /// before the unit is split).
     fn refuse_elsewhere(&self, rows: &Rows) -> Result<(), Refusal> {
         let mut refusal = None;
-        let _ =
-            rows.plan.apply_with_subqueries(|p| {
-                match p {
-                    LogicalPlan::TableScan(scan) => {
-                        let same = match (&self.facts.of(scan).placement, &rows.placement) {
-                            (Placement::Sites { sites: a, .. }, Placement::Sites { sites: b, .. }) => a == b,
-                            _ => false,
-                        };
-                        if !same {
-                            refusal = Some(Refusal::unsupported(format!(
-                            "{} answers at other sites and cannot be combined with tables that are not there",
-                            tables(rows)
-                        ))
-                        .hint("Use tables that the same sites answer for, or join with the answer of an aggregate."));
-                        }
-                    }
-                    LogicalPlan::Extension(e) if e.node.as_any().downcast_ref::<ReleaseNode>().is_some() => {
+        let _ = rows.plan.apply_with_subqueries(|p| {
+            match p {
+                LogicalPlan::TableScan(scan) => {
+                    let facts = self.facts.of(scan);
+                    let same = match (&facts.placement, &rows.placement) {
+                        (Placement::Sites { sites: a, .. }, Placement::Sites { sites: b, .. }) => a == b,
+                        _ => false,
+                    };
+                    if !same && facts.protection.is_some() {
                         refusal = Some(
                             Refusal::unsupported(format!(
-                                "an answer cannot be used inside a query over {}, which is at other sites",
+                                "{} answers at other sites and cannot be combined with tables that are not there",
                                 tables(rows)
                             ))
-                            .hint("Ask for the answer first and write its value as a literal."),
+                            .hint(
+                                "Use tables that the same sites answer for, or join with the answer of an aggregate.",
+                            ),
                         );
                     }
-                    _ => {}
                 }
-                Ok(if refusal.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-            });
+                LogicalPlan::Extension(e) if e.node.as_any().downcast_ref::<ReleaseNode>().is_some() => {
+                    refusal = Some(
+                        Refusal::unsupported(format!(
+                            "an answer cannot be used inside a query over {}, which is at other sites",
+                            tables(rows)
+                        ))
+                        .hint("Ask for the answer first and write its value as a literal."),
+                    );
+                }
+                _ => {}
+            }
+            Ok(if refusal.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        });
         refusal.map_or(Ok(()), Err)
     }
 
@@ -344,6 +349,15 @@ fn mergeable(expr: &Expr) -> bool {
                 | "corr"
                 | "bool_and"
                 | "bool_or"
+                | "regr_avgx"
+                | "regr_avgy"
+                | "regr_count"
+                | "regr_intercept"
+                | "regr_r2"
+                | "regr_slope"
+                | "regr_sxx"
+                | "regr_sxy"
+                | "regr_syy"
         )
 }
 

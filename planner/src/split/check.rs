@@ -13,6 +13,7 @@ use datafusion::common::{
     Column, DFSchema, JoinType, Result as DfResult, ScalarValue, TableReference, plan_datafusion_err, plan_err,
 };
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::logical_plan::builder::LogicalTableSource;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::simplify::SimplifyContext;
@@ -21,8 +22,11 @@ use datafusion::logical_expr::{
     Aggregate, AggregateUDF, Distinct, Expr, GroupingSet, HigherOrderUDF, LogicalPlan, ScalarUDF, TableScan,
     TableSource, WindowUDF,
 };
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::{ContextProvider, SqlToRel};
+use datafusion::sql::sqlparser::ast::Statement;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
@@ -40,12 +44,9 @@ pub(super) fn means_the_same(
     state: &SessionState,
 ) -> bool {
     let Ok(aggregate) = layout::source(source) else { return false };
-    let intended = match intended(aggregate, layout) {
-        Ok(intended) => intended,
-        Err(_) => return false,
-    };
+    let Ok(intended) = intended(aggregate, layout, state) else { return false };
     let mut ours = Normal { scan: &|scan| at_site(scan, site, facts), state, relations: 0, outer: Vec::new() };
-    let Ok(mut left) = ours.plan(&LogicalPlan::Aggregate(intended)) else { return false };
+    let Ok(mut left) = ours.plan(&intended) else { return false };
     let Ok(plan) = planned_again(source, sql, facts, state) else { return false };
     let mut theirs =
         Normal { scan: &|scan| Ok((full_name(&scan.table_name), None)), state, relations: 0, outer: Vec::new() };
@@ -56,39 +57,30 @@ pub(super) fn means_the_same(
     if layout.bases.is_empty() && left.columns.is_empty() {
         return left.rel == right.rel;
     }
-    left.rel == right.rel
-        && left.filters.is_empty()
-        && right.filters.is_empty()
-        && left.columns.len() == right.columns.len()
-        && left.columns.iter().zip(&right.columns).all(|(l, r)| l == r || (is_grouping_id(l) && only_grouping_id(r)))
-}
-
-fn is_grouping_id(expr: &Expr) -> bool {
-    matches!(expr, Expr::Column(c) if c.name == GROUPING_ID)
-}
-
-fn only_grouping_id(expr: &Expr) -> bool {
-    let refs = expr.column_refs();
-    refs.iter().all(|c| c.name == GROUPING_ID) && (!refs.is_empty() || matches!(expr, Expr::Literal(..)))
+    left.rel == right.rel && left.filters.is_empty() && right.filters.is_empty() && left.columns == right.columns
 }
 
 const GROUPING_ID: &str = "grouping id";
 
-/// The Aggregate that a site computes.
-fn intended(aggregate: &Aggregate, layout: &Layout) -> DfResult<Aggregate> {
+/// What a site computes.
+fn intended(aggregate: &Aggregate, layout: &Layout, state: &SessionState) -> DfResult<LogicalPlan> {
     let keys: Vec<Expr> = layout.asked_keys().map(|(_, key)| layout::bare(&key.expr).clone()).collect();
-    let group = match layout.asked_sets() {
-        None if layout.only_site() => vec![Expr::Literal(ScalarValue::Boolean(Some(true)), None)],
-        None => keys,
-        Some(sets) => {
-            let sets = sets
-                .iter()
-                .map(|set| keys.iter().zip(set).filter(|(_, w)| **w).map(|(k, _)| k.clone()).collect())
-                .collect();
-            vec![Expr::GroupingSet(GroupingSet::GroupingSets(sets))]
-        }
+    let bases = layout.bases.iter().map(|base| base.expr.clone());
+    let over = |group, measures| Aggregate::try_new(Arc::clone(&aggregate.input), group, measures);
+    let Some(sets) = layout.asked_sets() else {
+        let group = if layout.only_site() { vec![Expr::Literal(ScalarValue::Boolean(Some(true)), None)] } else { keys };
+        return over(group, bases.collect()).map(LogicalPlan::Aggregate);
     };
-    Aggregate::try_new(Arc::clone(&aggregate.input), group, layout.bases.iter().map(|b| b.expr.clone()).collect())
+    let sets = sets
+        .iter()
+        .map(|set| keys.iter().zip(set).filter(|(_, within)| **within).map(|(key, _)| key.clone()).collect())
+        .collect();
+    let grouping = state.aggregate_functions().get("grouping").cloned();
+    let grouping = grouping.ok_or_else(|| plan_datafusion_err!("no function grouping"))?;
+    let grouping = Expr::AggregateFunction(AggregateFunction::new_udf(grouping, keys, false, None, vec![], None));
+    let measures = std::iter::once(grouping).chain(bases).collect();
+    let plan = LogicalPlan::Aggregate(over(vec![Expr::GroupingSet(GroupingSet::GroupingSets(sets))], measures)?);
+    ResolveGroupingFunction::new().analyze(plan, state.config_options())
 }
 
 fn at_site(scan: &TableScan, site: &SiteId, facts: &dyn Facts) -> DfResult<(String, Option<Expr>)> {
@@ -202,6 +194,16 @@ impl Normal<'_> {
                 }
                 let names: Vec<String> = (0..union.schema.fields().len()).map(|i| format!("u{i}")).collect();
                 Ok(self.fresh(format!("UNION {}", parts.join(" | ")), names))
+            }
+            LogicalPlan::Values(values) => {
+                let nothing = DFSchema::empty();
+                let mut rows = Vec::with_capacity(values.values.len());
+                for row in &values.values {
+                    rows.push(self.exprs(row, &nothing, &[])?);
+                }
+                let fields = values.schema.fields();
+                let types: Vec<&DataType> = fields.iter().map(|field| field.data_type()).collect();
+                Ok(self.fresh(format!("VALUES {types:?} {rows:?}"), fields.iter().map(|field| field.name().clone())))
             }
             LogicalPlan::Join(join) => {
                 let (left, right) = (self.plan(&join.left)?, self.plan(&join.right)?);
@@ -395,10 +397,8 @@ fn planned_again(source: &LogicalPlan, sql: &str, facts: &dyn Facts, state: &Ses
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    let statement = Parser::new(&PostgreSqlDialect {})
-        .try_with_sql(sql)
-        .and_then(|mut parser| parser.parse_statement())
-        .map_err(|e| plan_datafusion_err!("{e}"))?;
+    let statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|e| plan_datafusion_err!("{e}"))?;
+    let Ok([statement]) = <[Statement; 1]>::try_from(statements) else { return plan_err!("not one statement") };
     let context = AtSite { tables, state };
     let options = datafusion::sql::planner::ParserOptions { map_string_types_to_utf8view: false, ..Default::default() };
     let plan = SqlToRel::new_with_options(&context, options).sql_statement_to_plan(statement)?;

@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{self, VisitMut, VisitorMut};
 use datafusion::sql::unparser::Unparser;
 use datafusion::sql::unparser::dialect::{DefaultDialect, Dialect, IntervalStyle, PostgreSqlDialect};
 
+use crate::parts::names;
 use crate::refusal::Refusal;
 
 /// PostgreSQL's, with identifiers quoted only where they must be.
@@ -43,6 +44,12 @@ pub fn identifier(name: &str) -> String {
     }
 }
 
+/// The name of a function as SQL text: before parentheses no keyword is taken for anything else.
+fn function(name: &str) -> String {
+    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if plain { name.to_owned() } else { identifier(name) }
+}
+
 /// A condition over the bare columns of one table as SQL text, for open tables.
 ///
 /// `None` if it cannot be written.
@@ -61,6 +68,20 @@ pub fn predicate_sql(expr: &Expr) -> Option<String> {
         return None;
     }
     scalar(&bare, &[], false).ok()
+}
+
+/// Whether a condition is comparisons of columns and literals, and what connects them: every version of a site means the same by it.
+pub fn predicate_is_plain(expr: &Expr) -> bool {
+    use Operator::*;
+    let plain = |e: &Expr| match e {
+        Expr::Column(_) | Expr::Not(_) | Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::InList(_) | Expr::Between(_) => {
+            true
+        }
+        Expr::Literal(value, _) => !value.is_null(),
+        Expr::BinaryExpr(binary) => matches!(binary.op, And | Or | Eq | NotEq | Lt | LtEq | Gt | GtEq),
+        _ => false,
+    };
+    expr.exists(|e| Ok(!plain(e))).is_ok_and(|other| !other)
 }
 
 pub(super) fn is_subquery(expr: &Expr) -> bool {
@@ -116,7 +137,10 @@ pub(super) fn aggregate(expr: &Expr, subqueries: &[ast::Expr], terse: bool) -> R
     for arg in params.args.iter().skip(usize::from(within)) {
         args.push(match arg {
             Expr::Literal(value, _) if func.name() == "count" && !value.is_null() => "*".to_owned(),
-            Expr::Cast(cast) if terse => scalar(&cast.expr, subqueries, terse)?,
+            // Planning adds the cast again, but to what takes anything.
+            Expr::Cast(cast) if terse && !matches!(func.name(), "sum" | "count" | names::COUNT) => {
+                scalar(&cast.expr, subqueries, terse)?
+            }
             other => scalar(other, subqueries, terse)?,
         });
     }
@@ -128,7 +152,7 @@ pub(super) fn aggregate(expr: &Expr, subqueries: &[ast::Expr], terse: bool) -> R
     }
     let distinct = if params.distinct { "DISTINCT " } else { "" };
     let inside = if within || sorts.is_empty() { String::new() } else { format!(" ORDER BY {}", sorts.join(", ")) };
-    let mut text = format!("{}({distinct}{}{inside})", identifier(func.name()), args.join(", "));
+    let mut text = format!("{}({distinct}{}{inside})", function(func.name()), args.join(", "));
     if within {
         text.push_str(&format!(" WITHIN GROUP (ORDER BY {})", sorts.join(", ")));
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::Column;
 use datafusion::functions_aggregate::count::count_udaf;
-use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{Aggregate, AggregateUDF, Expr, ExprSchemable, GroupingSet, LogicalPlan};
 
@@ -16,6 +16,7 @@ use crate::facts::Facts;
 use crate::parts::{names, part_aggregates};
 use crate::refusal::Refusal;
 use crate::release_unit::ReleaseUnit;
+use crate::total::infallible;
 
 /// Stands for a federated table's column `site` until a subplan is written for one site.
 pub(super) const SITE: &str = "__kanon_site";
@@ -148,6 +149,9 @@ pub struct Layout {
     pub measures: Vec<Merging>,
     /// Whether rules of disclosure hold at the sites; without them a missing answer of an aggregate without groups is a count of 0.
     pub protected: bool,
+    /// The column (number of a [`Base`]) that counts the rows of a group, where a site's answer may be a total over no rows, which is no
+    /// group of that site.
+    pub rows: Option<usize>,
 }
 
 impl Layout {
@@ -168,7 +172,18 @@ impl Layout {
         for expr in &aggregate.aggr_expr {
             measures.push(merging(expr, alone, protected, &mut bases)?);
         }
-        Ok(Layout { keys, sets, bases: bases.all, measures, protected })
+        // A withheld total is absent, but an open site answers its total whatever it has: with `site` among the keys it must be told apart.
+        let only_site = all_site(&keys);
+        let total_of_site = |set: &Set| {
+            let mut within = set.iter().zip(&keys).filter(|(within, _)| **within).peekable();
+            within.peek().is_some() && within.all(|(_, key)| key.is_site)
+        };
+        let rows = if !protected && !only_site && sets.iter().flatten().any(total_of_site) {
+            Some(bases.call(count_udaf(), vec![Expr::Literal(COUNT_STAR_EXPANSION, None)], &None)?)
+        } else {
+            None
+        };
+        Ok(Layout { keys, sets, bases: bases.all, measures, protected, rows })
     }
 
     /// The keys that a site is asked for, with their numbers.
@@ -176,9 +191,9 @@ impl Layout {
         self.keys.iter().enumerate().filter(|(_, key)| !key.is_site)
     }
 
-    /// The grouping sets that a site is asked for, over the asked keys: without `site`, each once.
+    /// The grouping sets that a site is asked for, over the asked keys: without `site`, each once. `None` if it is asked for one grouping.
     pub fn asked_sets(&self) -> Option<Vec<Set>> {
-        let sets = self.sets.as_ref()?;
+        let sets = self.sets.as_ref().filter(|_| self.asks_sets())?;
         let mut seen = BTreeSet::new();
         let mut asked = Vec::new();
         for set in sets {
@@ -193,7 +208,12 @@ impl Layout {
 
     /// Whether the query groups by `site` alone, so that the site is asked by a literal key.
     pub(super) fn only_site(&self) -> bool {
-        self.sets.is_none() && !self.keys.is_empty() && self.keys.iter().all(|k| k.is_site)
+        all_site(&self.keys)
+    }
+
+    /// Whether a site is asked for grouping sets, and says which set a row is of.
+    pub fn asks_sets(&self) -> bool {
+        self.sets.is_some() && !self.only_site()
     }
 
     /// The columns of a site's answer.
@@ -205,7 +225,7 @@ impl Layout {
         if self.only_site() {
             fields.push(Field::new("site", DataType::Utf8, true));
         }
-        if self.sets.is_some() {
+        if self.asks_sets() {
             fields.push(Field::new("grouping_id", DataType::Int32, true));
         }
         fields.extend(self.bases.iter().map(|base| Field::new(&base.name, base.data_type.clone(), true)));
@@ -214,8 +234,12 @@ impl Layout {
 
     /// Where the base measures begin in an answer.
     pub fn first_base(&self) -> usize {
-        self.asked_keys().count() + usize::from(self.only_site()) + usize::from(self.sets.is_some())
+        self.asked_keys().count() + usize::from(self.only_site()) + usize::from(self.asks_sets())
     }
+}
+
+fn all_site(keys: &[Key]) -> bool {
+    !keys.is_empty() && keys.iter().all(|key| key.is_site)
 }
 
 /// The Aggregate that a unit was written as.
@@ -240,6 +264,10 @@ fn keys_and_sets(aggregate: &Aggregate, facts: &dyn Facts) -> Result<(Vec<Key>, 
             let sets: Vec<Set> = expanded.iter().map(|set| exprs.iter().map(|e| set.contains(e)).collect()).collect();
             if sets.iter().collect::<BTreeSet<_>>().len() != sets.len() {
                 return Err(Refusal::unsupported("a grouping set is given twice").hint("Give every grouping set once."));
+            }
+            if exprs.is_empty() {
+                return Err(Refusal::unsupported("GROUP BY () over several sites is not supported")
+                    .hint("Leave it out: an aggregate without GROUP BY is the same."));
             }
             (exprs, Some(sets))
         }
@@ -315,6 +343,26 @@ impl Bases<'_> {
         self.add(Expr::AggregateFunction(AggregateFunction::new_udf(func, args, false, filter.clone(), vec![], None)))
     }
 
+    /// Counts the rows whose arguments are all not NULL: casts that lose nothing make no difference to it.
+    fn count(&mut self, args: Vec<Expr>, filter: &Option<Box<Expr>>) -> Result<usize, Refusal> {
+        let schema = self.aggregate.input.schema();
+        let args = args
+            .into_iter()
+            .map(|arg| match arg {
+                Expr::Cast(cast)
+                    if cast
+                        .expr
+                        .get_type(schema)
+                        .is_ok_and(|from| from.is_numeric() && infallible(&from, cast.field.data_type())) =>
+                {
+                    *cast.expr
+                }
+                other => other,
+            })
+            .collect();
+        self.part(names::COUNT, args, filter)
+    }
+
     fn part(&mut self, name: &str, args: Vec<Expr>, filter: &Option<Box<Expr>>) -> Result<usize, Refusal> {
         let func = part_aggregates()
             .into_iter()
@@ -345,11 +393,10 @@ fn merging(expr: &Expr, alone: bool, protected: bool, bases: &mut Bases<'_>) -> 
         "sum" => bases.add(expr.clone()).map(Merging::Sum),
         "avg" => {
             let x = one()?;
-            let (sum, count) = if protected {
-                (bases.part(names::SUM, vec![x.clone()], filter)?, bases.part(names::COUNT, vec![x], filter)?)
-            } else {
-                (bases.call(sum_udaf(), vec![x.clone()], filter)?, bases.call(count_udaf(), vec![x], filter)?)
-            };
+            if !matches!(expr_type(expr, bases)?, DataType::Float64 | DataType::Decimal128(..)) {
+                return Err(not_merged("an average of this type"));
+            }
+            let (sum, count) = (bases.part(names::SUM, vec![x.clone()], filter)?, bases.count(vec![x], filter)?);
             Ok(Merging::Average { sum, count })
         }
         "bool_and" => bases.add(expr.clone()).map(Merging::And),
@@ -364,6 +411,10 @@ fn merging(expr: &Expr, alone: bool, protected: bool, bases: &mut Bases<'_>) -> 
             None => Err(not_merged(other)),
         },
     }
+}
+
+fn expr_type(expr: &Expr, bases: &Bases<'_>) -> Result<DataType, Refusal> {
+    expr.get_type(bases.aggregate.input.schema()).map_err(|_| Refusal::unsupported(format!("{expr} has no type")))
 }
 
 fn moment(name: &str) -> Option<Moment> {
@@ -396,7 +447,7 @@ fn moment_parts(
 ) -> Result<MomentParts, Refusal> {
     use Moment::*;
     let args = args.to_vec();
-    let count = bases.part(names::COUNT, args.clone(), filter)?;
+    let count = bases.count(args.clone(), filter)?;
     if matches!(moment, VarSamp | VarPop | StddevSamp | StddevPop) {
         let avg_y = Some(bases.part(names::AVG, args.clone(), filter)?);
         let m2_y = Some(bases.part(names::M2, args, filter)?);

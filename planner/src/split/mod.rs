@@ -13,20 +13,24 @@ pub mod layout;
 
 mod check;
 mod expr;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests;
 mod write;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, Distinct, Expr, LogicalPlan};
 
 use crate::facts::{Facts, Placement, SiteId};
 use crate::refusal::Refusal;
 use crate::release_unit::ReleaseUnit;
 
-pub use expr::{identifier, predicate_sql};
+pub use expr::{identifier, predicate_is_plain, predicate_sql};
 pub use layout::Layout;
 
 /// The longest SQL text that is sent to a site, in bytes.
@@ -59,7 +63,8 @@ pub struct Split {
 /// # Errors
 /// 0A000 for measures that cannot be merged, and for shapes that cannot be written so that they mean the same.
 pub fn split(unit: &ReleaseUnit, sites: &[SiteId], facts: &dyn Facts, state: &SessionState) -> Result<Split, Refusal> {
-    refuse_unmerged(unit)?;
+    refuse_meeting(unit, facts)?;
+    let unit = &*aggregated(unit)?;
     let layout = Layout::of(unit, facts)?;
     let schema: SchemaRef = Arc::new(layout.answer_schema());
     let mut sites: Vec<SiteId> = match &unit.placement {
@@ -77,23 +82,37 @@ pub fn split(unit: &ReleaseUnit, sites: &[SiteId], facts: &dyn Facts, state: &Se
     Ok(Split { subplans, layout })
 }
 
-/// What cannot be put together from the sites' parts.
-fn refuse_unmerged(unit: &ReleaseUnit) -> Result<(), Refusal> {
-    if unit.keys.iter().any(|key| matches!(key, Expr::GroupingSet(_))) {
-        return Err(Refusal::unsupported("ROLLUP, CUBE and GROUPING SETS over several sites are not supported")
-            .hint("Ask for each grouping by itself, or ask one site."));
-    }
-    // Rows of one site meet rows of another in a join of open tables: parts joined at each site would miss them. Units belong
-    // to a site, so joins of protected tables on the unit do not.
-    let mut meets = false;
+/// SELECT DISTINCT is GROUP BY all columns.
+fn aggregated(unit: &ReleaseUnit) -> Result<Cow<'_, ReleaseUnit>, Refusal> {
+    let LogicalPlan::Distinct(Distinct::All(input)) = &unit.source else { return Ok(Cow::Borrowed(unit)) };
+    let keys = input.schema().columns().into_iter().map(Expr::Column).collect();
+    let aggregate = Aggregate::try_new(Arc::clone(input), keys, vec![]);
+    let aggregate = aggregate.map_err(|_| Refusal::unsupported("DISTINCT over several sites is not supported here"))?;
+    Ok(Cow::Owned(ReleaseUnit { source: LogicalPlan::Aggregate(aggregate), ..unit.clone() }))
+}
+
+/// Rows of one site meet rows of another in a join of open tables: parts joined at each site would miss them. Units belong to a site,
+/// so joins of protected tables on the unit do not; an open table among them must have been written out before.
+fn refuse_meeting(unit: &ReleaseUnit, facts: &dyn Facts) -> Result<(), Refusal> {
+    let (mut meets, mut open) = (false, None);
     let walked = unit.source.apply_with_subqueries(|node| {
         meets |= matches!(node, LogicalPlan::Join(_) | LogicalPlan::Subquery(_));
+        if let LogicalPlan::TableScan(scan) = node {
+            let facts = facts.of(scan);
+            open = open.take().or_else(|| facts.protection.is_none().then_some(facts.name));
+        }
         Ok(TreeNodeRecursion::Continue)
     });
-    if unit.protection.is_none() && (meets || walked.is_err()) {
-        return Err(Refusal::unsupported("a join of open tables of several sites cannot be computed at the sites"));
+    match open {
+        _ if walked.is_err() => Err(Refusal::unsupported("the query cannot be read")),
+        Some(name) if unit.protection.is_some() => {
+            Err(Refusal::unsupported(format!("rows of table \"{name}\" are not at the sites that hold the others")))
+        }
+        _ if unit.protection.is_none() && meets => {
+            Err(Refusal::unsupported("a join of open tables of several sites cannot be computed at the sites"))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether an Aggregate over open federated tables can be computed at its sites and merged. If not, its rows are read instead.

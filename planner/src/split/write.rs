@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DFSchemaRef, JoinType, NullEquality, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::simplify::SimplifyContext;
@@ -106,23 +106,35 @@ pub(super) fn subplan(
     terse: bool,
 ) -> Result<Option<String>, Refusal> {
     let aggregate = layout::source(source)?;
-    let mut scans = 0;
+    let (mut relations, mut used) = (0, BTreeSet::new());
     let _ = source.apply_with_subqueries(|node| {
-        scans += usize::from(matches!(node, LogicalPlan::TableScan(_)));
-        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+        relations += usize::from(matches!(node, LogicalPlan::TableScan(_) | LogicalPlan::Values(_)));
+        for expr in node.expressions() {
+            let _ = expr.apply(|e| {
+                if let Expr::Column(column) | Expr::OuterReferenceColumn(_, column) = e {
+                    used.insert(column.name.clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            });
+        }
+        Ok(TreeNodeRecursion::Continue)
     });
     let mut writer = Writer {
         site,
         facts,
         state,
         terse,
-        qualify: scans > 1,
+        qualify: relations > 1,
         names: BTreeSet::new(),
         subqueries: Vec::new(),
         outer: Vec::new(),
         nowhere: false,
+        used,
     };
-    let block = writer.block(&aggregate.input)?;
+    let mut block = writer.block(&aggregate.input)?;
+    if block.sealed {
+        block = writer.wrapped(block, aggregate.input.schema())?;
+    }
     if writer.nowhere {
         return Ok(None);
     }
@@ -145,8 +157,7 @@ pub(super) fn subplan(
     }
     let mut clause = group.join(", ");
     if let Some(sets) = layout.asked_sets() {
-        let nothing = group.is_empty();
-        items.push(if nothing { "0 AS grouping_id".into() } else { format!("grouping({clause}) AS grouping_id") });
+        items.push(format!("grouping({clause}) AS grouping_id"));
         let sets: Vec<String> = sets
             .iter()
             .map(|set| {
@@ -155,7 +166,7 @@ pub(super) fn subplan(
                 format!("({})", within.join(", "))
             })
             .collect();
-        clause = if nothing { String::new() } else { format!("GROUPING SETS ({})", sets.join(", ")) };
+        clause = format!("GROUPING SETS ({})", sets.join(", "));
     }
     for base in &layout.bases {
         let expr = writer.over(base.expr.clone(), schema, &block.columns)?;
@@ -197,6 +208,8 @@ struct Writer<'a> {
     outer: Vec<(DFSchemaRef, Vec<Expr>)>,
     /// A condition that is false for this site was met at the top.
     nowhere: bool,
+    /// Names of all columns that the query speaks of.
+    used: BTreeSet<String>,
 }
 
 impl Writer<'_> {
@@ -246,16 +259,20 @@ impl Writer<'_> {
     }
 
     /// The columns of a block under names of their own.
-    fn items(&mut self, block: &Block, schema: &DFSchema) -> Result<(Vec<String>, Vec<String>), Refusal> {
+    fn items(&mut self, block: &Block, fields: &[&str]) -> Result<(Vec<String>, Vec<String>), Refusal> {
         let mut items = Vec::new();
         let mut names: Vec<String> = Vec::new();
-        for (expr, field) in block.columns.iter().zip(schema.fields()) {
-            let plain = field.name().chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-            let name =
-                if plain && !names.contains(field.name()) { field.name().clone() } else { format!("c{}", names.len()) };
+        for (expr, field) in block.columns.iter().zip(fields) {
+            let plain = field.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            let name = if plain && !names.iter().any(|known| known == field) {
+                (*field).to_owned()
+            } else {
+                format!("c{}", names.len())
+            };
             let text = self.text(expr)?;
             let quoted = identifier(&name);
-            items.push(if text == quoted { text } else { format!("{text} AS {quoted}") });
+            let same = matches!(expr, Expr::Column(column) if column.name == name);
+            items.push(if same { text } else { format!("{text} AS {quoted}") });
             names.push(name);
         }
         if items.is_empty() {
@@ -271,10 +288,24 @@ impl Writer<'_> {
         Block { from: format!("({text}) AS {alias}"), filters: Vec::new(), columns, sealed: false }
     }
 
+    /// The block as a query in FROM, with the columns that anything speaks of.
     fn wrapped(&mut self, block: Block, schema: &DFSchema) -> Result<Block, Refusal> {
-        let (items, names) = self.items(&block, schema)?;
-        let text = self.select(&items, &block)?;
-        Ok(self.derived(text, names))
+        let used: Vec<bool> = schema.fields().iter().map(|field| self.used.contains(field.name())).collect();
+        let kept = Block {
+            from: block.from.clone(),
+            filters: block.filters.clone(),
+            columns: block.columns.iter().zip(&used).filter(|(_, used)| **used).map(|(c, _)| c.clone()).collect(),
+            sealed: block.sealed,
+        };
+        let fields: Vec<&str> =
+            schema.fields().iter().zip(&used).filter(|(_, used)| **used).map(|(f, _)| f.name().as_str()).collect();
+        let (items, names) = self.items(&kept, &fields)?;
+        let text = self.select(&items, &kept)?;
+        let derived = self.derived(text, names);
+        let mut columns = derived.columns.into_iter();
+        let columns =
+            used.iter().map(|used| if *used { columns.next() } else { None }.unwrap_or_else(opaque)).collect();
+        Ok(Block { columns, ..derived })
     }
 
     fn block(&mut self, plan: &LogicalPlan) -> Result<Block, Refusal> {
@@ -342,7 +373,7 @@ impl Writer<'_> {
             }
             LogicalPlan::Distinct(Distinct::All(input)) => {
                 let block = self.block(input)?;
-                let (items, names) = self.items(&block, input.schema())?;
+                let (items, names) = self.items(&block, &field_names(input.schema()))?;
                 let text = self.select(&items, &block)?.replacen("SELECT ", "SELECT DISTINCT ", 1);
                 Ok(self.derived(text, names))
             }
@@ -351,7 +382,7 @@ impl Writer<'_> {
                 let mut first = Vec::new();
                 for input in &union.inputs {
                     let block = self.block(input)?;
-                    let (items, names) = self.items(&block, union.schema.as_ref())?;
+                    let (items, names) = self.items(&block, &field_names(&union.schema))?;
                     texts.push(self.select(&items, &block)?);
                     if first.is_empty() {
                         first = names;
@@ -360,6 +391,17 @@ impl Writer<'_> {
                 Ok(self.derived(texts.join(" UNION ALL "), first))
             }
             LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Values(values) => {
+                let mut rows = Vec::with_capacity(values.values.len());
+                for row in &values.values {
+                    let cells = row.iter().map(|cell| self.text(cell)).collect::<Result<Vec<_>, _>>()?;
+                    rows.push(format!("({})", cells.join(", ")));
+                }
+                let alias = self.name("v");
+                let columns = values.schema.fields().iter().map(|field| self.column(&alias, field.name())).collect();
+                let from = format!("(VALUES {}) AS {alias}", rows.join(", "));
+                Ok(Block { from, filters: Vec::new(), columns, sealed: false })
+            }
             other => Err(Refusal::unsupported(format!("{} cannot be sent to sites", kind(other)))),
         }
     }
@@ -452,8 +494,9 @@ impl Writer<'_> {
         }
         // What a false condition rules out in one side of an outer join is not the site.
         let before = self.nowhere;
-        let left = self.side(&join.left, join.join_type != JoinType::Inner)?;
-        let right = self.side(&join.right, true)?;
+        let outer = join.join_type != JoinType::Inner;
+        let left = self.side(&join.left, outer, matches!(join.join_type, JoinType::Right | JoinType::Full))?;
+        let right = self.side(&join.right, true, matches!(join.join_type, JoinType::Left | JoinType::Full))?;
         if join.join_type != JoinType::Inner {
             self.nowhere = before;
         }
@@ -491,11 +534,17 @@ impl Writer<'_> {
         Ok(block)
     }
 
-    /// A side of a join: with conditions of its own (or made of several tables) it is a query of its own.
-    fn side(&mut self, plan: &LogicalPlan, alone: bool) -> Result<Block, Refusal> {
+    /// A side of a join: a query of its own if it has conditions or is made of several tables, and if it computes what is to be NULL
+    /// where the side is missing.
+    fn side(&mut self, plan: &LogicalPlan, alone: bool, may_be_missing: bool) -> Result<Block, Refusal> {
         let block = self.block(plan)?;
-        let computed = block.columns.iter().any(|c| !matches!(c, Expr::Column(_)));
-        if block.sealed || (alone && (!block.filters.is_empty() || computed || block.from.contains(" JOIN "))) {
+        let computed = block.columns.iter().zip(plan.schema().fields());
+        let computed =
+            computed.filter(|(_, field)| self.used.contains(field.name())).any(|(c, _)| !matches!(c, Expr::Column(_)));
+        if block.sealed
+            || alone && (!block.filters.is_empty() || block.from.contains(" JOIN "))
+            || may_be_missing && computed
+        {
             return self.wrapped(block, plan.schema());
         }
         Ok(block)
@@ -507,7 +556,7 @@ impl Writer<'_> {
         let done = expr.transform_down(|e| {
             let replaced = match e {
                 Expr::Column(column) => match at(schema, columns, &column) {
-                    Ok(found) => Transformed::new(found, true, datafusion::common::tree_node::TreeNodeRecursion::Jump),
+                    Ok(found) => Transformed::new(found, true, TreeNodeRecursion::Jump),
                     Err(refusal) => {
                         failure.get_or_insert(refusal);
                         Transformed::no(Expr::Column(column))
@@ -516,9 +565,7 @@ impl Writer<'_> {
                 Expr::OuterReferenceColumn(_, column) => {
                     let found = self.outer.iter().rev().find_map(|(schema, columns)| at(schema, columns, &column).ok());
                     match found {
-                        Some(found) => {
-                            Transformed::new(found, true, datafusion::common::tree_node::TreeNodeRecursion::Jump)
-                        }
+                        Some(found) => Transformed::new(found, true, TreeNodeRecursion::Jump),
                         None => {
                             failure
                                 .get_or_insert(Refusal::unsupported("a correlated subquery cannot be sent to sites"));
@@ -528,10 +575,10 @@ impl Writer<'_> {
                 }
                 Expr::Alias(alias) => Transformed::yes(*alias.expr),
                 subquery if expr::is_subquery(&subquery) => match self.subquery(subquery, schema, columns) {
-                    Ok(found) => Transformed::new(found, true, datafusion::common::tree_node::TreeNodeRecursion::Jump),
+                    Ok(found) => Transformed::new(found, true, TreeNodeRecursion::Jump),
                     Err(refusal) => {
                         failure.get_or_insert(refusal);
-                        Transformed::new(stand_in(), true, datafusion::common::tree_node::TreeNodeRecursion::Jump)
+                        Transformed::new(stand_in(), true, TreeNodeRecursion::Jump)
                     }
                 },
                 other => Transformed::no(other),
@@ -557,7 +604,7 @@ impl Writer<'_> {
         };
         self.outer.push((std::sync::Arc::new(schema.clone()), columns.to_vec()));
         let written = self.block(&plan).and_then(|block| {
-            let (items, _) = self.items(&block, plan.schema())?;
+            let (items, _) = self.items(&block, &field_names(plan.schema()))?;
             self.select(&items, &block)
         });
         self.outer.pop();
@@ -582,10 +629,13 @@ impl Writer<'_> {
     }
 }
 
+fn field_names(schema: &DFSchema) -> Vec<&str> {
+    schema.fields().iter().map(|field| field.name().as_str()).collect()
+}
+
 fn kind(plan: &LogicalPlan) -> &'static str {
     match plan {
         LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => "LIMIT below an aggregate",
-        LogicalPlan::Values(_) => "VALUES",
         LogicalPlan::EmptyRelation(_) => "a query without a table",
         LogicalPlan::Distinct(_) => "DISTINCT ON",
         LogicalPlan::RecursiveQuery(_) => "a recursive query",

@@ -11,7 +11,7 @@ use crate::world::{context, decided};
 async fn compare(name: &str, queries: &str) {
     let ctx = context();
     let mut text = String::new();
-    for sql in queries.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with("--")) {
+    for sql in self::queries(queries) {
         let _ = writeln!(text, "> {sql}");
         match decided(&ctx, sql).await {
             Ok(decision) => explain(&decision).into_iter().for_each(|l| {
@@ -30,9 +30,19 @@ async fn compare(name: &str, queries: &str) {
         }
         text.push('\n');
     }
+    against(name, &text);
+}
+
+/// The queries of a file.
+pub fn queries(file: &str) -> impl Iterator<Item = &str> {
+    file.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with("--"))
+}
+
+/// Compares a text with what stands in a file.
+pub fn against(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.txt"));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, &text).unwrap();
+        std::fs::write(&path, text).unwrap();
     }
     let stands = std::fs::read_to_string(&path).unwrap_or_default();
     for (now, then) in text.split("\n\n").zip(stands.split("\n\n")) {
@@ -51,7 +61,7 @@ async fn refusals() {
     compare("refusals", include_str!("refusals.sql")).await;
     let text = include_str!("refusals.sql");
     let ctx = context();
-    for sql in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with("--")) {
+    for sql in queries(text) {
         assert!(decided(&ctx, sql).await.is_err(), "{sql} is a refusal");
     }
 }

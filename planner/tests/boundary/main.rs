@@ -5,5 +5,6 @@ mod golden;
 mod random;
 mod registries;
 mod rules;
+mod split;
 mod totality;
 mod world;

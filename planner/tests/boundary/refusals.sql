@@ -97,7 +97,6 @@ SELECT count(*) FROM unknown
 SELECT name FROM regions WHERE id = (SELECT count(*) FROM closed)
 -- places
 SELECT count(*) FROM fed f JOIN patients p ON f.pid = p.pid
-SELECT count(*) FROM fed f JOIN regions r ON f.region = r.id
 SELECT count(*) FROM fed WHERE age > (SELECT avg(age) FROM fed)
 -- not queries
 EXPLAIN SELECT count(*) FROM patients

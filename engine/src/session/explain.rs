@@ -1,0 +1,85 @@
+//! EXPLAIN: the plan with the boundary in it; with PRIVACY, what each site would be asked, what it withholds by rule, or why it is refused.
+//!
+//! It is made from the very plans that would run, and touches no data.
+
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast;
+use kanon_planner::explain::{explain, rules};
+use kanon_planner::facts::{Facts, Placement};
+use kanon_planner::release_unit::Decision;
+
+use std::sync::Arc;
+
+use super::context::{PlanFacts, ReleaseQueryPlanner, ReleasedBatches};
+use super::query::{Parameters, Planned, text_rows};
+use super::{Rows, Session};
+use crate::error::{Error, Result, Sqlstate};
+use crate::federation::run as federated;
+use crate::federation::scan::Asker;
+use crate::statement::future_on_large_stack;
+
+impl Session {
+    /// The answer to EXPLAIN.
+    pub(super) async fn explain(&self, query: &ast::Query, parameters: Parameters, privacy: bool) -> Result<Rows> {
+        let (planned, _) = self.plan(query, parameters).await?;
+        let Planned { plan, state, .. } = planned;
+        let lines = match self.decide(plan) {
+            Ok(decision) if privacy => self.subplans(&state, &decision).await,
+            Ok(decision) => Ok(explain(&decision)),
+            Err(error) => Err(error),
+        };
+        let lines = match lines {
+            Ok(lines) => lines,
+            // What EXPLAIN (PRIVACY) is for: the reason is the answer.
+            Err(error)
+                if privacy
+                    && matches!(error.state, Sqlstate::InsufficientPrivilege | Sqlstate::FeatureNotSupported) =>
+            {
+                let hint = error.hint.map(|h| format!(" (hint: {h})")).unwrap_or_default();
+                vec![format!("Refused ({}): {}{hint}", error.state.code(), error.message)]
+            }
+            Err(error) => return Err(error),
+        };
+        text_rows("QUERY PLAN", lines)
+    }
+
+    async fn subplans(&self, state: &SessionState, decision: &Decision) -> Result<Vec<String>> {
+        let mut lines = explain(decision);
+        let (outer, units) = match decision {
+            Decision::Open(plan) => (plan, [].as_slice()),
+            Decision::Release { outer, units } => (outer, units.as_slice()),
+        };
+        let mut batches = ReleasedBatches::default();
+        for unit in units {
+            lines.extend(rules(unit));
+            match federated::subplans(self, state, &PlanFacts, unit)? {
+                Some(subplans) => lines.extend(subplans),
+                None => lines.extend(rows(state, &unit.source).await?),
+            }
+            batches.insert_nothing(unit);
+        }
+        let state = SessionStateBuilder::new_from_existing(state.clone())
+            .with_query_planner(Arc::new(ReleaseQueryPlanner(batches)))
+            .build();
+        lines.extend(rows(&state, outer).await?);
+        Ok(lines)
+    }
+}
+
+/// What sites would be asked for rows of open tables.
+async fn rows(state: &SessionState, plan: &LogicalPlan) -> Result<Vec<String>> {
+    let mut remote = false;
+    let _ = plan.apply_with_subqueries(|node| {
+        remote |= matches!(node, LogicalPlan::TableScan(scan) if PlanFacts.of(scan).placement != Placement::Local);
+        Ok(if remote { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    let asker = state.config().get_extension::<Asker>();
+    let asker = asker.filter(|_| remote);
+    let Some(asker) = asker else { return Ok(Vec::new()) };
+    let _ = asker.planned();
+    let (planner, plan) = (state.clone(), plan.clone());
+    future_on_large_stack(async move { planner.create_physical_plan(&plan).await.map_err(Error::from) }).await??;
+    Ok(asker.planned().iter().map(|(site, sql)| format!("Rows at {site}: {sql}")).collect())
+}

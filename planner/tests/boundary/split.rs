@@ -1,0 +1,60 @@
+//! What sites are asked, word for word, and how their answers are merged.
+
+use std::fmt::Write as _;
+
+use kanon_planner::facts::{Placement, SiteId};
+use kanon_planner::release_unit::{Decision, ReleaseUnit};
+use kanon_planner::split::{Split, split};
+
+use crate::golden::{against, queries};
+use crate::world::{World, context, decided};
+
+fn told(text: &mut String, unit: &ReleaseUnit, ctx: &datafusion::prelude::SessionContext) {
+    let Placement::Sites { sites, .. } = &unit.placement else { panic!("not federated") };
+    match split(unit, sites, &World, &ctx.state()) {
+        Ok(Split { subplans, layout }) => {
+            let mut by_text: Vec<(Vec<&SiteId>, &str)> = Vec::new();
+            for subplan in &subplans {
+                match by_text.iter_mut().find(|(_, sql)| *sql == subplan.sql) {
+                    Some((sites, _)) => sites.push(&subplan.site),
+                    None => by_text.push((vec![&subplan.site], &subplan.sql)),
+                }
+            }
+            if by_text.is_empty() {
+                let _ = writeln!(text, "nobody is asked");
+            }
+            for (sites, sql) in by_text {
+                let sites: Vec<&str> = sites.iter().map(|s| s.as_str()).collect();
+                let _ = writeln!(text, "{}: {sql}", sites.join(", "));
+            }
+            let measures: Vec<String> = layout.measures.iter().map(|m| format!("{m:?}")).collect();
+            let _ = writeln!(text, "merged: {}", measures.join(", "));
+        }
+        Err(refusal) => {
+            let _ = writeln!(text, "0A000 {}", refusal.message);
+            refusal.hint.iter().for_each(|hint| {
+                let _ = writeln!(text, "HINT {hint}");
+            });
+        }
+    }
+}
+
+#[tokio::test]
+async fn subplans() {
+    let ctx = context();
+    let mut text = String::new();
+    for sql in queries(include_str!("split.sql")) {
+        let _ = writeln!(text, "> {sql}");
+        match decided(&ctx, sql).await {
+            Ok(Decision::Release { units, .. }) => units.iter().for_each(|unit| told(&mut text, unit, &ctx)),
+            Ok(Decision::Open(_)) => {
+                let _ = writeln!(text, "rows are read");
+            }
+            Err(refusal) => {
+                let _ = writeln!(text, "refused: {}", refusal.message);
+            }
+        }
+        text.push('\n');
+    }
+    against("split", &text);
+}
