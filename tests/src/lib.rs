@@ -137,7 +137,8 @@ impl Federation {
         }
     }
 
-    /// Creates [`ANALYST`] at every node and grants it SELECT on these tables, at home, at peers and in the federation, once they are offered.
+    /// Creates [`ANALYST`] at every node, as `name@peer` for those who come through a peer too, and grants it SELECT on these tables, at
+    /// home, at peers and in the federation, once they are offered.
     pub async fn grant_all(&self, tables: &[&str]) {
         for site in &self.sites {
             let admin = site.wait().await;
@@ -146,8 +147,15 @@ impl Federation {
                 .await
                 .unwrap();
             admin.ask(&format!("GRANT analyst TO {}", ANALYST.0)).await.unwrap();
-            for table in tables {
-                admin.ask(&format!("GRANT SELECT ON {table} TO {}", ANALYST.0)).await.unwrap();
+            let mut names = vec![ANALYST.0.to_owned()];
+            for peer in self.sites.iter().filter(|peer| peer.id != site.id) {
+                let name = format!("\"{}@{}\"", ANALYST.0, peer.id);
+                admin.ask(&format!("CREATE ROLE {name}")).await.unwrap();
+                admin.ask(&format!("GRANT analyst TO {name}")).await.unwrap();
+                names.push(name);
+            }
+            for (table, name) in tables.iter().flat_map(|table| names.iter().map(move |name| (table, name))) {
+                admin.ask(&format!("GRANT SELECT ON {table} TO {name}")).await.unwrap();
             }
         }
         for site in &self.sites {

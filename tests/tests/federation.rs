@@ -282,7 +282,7 @@ async fn sites_are_chosen_and_refuse_by_themselves() {
 
     // A site that does not know the caller, or does not let it read: a refusal that names the site, and no more.
     let zurich = federation.site("zurich").wait().await;
-    zurich.ask(&format!("REVOKE SELECT ON heart_disease FROM {}", ANALYST.0)).await.unwrap();
+    zurich.ask("REVOKE SELECT ON heart_disease FROM \"ana@cleveland\"").await.unwrap();
     let error = fails(&client, "SELECT count(*) FROM federation.heart_disease").await;
     assert_eq!(error.code, "42501", "{error:?}");
     assert!(error.message.starts_with("site \"zurich\": "), "{error:?}");
@@ -302,7 +302,7 @@ async fn sites_are_chosen_and_refuse_by_themselves() {
     );
     client.ask("RESET kanon.on_site_failure").await.unwrap();
     let budapest = federation.site("budapest").wait().await;
-    zurich.ask(&format!("GRANT SELECT ON heart_disease TO {}", ANALYST.0)).await.unwrap();
+    zurich.ask("GRANT SELECT ON heart_disease TO \"ana@cleveland\"").await.unwrap();
     budapest.ask("CREATE ROLE eva LOGIN PASSWORD 'eva''s password'").await.unwrap();
     budapest.ask("GRANT analyst TO eva").await.unwrap();
     budapest.ask("GRANT SELECT ON federation.heart_disease TO eva").await.unwrap();

@@ -141,16 +141,14 @@ impl RemoteTable {
         replaced.ok().map(|r| r.data)
     }
 
-    /// Whether a condition on `site` is false for a site, whatever its rows.
-    fn rules_out(&self, filter: &Expr, site: &SiteId, state: &dyn DataFusionSession) -> bool {
-        let Some(at) = self.at(filter, site) else { return false };
-        if at.is_volatile() || !at.column_refs().is_empty() {
-            return false;
-        }
-        let context = SimplifyContext::builder().with_config_options(Arc::new(state.config_options().clone())).build();
+    /// What a condition on `site` alone is for a site, whatever its rows: NULL is false.
+    fn constant(&self, filter: &Expr, site: &SiteId, state: &dyn DataFusionSession) -> Option<bool> {
+        let at = self.at(filter, site).filter(|at| !at.is_volatile() && at.column_refs().is_empty())?;
+        let options = Arc::new(state.config_options().clone());
+        let context = SimplifyContext::builder().with_config_options(options).build();
         match ExprSimplifier::new(context).simplify(at) {
-            Ok(Expr::Literal(ScalarValue::Boolean(value), _)) => value != Some(true),
-            _ => false,
+            Ok(Expr::Literal(ScalarValue::Boolean(value), _)) => Some(value.unwrap_or(false)),
+            _ => None,
         }
     }
 }
@@ -199,7 +197,7 @@ impl TableProvider for RemoteTable {
             None => Arc::clone(&self.schema),
         };
         let mut sites = asker.wishes.among(&self.sites, &self.table).map_err(DataFusionError::from)?;
-        sites.retain(|site| !filters.iter().any(|filter| self.rules_out(filter, site, state)));
+        sites.retain(|site| !filters.iter().any(|filter| self.constant(filter, site, state) == Some(false)));
         let mut columns: Vec<String> = schema
             .fields()
             .iter()
@@ -215,6 +213,9 @@ impl TableProvider for RemoteTable {
         for site in &sites {
             let mut conditions = Vec::new();
             for filter in filters {
+                if self.constant(filter, site, state) == Some(true) {
+                    continue;
+                }
                 if let Some(text) = self.at(filter, site).as_ref().and_then(predicate_sql) {
                     conditions.push(format!("({text})"));
                 }

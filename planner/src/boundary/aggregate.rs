@@ -303,7 +303,7 @@ impl Walk<'_> {
             one_row_a_unit: false,
             keys: aggregate.group_expr.clone(),
             measures,
-            schema: Arc::clone(&aggregate.schema),
+            schema: nullable(&aggregate.schema)?,
             source: plan.clone(),
             placement: remote.placement,
             tables,
@@ -372,14 +372,11 @@ fn open_kind(expr: &Expr) -> MeasureKind {
     }
 }
 
-/// The Aggregate's schema with columns that may be NULL: what is withheld is.
+/// The Aggregate's schema with columns that may be NULL: what is withheld is, and what is read from memory may be for all that is known.
 fn nullable(schema: &DFSchema) -> Result<DFSchemaRef, Refusal> {
     let fields = schema
         .iter()
-        .map(|(qualifier, field)| {
-            let keep = field.name() == Aggregate::INTERNAL_GROUPING_ID;
-            (qualifier.cloned(), Arc::new(field.as_ref().clone().with_nullable(field.is_nullable() || !keep)))
-        })
+        .map(|(qualifier, field)| (qualifier.cloned(), Arc::new(field.as_ref().clone().with_nullable(true))))
         .collect();
     DFSchema::new_with_metadata(fields, schema.metadata().clone()).map(Arc::new).map_err(|e| unreadable(&e))
 }

@@ -380,14 +380,20 @@ impl Writer<'_> {
             LogicalPlan::Union(union) => {
                 let mut texts = Vec::new();
                 let mut first = Vec::new();
+                // A site is not asked if no branch has anything for it.
+                let before = self.nowhere;
+                let mut everywhere_false = true;
                 for input in &union.inputs {
+                    self.nowhere = false;
                     let block = self.block(input)?;
+                    everywhere_false &= self.nowhere;
                     let (items, names) = self.items(&block, &field_names(&union.schema))?;
                     texts.push(self.select(&items, &block)?);
                     if first.is_empty() {
                         first = names;
                     }
                 }
+                self.nowhere = before || everywhere_false;
                 Ok(self.derived(texts.join(" UNION ALL "), first))
             }
             LogicalPlan::Join(join) => self.join(join),

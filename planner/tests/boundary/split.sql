@@ -79,3 +79,6 @@ SELECT v.label, count(*) FROM fed f JOIN (VALUES ('m', 'men'), ('f', NULL)) AS v
 SELECT count(*) FROM fed WHERE age IN (SELECT column1 + 1 FROM (VALUES (1), (2)) AS v)
 SELECT count(*) FROM fed f JOIN regions r ON f.region = r.id
 SELECT count(*) FROM fed f JOIN fed_open r ON f.region = r.id
+-- a condition on the site in one branch rules out that branch, not the site
+SELECT count(*) FROM (SELECT pid, age FROM fed WHERE site = 'cleveland' UNION ALL SELECT pid, n FROM fed_visits) AS x
+SELECT count(*) FROM (SELECT pid, age FROM fed WHERE site = 'cleveland' UNION ALL SELECT pid, n FROM fed_visits WHERE site = 'cleveland') AS x

@@ -191,7 +191,7 @@ async fn federated(
 
 #[tokio::test]
 async fn generated_aggregates_give_what_one_engine_gives() {
-    const QUERIES: u64 = 1_500;
+    const QUERIES: u64 = 500;
     let context = whole();
     let parts: Vec<SessionContext> = (0..SITES.len()).map(part).collect();
     let mut counts = Counts::default();
@@ -215,7 +215,7 @@ async fn generated_aggregates_give_what_one_engine_gives() {
     let many = failed.len();
     assert!(failed.is_empty(), "{many} of {QUERIES} differ\n{}", failed[..many.min(12)].join("\n\n"));
     // The test would show nothing if most answers were empty, or came from rows.
-    assert!(rows > 4_000, "{rows} rows");
-    assert!(counts.merged > 600, "{} merged, {} from rows", counts.merged, counts.from_rows);
+    assert!(rows > 1_500, "{rows} rows");
+    assert!(counts.merged > 200, "{} merged, {} from rows", counts.merged, counts.from_rows);
     println!("{} units merged, {} computed from rows, {rows} rows compared", counts.merged, counts.from_rows);
 }
