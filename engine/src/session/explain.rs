@@ -2,6 +2,8 @@
 //!
 //! It is made from the very plans that would run, and touches no data.
 
+use std::sync::Arc;
+
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
@@ -9,11 +11,9 @@ use datafusion::sql::sqlparser::ast;
 use kanon_planner::explain::{explain, rules};
 use kanon_planner::facts::{Facts, Placement};
 use kanon_planner::release_unit::Decision;
-
-use std::sync::Arc;
-
 use super::context::{PlanFacts, ReleaseQueryPlanner, ReleasedBatches};
-use super::query::{Parameters, Planned, text_rows};
+use super::parameters::Parameters;
+use super::query::{Planned, text_rows};
 use super::{Rows, Session};
 use crate::error::{Error, Result, Sqlstate};
 use crate::federation::run as federated;

@@ -20,7 +20,7 @@ use super::report::PrivacyReport;
 use super::stream::{Stop, renamed, stoppable};
 use super::{Rows, Session};
 use crate::catalog::Table;
-use crate::error::{Error, Result, Sqlstate};
+use crate::error::{Error, Result};
 use crate::federation::run as federated;
 use crate::federation::scan::Asker;
 use crate::pg_catalog;
