@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast;
 use kanon_planner::explain::{explain, rules};
 use kanon_planner::facts::{Facts, Placement};
 use kanon_planner::release_unit::Decision;
+
 use super::context::{PlanFacts, ReleaseQueryPlanner, ReleasedBatches};
 use super::parameters::Parameters;
 use super::query::{Planned, text_rows};
