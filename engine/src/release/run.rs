@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch, UInt32Array, UInt64Array};
+use datafusion::arrow::array::{Array, ArrayRef, MutableArrayData, RecordBatch, UInt32Array, UInt64Array, make_array};
 use datafusion::arrow::compute::{
-    SortColumn, SortOptions, concat_batches, lexsort_to_indices, take, take_record_batch,
+    SortColumn, SortOptions, cast, concat_batches, lexsort_to_indices, take_record_batch,
 };
+use datafusion::arrow::datatypes::DataType;
 use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::LogicalPlan;
@@ -14,7 +15,7 @@ use futures::TryStreamExt;
 
 use super::ask::Asked;
 use super::below;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::statement::future_on_large_stack;
 
 /// The exact answer, and the memory it is accounted in.
@@ -64,7 +65,105 @@ fn sorted(batch: RecordBatch, keys: usize, grouping_id: Option<usize>) -> Result
     take_record_batch(&batch, &order).map_err(below)
 }
 
-/// Rows of a batch by number; `None` gives NULL.
+/// Rows of a batch by number; `None` gives NULL, and nothing of any other row comes along.
+///
+/// Arrow's own `take` would do for a reader who minds the NULLs. But Arrow's wire format carries what lies under a NULL, and `take` leaves
+/// there whatever the number beside the NULL points at: the very value that is withheld. A dictionary or a buffer of views likewise comes
+/// along whole, with the keys of withheld groups. So every value is copied by itself, and under a NULL lie zeros.
 pub(super) fn pick(values: &ArrayRef, rows: &UInt64Array) -> Result<ArrayRef> {
-    take(values, rows, None).map_err(below)
+    if let Some(plain) = without_shared_buffers(values.data_type()) {
+        let flat = pick(&cast(values, &plain).map_err(below)?, rows)?;
+        return cast(&flat, values.data_type()).map_err(below);
+    }
+    let data = values.to_data();
+    let mut out = MutableArrayData::new(vec![&data], true, rows.len());
+    for row in rows {
+        match row.map(usize::try_from).transpose().map_err(below)? {
+            Some(row) if row >= values.len() => return Err(Error::below_boundary()),
+            Some(row) if values.is_valid(row) => out.try_extend(0, row, row + 1).map_err(below)?,
+            _ => out.try_extend_nulls(1).map_err(below)?,
+        }
+    }
+    Ok(make_array(out.freeze()))
+}
+
+/// The type whose arrays hold their own values only, for one whose arrays share a buffer with others.
+fn without_shared_buffers(shared: &DataType) -> Option<DataType> {
+    match shared {
+        DataType::Utf8View => Some(DataType::LargeUtf8),
+        DataType::BinaryView => Some(DataType::LargeBinary),
+        DataType::Dictionary(_, values) => Some(values.as_ref().clone()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use datafusion::arrow::array::{
+        ArrayData, DictionaryArray, Float64Array, Int64Array, StringArray, StringViewArray,
+    };
+    use datafusion::arrow::datatypes::Int32Type;
+
+    use datafusion::arrow::buffer::NullBuffer;
+    use datafusion::arrow::compute::take;
+
+    use super::*;
+
+    /// All bytes of an array, as the wire would carry them.
+    fn bytes(array: &ArrayRef) -> Vec<u8> {
+        fn of(data: &ArrayData, out: &mut Vec<u8>) {
+            data.buffers().iter().for_each(|b| out.extend(b.as_slice()));
+            data.child_data().iter().for_each(|c| of(c, out));
+        }
+        let mut out = Vec::new();
+        of(&array.to_data(), &mut out);
+        out
+    }
+
+    fn holds(array: &ArrayRef, secret: &[u8]) -> bool {
+        bytes(array).windows(secret.len()).any(|w| w == secret)
+    }
+
+    #[test]
+    fn nothing_lies_under_a_null() {
+        let secret = 0x0123_4567_89ab_cdef_i64;
+        let integers: ArrayRef = Arc::new(Int64Array::from(vec![Some(secret), Some(7)]));
+        let floats: ArrayRef = Arc::new(Float64Array::from(vec![f64::from_bits(0x4123_4567_89ab_cdef), 7.0]));
+        let known = UInt64Array::from(vec![None, Some(1)]);
+        // The negative control: a NULL beside the number 0 takes along what is there.
+        assert!(holds(&take(&integers, &known, None).unwrap(), &secret.to_le_bytes()));
+        let picked = pick(&integers, &known).unwrap();
+        assert!(!holds(&picked, &secret.to_le_bytes()));
+        assert_eq!((picked.is_null(0), picked.is_valid(1), picked.len()), (true, true, 2));
+        assert!(!holds(&pick(&floats, &known).unwrap(), &0x4123_4567_89ab_cdef_u64.to_le_bytes()));
+        // Nor under a NULL of the values themselves.
+        let nulls = NullBuffer::from(vec![false, true]);
+        let hidden: ArrayRef = Arc::new(Int64Array::new(vec![secret, 7].into(), Some(nulls)));
+        let picked = pick(&hidden, &UInt64Array::from(vec![0, 1])).unwrap();
+        assert!(picked.is_null(0) && !holds(&picked, &secret.to_le_bytes()));
+    }
+
+    #[test]
+    fn keys_of_withheld_groups_stay() {
+        let secret = "a city that nobody may hear of";
+        let texts = vec![Some(secret), Some("another long name of a large city"), None];
+        let some = UInt64Array::from(vec![1, 2]);
+        let dictionary: DictionaryArray<Int32Type> = texts.iter().copied().collect();
+        let keys: [ArrayRef; 3] = [
+            Arc::new(StringArray::from(texts.clone())),
+            Arc::new(StringViewArray::from(texts.clone())),
+            Arc::new(dictionary),
+        ];
+        for (number, keys) in keys.iter().enumerate() {
+            // The negative control: `take` hands on whole dictionaries and buffers of views.
+            assert_eq!(holds(&take(keys, &some, None).unwrap(), secret.as_bytes()), number > 0);
+            let picked = pick(keys, &some).unwrap();
+            assert!(!holds(&picked, secret.as_bytes()), "{:?}", keys.data_type());
+            assert_eq!(
+                &cast(&picked, &DataType::Utf8).unwrap(),
+                &(Arc::new(StringArray::from(texts[1..].to_vec())) as ArrayRef)
+            );
+        }
+    }
 }
