@@ -1,5 +1,6 @@
 //! Files as tables: Parquet, CSV, newline-delimited JSON and Arrow IPC, on local disks and in object stores.
 
+mod listed;
 mod marked;
 
 use std::path::Path;
@@ -27,6 +28,7 @@ use object_store::http::HttpBuilder;
 use object_store::{ClientOptions, ObjectMeta, ObjectStore, RetryConfig};
 use url::Url;
 
+use self::listed::Listed;
 use self::marked::{Marked, as_text};
 use super::infer;
 use super::source::{Compression, Source, SourceKind, check_root};
@@ -40,10 +42,10 @@ pub(super) fn provider(runtime: &RuntimeEnv, source: &Source, schema: &SchemaRef
     let config = ListingTableConfig::new(url).with_listing_options(options);
     match &source.csv.null_value {
         Some(mark) if source.kind == SourceKind::Csv => {
-            let text = Arc::new(ListingTable::try_new(config.with_schema(as_text(schema)))?);
+            let text = Arc::new(Listed(Arc::new(ListingTable::try_new(config.with_schema(as_text(schema)))?)));
             Ok(Arc::new(Marked { text, schema: Arc::clone(schema), mark: mark.clone() }))
         }
-        _ => Ok(Arc::new(ListingTable::try_new(config.with_schema(Arc::clone(schema)))?)),
+        _ => Ok(Arc::new(Listed(Arc::new(ListingTable::try_new(config.with_schema(Arc::clone(schema)))?)))),
     }
 }
 

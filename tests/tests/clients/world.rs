@@ -16,8 +16,8 @@ J45,Asthma
 K21,Gastro-oesophageal reflux disease
 ";
 
-fn site(id: &'static str, peer: &str, hearts: &str) -> SiteSpec {
-    let mut setup: Vec<String> = [
+fn site(id: &'static str, hearts: &str) -> SiteSpec {
+    let setup: Vec<String> = [
         "CREATE EXTERNAL TABLE heart_disease STORED AS CSV LOCATION '{dir}/heart_disease.csv'",
         "CREATE EXTERNAL TABLE icd10 STORED AS CSV LOCATION '{dir}/icd10.csv'",
         "ALTER TABLE heart_disease SET (access = 'cohort', unit = 'patient_id', unit_kind = 'patient', unit_unique = true, min_cohort = 10)",
@@ -27,11 +27,6 @@ fn site(id: &'static str, peer: &str, hearts: &str) -> SiteSpec {
     ]
     .map(str::to_owned)
     .into();
-    let visitor = format!("\"{}@{peer}\"", ANALYST.0);
-    setup.push(format!("CREATE ROLE {visitor}"));
-    setup.push(format!("GRANT analyst TO {visitor}"));
-    setup.push(format!("GRANT SELECT ON heart_disease TO {visitor}"));
-    setup.push(format!("GRANT SELECT ON icd10 TO {visitor}"));
     let files = vec![
         ("heart_disease.csv".to_owned(), hearts.into()),
         ("icd10.csv".to_owned(), ICD10.into()),
@@ -45,8 +40,8 @@ fn site(id: &'static str, peer: &str, hearts: &str) -> SiteSpec {
 /// cleveland only.
 pub async fn start() -> Federation {
     let federation = Federation::start(vec![
-        site("cleveland", "zurich", include_str!("../../../node/data/heart_disease/cleveland.csv")),
-        site("zurich", "cleveland", include_str!("../../../node/data/heart_disease/zurich.csv")),
+        site("cleveland", include_str!("../../../node/data/heart_disease/cleveland.csv")),
+        site("zurich", include_str!("../../../node/data/heart_disease/zurich.csv")),
     ])
     .await;
     federation.grant_all(&["heart_disease", "icd10"]).await;

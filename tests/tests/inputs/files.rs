@@ -85,7 +85,7 @@ async fn files_that_cannot_be_read() {
         refused(&admin, &create(format, "hollow/*.x"), "58030", &format!("no {} files", format.to_lowercase())).await;
     }
     refused(&admin, &create("SQLITE", "hollow"), "22023", "one local file").await;
-    refused(&admin, &create("XML", "short.csv"), "22023", "format \"XML\" is not supported").await;
+    refused(&admin, &create("XML", "short.csv"), "22023", "format \"xml\" is not supported").await;
     for (location, part) in [
         ("relative.csv", "not an absolute path"),
         ("", "LOCATION is empty"),
@@ -215,7 +215,8 @@ async fn files_that_change_or_vanish_after_they_were_registered() {
                 for sql in queries(&format!("{access}_{table}")) {
                     if let Err(error) = analyst.ask(&sql).await {
                         assert_ne!(error.code, "XX000", "{what}: {sql}: {error:?}");
-                        assert!(!format!("{error:?}").contains(SECRET), "{what}: {sql}: {error:?}");
+                        // Who may read the rows may be told which of them is wrong.
+                        assert!(access == "open" || !format!("{error:?}").contains(SECRET), "{what}: {sql}: {error:?}");
                         told.push(error);
                     }
                 }

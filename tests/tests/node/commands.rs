@@ -215,7 +215,7 @@ async fn doctor_looks_at_everything_and_fails_if_anything_does_not_work() {
     let config = dir.join("kanon.toml");
     let good = std::fs::read_to_string(&config).unwrap();
     let pin = format!("127.0.0.1:1#sha256:{}", "ab".repeat(32));
-    let mut fails = |check: &str, text: &str| {
+    let fails = |check: &str, text: &str| {
         std::fs::write(&config, text).unwrap();
         let said = doctor();
         let found = findings(&said);
