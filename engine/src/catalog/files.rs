@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
-use datafusion::catalog::TableProvider;
+use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::config::CsvOptions;
 use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::datasource::file_format::FileFormat;
@@ -37,15 +37,16 @@ use crate::error::{Error, Result, Sqlstate};
 /// Reads rows of files.
 pub(super) fn provider(runtime: &RuntimeEnv, source: &Source, schema: &SchemaRef) -> Result<Arc<dyn TableProvider>> {
     let url = listing_url(source)?;
-    object_store(runtime, url.get_url())?;
+    let store = object_store(runtime, url.get_url())?;
     let options = ListingOptions::new(format(source)).with_file_extension(source.suffix.clone());
     let config = ListingTableConfig::new(url).with_listing_options(options);
+    let listed = |table| Listed { table, store, source: source.clone() };
     match &source.csv.null_value {
         Some(mark) if source.kind == SourceKind::Csv => {
-            let text = Arc::new(Listed(Arc::new(ListingTable::try_new(config.with_schema(as_text(schema)))?)));
+            let text = Arc::new(listed(ListingTable::try_new(config.with_schema(as_text(schema)))?));
             Ok(Arc::new(Marked { text, schema: Arc::clone(schema), mark: mark.clone() }))
         }
-        _ => Ok(Arc::new(Listed(Arc::new(ListingTable::try_new(config.with_schema(Arc::clone(schema)))?)))),
+        _ => Ok(Arc::new(listed(ListingTable::try_new(config.with_schema(Arc::clone(schema)))?))),
     }
 }
 
@@ -88,7 +89,7 @@ pub(super) async fn data_version(state: &SessionState, source: &Source) -> Resul
 }
 
 /// The files of a source, by name. At least one.
-async fn find(state: &SessionState, store: &Arc<dyn ObjectStore>, source: &mut Source) -> Result<Vec<ObjectMeta>> {
+async fn find(state: &dyn Session, store: &Arc<dyn ObjectStore>, source: &mut Source) -> Result<Vec<ObjectMeta>> {
     let url = listing_url(source)?;
     let mut suffixes = vec![source.suffix.clone()];
     if !source.suffix_chosen && !source.suffix.is_empty() {
