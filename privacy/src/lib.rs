@@ -1,6 +1,7 @@
 //! What a site promises about the people in its tables, as pure functions and types: no I/O, no clock, no randomness.
 //!
 //! - [`policy`]: the rules a steward sets for a table and its columns.
+//! - [`budget`]: ε, δ and ρ.
 //! - [`cohort`], [`evidence`]: the units behind a number, and the parts of them that must hold nobody or at least k (rule 1).
 //! - [`complement`]: what is withheld must not follow from what is released (rule 2).
 //! - [`dominance`], [`rules`]: the two largest units of a sum (rule 3), degrees of freedom (rule 4).
@@ -9,6 +10,7 @@
 //! exact statistics of every group ─► rule 1, 3, 4: which cells could stand alone ─► complement::protect ─► which are released
 //! ```
 
+pub mod budget;
 pub mod cohort;
 pub mod complement;
 pub mod dominance;
