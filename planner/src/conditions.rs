@@ -1,18 +1,28 @@
 //! What of a measure's argument is a condition (privacy.md, cohort rule 1).
 //!
 //! Arithmetic is a column, a literal, `+ − *`, ln, exp, sqrt and lossless numeric widening. Every other subexpression is a condition:
-//! the values that it takes in a group, NULL among them, split the group into parts, each of which holds 0 or at least k units.
+//! the values that it takes in a group, NULL among them, split the group into parts, each of which holds 0 or at least k units. So is
+//! arithmetic that is not plain (see [`crate::arguments`]).
 
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 
+use crate::arguments::is_plain;
 use crate::checked::{self, Arithmetic};
 use crate::total::widening;
 
 /// Subexpressions of `argument` that are not arithmetic, outermost first, each once. `is_condition` says whether a column of the rows is
-/// one by the way it was made (a CASE in an inner query).
-pub(crate) fn conditions(argument: &Expr, schema: &DFSchema, is_condition: &dyn Fn(&Expr) -> bool) -> Vec<Expr> {
+/// one by the way it was made (a CASE in an inner query), `stands` whether it is one of a table as it stands there.
+pub(crate) fn conditions(
+    argument: &Expr,
+    schema: &DFSchema,
+    is_condition: &dyn Fn(&Expr) -> bool,
+    stands: &dyn Fn(&Expr) -> bool,
+) -> Vec<Expr> {
     let mut found = Vec::new();
+    if !is_plain(argument, schema, stands) {
+        add(&mut found, argument.clone());
+    }
     collect(argument, schema, is_condition, &mut found);
     found
 }
@@ -47,7 +57,7 @@ fn collect(expr: &Expr, schema: &DFSchema, is_condition: &dyn Fn(&Expr) -> bool,
 }
 
 /// The operands of a node that is arithmetic; `None` for one that is a condition.
-fn operands<'a>(expr: &'a Expr, schema: &DFSchema) -> Option<Vec<&'a Expr>> {
+pub(crate) fn operands<'a>(expr: &'a Expr, schema: &DFSchema) -> Option<Vec<&'a Expr>> {
     if let Some((op, left, right)) = checked::as_arithmetic(expr) {
         return match op {
             Arithmetic::Add | Arithmetic::Subtract | Arithmetic::Multiply => Some(vec![left, right]),

@@ -10,6 +10,7 @@
 #[cfg(test)]
 extern crate self as kanon_planner;
 
+mod arguments;
 pub mod boundary;
 pub mod checked;
 mod conditions;

@@ -41,8 +41,8 @@ pub struct Measure {
     /// `x IS NULL` unless the kind releases no count of what it leaves out. Their values, NULL too, are parts of the group; each part of
     /// this measure, and of this and any other measure together, holds 0 or at least k units.
     pub conditions: Vec<Expr>,
-    /// For sums and averages: the value whose absolute sum a unit is tested for dominance.
-    pub dominated: Option<Expr>,
+    /// For sums and averages, and with squares for second moments: the values whose absolute sums a unit are tested for dominance.
+    pub dominated: Vec<Expr>,
 }
 
 /// An aggregation over rows of people: what a site computes and releases under its rules.

@@ -3,6 +3,7 @@
 //! - [`policy`]: the rules a steward sets for a table and its columns.
 //! - [`budget`]: ε, δ and ρ.
 //! - [`cohort`], [`evidence`]: the units behind a number, and the parts of them that must hold nobody or at least k (rule 1).
+//! - [`overlaps`]: what follows from three or more conditions together (rule 1).
 //! - [`complement`]: what is withheld must not follow from what is released (rule 2).
 //! - [`dominance`], [`rules`]: the two largest units of a sum (rule 3), degrees of freedom (rule 4).
 //!
@@ -15,5 +16,6 @@ pub mod cohort;
 pub mod complement;
 pub mod dominance;
 pub mod evidence;
+pub mod overlaps;
 pub mod policy;
 pub mod rules;

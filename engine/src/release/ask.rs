@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::Column;
+use datafusion::common::{Column, DFSchema};
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
-use datafusion::logical_expr::{Aggregate, Expr, ExprFunctionExt, GroupingSet, LogicalPlan, cast, lit};
+use datafusion::logical_expr::{Aggregate, Expr, ExprFunctionExt, ExprSchemable, GroupingSet, LogicalPlan, cast, lit};
 use kanon_planner::facts::Protection;
 use kanon_planner::release_unit::{Measure, MeasureKind, ReleaseUnit};
 use kanon_privacy::policy::MinCohort;
@@ -42,8 +42,8 @@ pub(super) struct AskedMeasure {
     pub(super) present: Present,
     /// For second moments: the column with the number of rows that have a value, and how many means are estimated.
     pub(super) freedom: Option<(usize, usize)>,
-    /// For sums and averages: the column of weights.
-    pub(super) weights: Option<usize>,
+    /// For sums, averages and second moments: the columns of weights, one a value that is tested.
+    pub(super) weights: Vec<usize>,
     /// The columns of parts that concern it.
     pub(super) parts: Vec<usize>,
 }
@@ -69,6 +69,19 @@ pub(super) struct Asked {
     pub(super) one_row_a_unit: bool,
     /// The measures.
     pub(super) measures: Vec<AskedMeasure>,
+    /// Where all conditions are told apart together; `None` with at most two kinds of them, which the measures' own parts do.
+    pub(super) together: Option<Together>,
+}
+
+/// All conditions of all measures.
+#[derive(Debug)]
+pub(super) struct Together {
+    /// The column of the parts.
+    pub(super) column: usize,
+    /// The conditions' types, in their order.
+    pub(super) types: Vec<DataType>,
+    /// For every distinct list of conditions, where they stand among all.
+    pub(super) lists: Vec<Vec<usize>>,
 }
 
 impl Asked {
@@ -83,6 +96,7 @@ impl Asked {
         let mut measures: Vec<AskedMeasure> =
             unit.measures.iter().zip(values).map(|(measure, value)| columns.measure(measure, value)).collect();
         ask_parts(&mut columns, &unit.measures, &mut measures)?;
+        let together = ask_together(&mut columns, &unit.measures, unit.input.schema())?;
 
         let (keys, key_exprs, sets, atoms_added) = with_atoms(unit)?;
         let first = key_exprs.len() + usize::from(sets);
@@ -99,6 +113,7 @@ impl Asked {
             cohort,
             one_row_a_unit: one_row,
             measures,
+            together,
         };
         asked.shift(first);
         Ok(asked)
@@ -108,6 +123,9 @@ impl Asked {
     fn shift(&mut self, by: usize) {
         self.rows += by;
         self.cohort = self.cohort.map(|c| c + by);
+        if let Some(together) = &mut self.together {
+            together.column += by;
+        }
         for measure in &mut self.measures {
             measure.value += by;
             measure.present = match measure.present {
@@ -117,7 +135,7 @@ impl Asked {
                 Present::Weights(c) => Present::Weights(c + by),
             };
             measure.freedom = measure.freedom.map(|(c, n)| (c + by, n));
-            measure.weights = measure.weights.map(|c| c + by);
+            measure.weights.iter_mut().for_each(|c| *c += by);
             measure.parts.iter_mut().for_each(|c| *c += by);
         }
     }
@@ -180,12 +198,12 @@ impl Columns {
 
     fn measure(&mut self, measure: &Measure, value: usize) -> AskedMeasure {
         // A weight that is NULL is not counted: where only that is asked of a row, the weights say who is present.
-        let same = matches!((&measure.present, &measure.dominated), (Some(Expr::IsNotNull(x)), Some(d)) if bare(x) == bare(d) || bare(x) == bare(untried(d)));
+        let same = matches!((&measure.present, measure.dominated.as_slice()), (Some(Expr::IsNotNull(x)), [d]) if bare(x) == bare(d) || bare(x) == bare(untried(d)));
         let filter = if same { None } else { measure.present.clone() };
-        let weights = measure.dominated.as_ref().map(|x| self.weights(x, filter));
-        let present = match (&measure.present, weights) {
+        let weights: Vec<usize> = measure.dominated.iter().map(|x| self.weights(x, filter.clone())).collect();
+        let present = match (&measure.present, weights.first()) {
             (None, _) => Present::Group,
-            (Some(_), Some(weights)) if same => Present::Weights(weights),
+            (Some(_), Some(weights)) if same => Present::Weights(*weights),
             (Some(present), _) if self.one_row => Present::Rows(self.rows_where(present)),
             (Some(present), _) => Present::Cohort(self.cohort(Some(present.clone()))),
         };
@@ -227,6 +245,27 @@ fn ask_parts(columns: &mut Columns, measures: &[Measure], asked: &mut [AskedMeas
         }
     }
     Ok(())
+}
+
+/// All conditions at once, if there are more than two lists of them.
+fn ask_together(columns: &mut Columns, measures: &[Measure], schema: &DFSchema) -> Result<Option<Together>> {
+    let mut lists: Vec<Vec<Expr>> = Vec::new();
+    for measure in measures {
+        let list = ordered(measure.conditions.clone());
+        if !list.is_empty() && !lists.contains(&list) {
+            lists.push(list);
+        }
+    }
+    if lists.len() < 3 {
+        return Ok(None);
+    }
+    let all = ordered(lists.iter().flatten().cloned().collect());
+    let lists = lists
+        .iter()
+        .map(|list| all.iter().enumerate().filter(|(_, c)| list.contains(c)).map(|(at, _)| at).collect())
+        .collect();
+    let types = all.iter().map(|c| c.get_type(schema)).collect::<Result<_, _>>().map_err(below)?;
+    Ok(Some(Together { column: columns.parts(all), types, lists }))
 }
 
 /// Conditions in one order whoever wrote them, each once.
@@ -283,7 +322,7 @@ fn untried(expr: &Expr) -> &Expr {
 }
 
 /// An expression without the casts around it: a cast of a number is NULL only where the number is.
-fn bare(expr: &Expr) -> &Expr {
+pub(super) fn bare(expr: &Expr) -> &Expr {
     match expr {
         Expr::Cast(cast) => bare(&cast.expr),
         Expr::Alias(alias) => bare(&alias.expr),

@@ -1,6 +1,7 @@
 //! What the guards say of every group.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray, LargeBinaryArray, RecordBatch};
 use datafusion::arrow::datatypes::{Float32Type, Float64Type, Int64Type};
@@ -8,12 +9,13 @@ use kanon_planner::facts::Protection;
 use kanon_planner::release_unit::MeasureKind;
 use kanon_privacy::cohort::Cohort;
 use kanon_privacy::evidence::{Evidence, Part};
+use kanon_privacy::overlaps::Overlaps;
 use kanon_privacy::policy::MinCohort;
 use kanon_privacy::rules::has_degrees_of_freedom;
 
-use super::ask::{Asked, AskedMeasure, Present};
+use super::ask::{Asked, AskedMeasure, Present, Together};
 use super::below;
-use super::guard::{Dominance, Held, read_cohort, read_parts, read_row_weights, read_unit_weights};
+use super::guard::{Dominance, Held, read_cohort, read_names, read_parts, read_row_weights, read_unit_weights};
 use super::run::Raw;
 use crate::error::{Error, Result};
 
@@ -57,6 +59,18 @@ impl Findings {
         let mut measures = Vec::with_capacity(asked.measures.len());
         for measure in &asked.measures {
             measures.push(of_measure(asked, measure, batch, protection, &cohorts, &mut fresh, &mut names)?);
+        }
+        if let Some(together) = &asked.together {
+            let combined = combinations(together, batch, k, !asked.one_row_a_unit, &mut fresh)?;
+            for (asked, found) in asked.measures.iter().zip(&mut measures) {
+                // A measure without conditions lies over all combinations alike.
+                if !asked.parts.is_empty() {
+                    for ((holds, evidence), more) in found.holds.iter_mut().zip(&mut found.evidence).zip(&combined) {
+                        *holds &= more.holds();
+                        evidence.absorb(more, k);
+                    }
+                }
+            }
         }
         Ok(Findings { rows, cohorts, measures })
     }
@@ -130,8 +144,8 @@ fn of_measure(
         }
     }
 
-    if let Some(column) = measure.weights {
-        for ((state, holds), unsure) in states(batch, column)?.zip(&mut holds).zip(&mut unsure) {
+    for column in &measure.weights {
+        for ((state, holds), unsure) in states(batch, *column)?.zip(&mut holds).zip(&mut unsure) {
             let dominance = if asked.one_row_a_unit {
                 let (_, weights) = read_row_weights(state?).map_err(below)?;
                 if weights.is_dominated(protection.dominance_percent) { Dominance::Dominated } else { Dominance::Clear }
@@ -139,7 +153,7 @@ fn of_measure(
                 read_unit_weights(state?).map_err(below)?.dominance(protection.dominance_percent)
             };
             *holds &= dominance != Dominance::Dominated;
-            *unsure = dominance == Dominance::Unsure;
+            *unsure |= dominance == Dominance::Unsure;
         }
     }
     if let Some((column, means)) = measure.freedom {
@@ -154,6 +168,64 @@ fn of_measure(
         *holds &= finite;
     }
     Ok(MeasureFindings { holds, unsure, evidence })
+}
+
+/// By group: who is in which combination of all conditions, and how the measures lie over them.
+fn combinations(
+    together: &Together,
+    batch: &RecordBatch,
+    k: MinCohort,
+    by_unit: bool,
+    fresh: &mut Fresh,
+) -> Result<Vec<Evidence>> {
+    let mut numbers: HashMap<&[u8], u32> = HashMap::new();
+    let mut names: Vec<&[u8]> = Vec::new();
+    let mut groups = Vec::new();
+    for state in states(batch, together.column)? {
+        let Some(parts) = read_parts(state?, k, by_unit).map_err(below)? else {
+            groups.push(None);
+            continue;
+        };
+        let mut group = Vec::with_capacity(parts.len());
+        for (name, held) in parts {
+            let next = u32::try_from(names.len()).map_err(below)?;
+            let number = *numbers.entry(name).or_insert_with(|| {
+                names.push(name);
+                next
+            });
+            let cohort = match held {
+                Held::Units(cohort) => cohort,
+                Held::Rows(rows) => fresh.cohort(u64::from(rows)),
+            };
+            group.push((number, cohort));
+        }
+        groups.push(Some(group));
+    }
+    let read = read_names(&together.types, &names).map_err(below)?;
+    // A part of a list is a combination of its own conditions' values.
+    let mut parts: HashMap<(usize, Vec<u32>), u32> = HashMap::new();
+    let mut part_of = Vec::with_capacity(read.len());
+    for values in &read {
+        let mut of = Vec::with_capacity(together.lists.len());
+        for (list, conditions) in together.lists.iter().enumerate() {
+            let own: Vec<u32> = conditions.iter().filter_map(|c| values.get(*c).copied()).collect();
+            let next = u32::try_from(parts.len()).map_err(below)?;
+            of.push(*parts.entry((list, own)).or_insert(next));
+        }
+        part_of.push(of);
+    }
+    let overlaps = Arc::new(Overlaps::new(part_of));
+    Ok(groups
+        .into_iter()
+        .map(|group| match group {
+            None => Evidence::unknown(),
+            Some(group) => {
+                let mut evidence = Evidence::new();
+                group.iter().for_each(|(number, cohort)| evidence.add_combination(*number, cohort, &overlaps, k));
+                evidence
+            }
+        })
+        .collect())
 }
 
 /// A value that is NaN or infinite tells of somebody's NaN or infinity.

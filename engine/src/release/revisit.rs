@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, UInt64Array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
 use datafusion::arrow::compute::cast as cast_array;
 use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, UInt64Type};
 use datafusion::common::{Column, JoinType, NullEquality};
@@ -21,7 +21,7 @@ use kanon_planner::facts::Protection;
 use kanon_planner::release_unit::{Measure, MeasureKind, ReleaseUnit};
 use kanon_privacy::dominance::Weights;
 
-use super::ask::Asked;
+use super::ask::{Asked, bare as uncast};
 use super::below;
 use super::findings::{Findings, MeasureFindings};
 use super::guard::{Guard, read_cohort};
@@ -31,7 +31,11 @@ use crate::error::{Error, Result};
 const GROUP: &str = "__kanon_group";
 const UNIT: &str = "__kanon_unit";
 const VALUE: &str = "__kanon_value";
+/// A quantile, and another one above it.
 const LIMIT: &str = "__kanon_limit";
+const UPPER: &str = "__kanon_upper";
+/// The absolute sum of a unit.
+const WEIGHT: &str = "__kanon_weight";
 
 /// Decides what is open about the released groups (rows of the exact answer).
 pub(super) async fn decide(
@@ -50,7 +54,8 @@ pub(super) async fn decide(
                 released.iter().copied().filter(|row| found.holds.get(*row) == Some(&true)).collect();
             let enough = second.sides(measure, asked_measure.value, &open).await?;
             keep(found, &open, &enough);
-        } else if let Some(x) = &measure.dominated {
+        }
+        for x in &measure.dominated {
             let open: Vec<usize> = released
                 .iter()
                 .copied()
@@ -60,7 +65,60 @@ pub(super) async fn decide(
             keep(found, &open, &clear);
         }
     }
+    steps_apart(&second, unit, asked, findings, released).await
+}
+
+/// Two quantiles of one value stand at least k units apart, or many fractions would be a list of everybody's values.
+async fn steps_apart(
+    second: &Second<'_>,
+    unit: &ReleaseUnit,
+    asked: &Asked,
+    findings: &mut Findings,
+    released: &BTreeSet<usize>,
+) -> Result<()> {
+    let mut ladders: Vec<(Expr, Option<Expr>, Vec<(f64, usize)>)> = Vec::new();
+    for (index, measure) in unit.measures.iter().enumerate() {
+        if let MeasureKind::Quantile(fraction) = measure.kind {
+            let Expr::AggregateFunction(function) = measure.aggregate.clone().unalias() else { continue };
+            let (x, filter) = (uncast(&quantile_of(measure)?).clone(), function.params.filter.map(|f| *f));
+            match ladders.iter_mut().find(|(y, f, _)| *y == x && *f == filter) {
+                Some((.., steps)) => steps.push((fraction, index)),
+                None => ladders.push((x, filter, vec![(fraction, index)])),
+            }
+        }
+    }
+    for (.., mut steps) in ladders {
+        steps.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        for pair in steps.windows(2) {
+            let [(low, lower), (high, upper)] = pair else { continue };
+            let (Some(measure), Some(a), Some(b)) =
+                (unit.measures.get(*upper), asked.measures.get(*lower), asked.measures.get(*upper))
+            else {
+                continue;
+            };
+            if low == high {
+                continue;
+            }
+            // If the lower one is withheld, what is below it is no less far away.
+            let open: Vec<usize> = released
+                .iter()
+                .copied()
+                .filter(|row| findings.measures.get(*upper).is_some_and(|m| m.holds.get(*row) == Some(&true)))
+                .collect();
+            let apart = second.between(measure, a.value, b.value, &open).await?;
+            if let Some(found) = findings.measures.get_mut(*upper) {
+                keep(found, &open, &apart);
+            }
+        }
+    }
     Ok(())
+}
+
+fn quantile_of(measure: &Measure) -> Result<Expr> {
+    match measure.aggregate.clone().unalias() {
+        Expr::AggregateFunction(f) => f.params.args.into_iter().next().ok_or_else(Error::below_boundary),
+        _ => Err(Error::below_boundary()),
+    }
 }
 
 /// Of the open groups only those that the second pass clears stay.
@@ -86,9 +144,9 @@ impl Second<'_> {
         let mut clear = BTreeSet::new();
         for (keys, rows) in self.by_set(open)? {
             let value = cast(x.clone(), DataType::Float64);
-            let plan = self.rows_of(&keys, &rows, vec![value.alias(VALUE)], measure.present.as_ref(), None)?;
+            let plan = self.rows_of(&keys, &rows, vec![value.alias(VALUE)], measure.present.as_ref(), &[])?;
             let plan = LogicalPlanBuilder::from(plan)
-                .aggregate(vec![col(GROUP), col(UNIT)], vec![sum(abs(col(VALUE))).alias(LIMIT)])
+                .aggregate(vec![col(GROUP), col(UNIT)], vec![sum(abs(col(VALUE))).alias(WEIGHT)])
                 .and_then(LogicalPlanBuilder::build)
                 .map_err(below)?;
             let mut weights: BTreeMap<u64, Weights> = BTreeMap::new();
@@ -110,26 +168,42 @@ impl Second<'_> {
 
     /// The groups with at least k units at or below the quantile, and at or above it.
     async fn sides(&self, measure: &Measure, value: usize, open: &[usize]) -> Result<BTreeSet<usize>> {
-        let x = match measure.aggregate.clone().unalias() {
-            Expr::AggregateFunction(f) => f.params.args.into_iter().next().ok_or_else(Error::below_boundary)?,
-            _ => return Err(Error::below_boundary()),
-        };
+        let sides = [col(VALUE).lt_eq(col(LIMIT)), col(VALUE).gt_eq(col(LIMIT))];
+        self.enough(measure, &[value], &sides, open).await
+    }
+
+    /// The groups with at least k units from one quantile to another.
+    async fn between(&self, measure: &Measure, low: usize, high: usize, open: &[usize]) -> Result<BTreeSet<usize>> {
+        let between = col(VALUE).gt_eq(col(LIMIT)).and(col(VALUE).lt_eq(col(UPPER)));
+        self.enough(measure, &[low, high], &[between], open).await
+    }
+
+    /// The groups with at least k units for each of some conditions on the value of a quantile and its `limits`.
+    async fn enough(
+        &self,
+        measure: &Measure,
+        limits: &[usize],
+        conditions: &[Expr],
+        open: &[usize],
+    ) -> Result<BTreeSet<usize>> {
+        let x = quantile_of(measure)?;
         let k = self.protection.min_cohort;
         let mut enough = BTreeSet::new();
         for (keys, rows) in self.by_set(open)? {
             let x = cast(x.clone(), DataType::Float64).alias(VALUE);
-            let plan = self.rows_of(&keys, &rows, vec![x], measure.present.as_ref(), Some(value))?;
-            let side = |filter: Expr| -> Result<Expr> {
+            let plan = self.rows_of(&keys, &rows, vec![x], measure.present.as_ref(), limits)?;
+            let side = |filter: &Expr| -> Result<Expr> {
                 if self.asked.one_row_a_unit {
-                    count(lit(COUNT_STAR_EXPANSION)).filter(filter).build().map_err(below)
+                    count(lit(COUNT_STAR_EXPANSION)).filter(filter.clone()).build().map_err(below)
                 } else {
-                    Ok(Guard::Cohort.over(k, vec![col(UNIT)], Some(filter)))
+                    Ok(Guard::Cohort.over(k, vec![col(UNIT)], Some(filter.clone())))
                 }
             };
-            let sides = vec![
-                side(col(VALUE).lt_eq(col(LIMIT)))?.alias("__kanon_below"),
-                side(col(VALUE).gt_eq(col(LIMIT)))?.alias("__kanon_above"),
-            ];
+            let sides = conditions
+                .iter()
+                .enumerate()
+                .map(|(i, condition)| Ok(side(condition)?.alias(format!("__kanon_side_{i}"))))
+                .collect::<Result<Vec<Expr>>>()?;
             let plan = LogicalPlanBuilder::from(plan)
                 .aggregate(vec![col(GROUP)], sides)
                 .and_then(LogicalPlanBuilder::build)
@@ -138,8 +212,11 @@ impl Second<'_> {
             while let Some(batch) = stream.try_next().await.map_err(below)? {
                 let groups = column(&batch, 0)?.as_primitive_opt::<UInt64Type>().ok_or_else(Error::below_boundary)?;
                 for (row, group) in groups.iter().enumerate() {
-                    let both = self.is_enough(column(&batch, 1)?, row)? && self.is_enough(column(&batch, 2)?, row)?;
-                    if both && let Some(group) = group.and_then(|g| usize::try_from(g).ok()) {
+                    let mut all = true;
+                    for side in batch.columns().iter().skip(1) {
+                        all &= self.is_enough(side, row)?;
+                    }
+                    if all && let Some(group) = group.and_then(|g| usize::try_from(g).ok()) {
                         enough.insert(group);
                     }
                 }
@@ -180,26 +257,23 @@ impl Second<'_> {
     }
 
     /// The rows of the release unit that belong to some of its groups, each with its group's number, its unit, the `values`, and the released
-    /// candidate in column `limit` of the exact answer.
+    /// candidates in one or two columns of the exact answer.
     fn rows_of(
         &self,
         keys: &[usize],
         groups: &[usize],
         values: Vec<Expr>,
         present: Option<&Expr>,
-        limit: Option<usize>,
+        limits: &[usize],
     ) -> Result<LogicalPlan> {
         let numbers = UInt64Array::from_iter_values(groups.iter().map(|g| *g as u64));
         let mut fields = vec![Field::new(GROUP, DataType::UInt64, false)];
         let mut columns: Vec<ArrayRef> = vec![Arc::new(numbers.clone())];
-        if let Some(limit) = limit {
+        for (name, limit) in [LIMIT, UPPER].into_iter().zip(limits) {
             let limits =
-                cast_array(&pick(column(&self.raw.batch, limit)?, &numbers)?, &DataType::Float64).map_err(below)?;
-            fields.push(Field::new(LIMIT, DataType::Float64, true));
+                cast_array(&pick(column(&self.raw.batch, *limit)?, &numbers)?, &DataType::Float64).map_err(below)?;
+            fields.push(Field::new(name, DataType::Float64, true));
             columns.push(limits);
-        } else {
-            fields.push(Field::new(LIMIT, DataType::Float64, true));
-            columns.push(Arc::new(Float64Array::new_null(groups.len())));
         }
         for key in keys {
             let key_column = pick(column(&self.raw.batch, *key)?, &numbers)?;

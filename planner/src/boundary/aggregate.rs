@@ -4,16 +4,22 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
+use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::expr::{AggregateFunction, GroupingSet};
-use datafusion::logical_expr::{Aggregate, Expr, Filter, LogicalPlan, SubqueryAlias};
+use datafusion::logical_expr::expr_fn::when;
+use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, Filter, LogicalPlan, SubqueryAlias, lit};
 
 use super::expr::unreadable;
-use super::join::is_condition;
+use super::join::{is_condition, is_nothing};
 use super::outer::tables;
 use super::rows::{
-    Base, Bases, Role, Rows, bare, bare_base, is_unit, key, mentions, refuse_as_condition, refuse_names, unit_used,
+    Base, Bases, Role, Rows, bare, bare_base, gates, is_unit, key, mentions, refuse_as_condition, refuse_names,
+    unit_used,
 };
 use super::{Node, Open, Walk};
+use crate::arguments;
+use crate::conditions::constant;
 use crate::facts::Placement;
 use crate::functions;
 use crate::refusal::Refusal;
@@ -199,10 +205,27 @@ impl Walk<'_> {
         for (i, e) in aggregates.iter().enumerate() {
             let name = format!("value{i}");
             let column = Column::new(Some(alias.as_str()), &name);
-            let (value, base) = self.per_unit_aggregate(e, &rows, shown)?;
+            let (value, mut base) = self.per_unit_aggregate(e, &rows, shown)?;
+            let hidden = self.hidden(&value, &rows, &column, &alias)?;
+            base.condition |= hidden.condition;
+            base.gates = hidden.gates;
             bases.insert(key(&column), base);
             made.push(value.alias(&name));
             defs.push(Expr::Column(column));
+            for (beside, value) in hidden.beside {
+                bases.insert(key(&beside), Base::made(Role::Plain, true, &beside.name));
+                made.push(value.alias(&beside.name));
+            }
+        }
+        let mut multiplied = Vec::new();
+        for (i, condition) in rows.multiplied.iter().enumerate() {
+            // A unit with a row that an open table multiplies is on its own.
+            let column = Column::new(Some(alias.as_str()), format!("often{i}"));
+            let Some(unit) = &unit else { return Err(Refusal::unsupported("rows of units lost their unit")) };
+            bases.insert(key(&column), Base::made(Role::Plain, true, &column.name));
+            made.push(count(condition.clone()).alias(&column.name));
+            let often = Expr::Column(column).gt(lit(0_i64));
+            multiplied.push(when(often, Expr::Column(unit.clone())).end().map_err(|e| unreadable(&e))?);
         }
         let plan = Aggregate::try_new(Arc::new(rows.plan), group, made).map_err(|e| unreadable(&e))?;
         let plan = SubqueryAlias::try_new(Arc::new(LogicalPlan::Aggregate(plan)), alias.as_str())
@@ -214,6 +237,7 @@ impl Walk<'_> {
             unit,
             one_row,
             implied: vec![],
+            multiplied,
             restricted: true,
             protection: rows.protection,
             tables: rows.tables,
@@ -272,6 +296,35 @@ impl Walk<'_> {
         Ok((Expr::AggregateFunction(AggregateFunction { func: function.func, params }), base))
     }
 
+    /// What a value within a unit hides of the rows that it is made of.
+    fn hidden(&mut self, value: &Expr, rows: &Rows, column: &Column, alias: &str) -> Result<Hidden, Refusal> {
+        let schema = rows.plan.schema();
+        let mut hidden = Hidden { gates: vec![], condition: false, beside: vec![] };
+        let Expr::AggregateFunction(function) = value else { return Ok(hidden) };
+        let args = &function.params.args;
+        for arg in args {
+            // Conditions of single rows cannot be told from a value of all of them.
+            hidden.condition |= !gates(arg, &rows.base).is_empty();
+            if !arguments::products(arg, schema).is_empty() {
+                hidden.gates.push(is_nothing(column));
+                hidden.condition |= arguments::products(arg, schema).len() > 1;
+            }
+        }
+        let counts = matches!(function.func.name(), "count" | "regr_count");
+        let may_miss =
+            |arg: &Expr| !is_unit(arg, &rows.base, schema) && arg.nullable(schema).unwrap_or(true) && !constant(arg);
+        if counts && args.iter().any(may_miss) {
+            // A count of values tells who has none, and with the rows who lacks some.
+            let all = Column::new(Some(alias), format!("{}_of", column.name));
+            hidden.gates.push(is_nothing(column));
+            if !function.params.distinct {
+                hidden.gates.push(Expr::Column(column.clone()).eq(Expr::Column(all.clone())));
+                hidden.beside.push((all, count(lit(COUNT_STAR_EXPANSION))));
+            }
+        }
+        Ok(hidden)
+    }
+
     /// An aggregate over open rows: at the sites if they hold all of it and its parts can be merged, else here.
     pub(super) fn open_aggregate(
         &mut self,
@@ -289,7 +342,7 @@ impl Walk<'_> {
             .iter()
             .map(|e| {
                 let e = e.clone().unalias_nested().data;
-                Measure { kind: open_kind(&e), aggregate: e, present: None, conditions: vec![], dominated: None }
+                Measure { kind: open_kind(&e), aggregate: e, present: None, conditions: vec![], dominated: vec![] }
             })
             .collect();
         let mut tables = remote.tables;
@@ -311,6 +364,16 @@ impl Walk<'_> {
         let plan = self.release(unit);
         Ok(Node::Open(Open { plan, released: true, crafted: true, remote: None, lateral: false }))
     }
+}
+
+/// What a value within a unit hides.
+struct Hidden {
+    /// Conditions of the measures that use it.
+    gates: Vec<Expr>,
+    /// Whether the value itself is one.
+    condition: bool,
+    /// Further values of the unit that the conditions need.
+    beside: Vec<(Column, Expr)>,
 }
 
 pub(super) fn has_subquery(expr: &Expr) -> bool {

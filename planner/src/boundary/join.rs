@@ -3,18 +3,23 @@
 use std::sync::Arc;
 
 use datafusion::common::{Column, DFSchema, JoinConstraint, JoinType, NullEquality};
-use datafusion::logical_expr::expr::BinaryExpr;
+use datafusion::functions_aggregate::count::count_udaf;
+use datafusion::functions_window::row_number::row_number_udwf;
+use datafusion::logical_expr::expr::{BinaryExpr, WindowFunction, WindowFunctionDefinition};
 use datafusion::logical_expr::expr_fn::when;
-use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Expr, ExprSchemable, Filter, Join, LogicalPlan, Operator, Projection, SubqueryAlias};
+use datafusion::logical_expr::utils::{COUNT_STAR_EXPANSION, conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, Filter, Join, LogicalPlan, Operator, Projection, SubqueryAlias, Window, lit,
+};
 
 use super::expr::{Context, unreadable};
 use super::outer::tables;
 use super::rows::{Base, Bases, Role, Rows, bare, is_unit, key, refuse_as_condition, strictest, together};
-use super::{Node, Open, Walk};
+use super::{Node, Open, OpenSide, Walk};
 use crate::conditions::{conditions, constant};
 use crate::facts::Placement;
 use crate::refusal::Refusal;
+use crate::release_unit::ReleaseNode;
 
 /// Moves conjuncts of a WHERE above an inner join into the join, down to the side they speak of. `None`: nothing to move.
 pub(super) fn pushed(join: &Join, conjuncts: Vec<Expr>) -> Result<Option<(Join, Vec<Expr>)>, Refusal> {
@@ -61,6 +66,67 @@ fn has_subquery(expr: &Expr) -> bool {
     .unwrap_or(true)
 }
 
+/// How the rows of two sides meet.
+struct Meets {
+    /// The equalities between the sides: of the left one, of the right one.
+    keys: Vec<(Expr, Expr)>,
+    /// Whether rows that meet one row meet all the same rows: nothing but equalities and what speaks of one side alone.
+    by_key: bool,
+}
+
+impl Default for Meets {
+    fn default() -> Self {
+        Meets { keys: vec![], by_key: true }
+    }
+}
+
+impl Meets {
+    fn note(&mut self, conjunct: &Expr, left: &Rows, right: &Rows) {
+        let of = |e: &Expr, rows: &Rows| e.column_refs().iter().all(|c| rows.base.contains_key(&key(c)));
+        if of(conjunct, left) || of(conjunct, right) {
+            return;
+        }
+        match conjunct {
+            Expr::BinaryExpr(BinaryExpr { left: a, op: Operator::Eq, right: b }) if of(a, left) && of(b, right) => {
+                self.keys.push((a.as_ref().clone(), b.as_ref().clone()))
+            }
+            Expr::BinaryExpr(BinaryExpr { left: a, op: Operator::Eq, right: b }) if of(b, left) && of(a, right) => {
+                self.keys.push((b.as_ref().clone(), a.as_ref().clone()))
+            }
+            _ => self.by_key = false,
+        }
+    }
+}
+
+/// `count(*) OVER (PARTITION BY …)`
+fn rows_by(keys: Vec<Expr>) -> WindowFunction {
+    let mut count =
+        WindowFunction::new(WindowFunctionDefinition::AggregateUDF(count_udaf()), vec![lit(COUNT_STAR_EXPANSION)]);
+    count.params.partition_by = keys;
+    count
+}
+
+/// Whether a plan has one row at most, whatever the tables hold.
+fn is_single(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(p) => is_single(&p.input),
+        LogicalPlan::Filter(f) => is_single(&f.input),
+        LogicalPlan::Sort(s) => s.fetch == Some(1) || is_single(&s.input),
+        LogicalPlan::SubqueryAlias(a) => is_single(&a.input),
+        LogicalPlan::Aggregate(a) => a.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(_) => true,
+        LogicalPlan::Values(v) => v.values.len() <= 1,
+        LogicalPlan::Limit(l) => {
+            matches!(l.get_fetch_type(), Ok(datafusion::logical_expr::FetchType::Literal(Some(n))) if n <= 1)
+                || is_single(&l.input)
+        }
+        LogicalPlan::Extension(e) => {
+            e.node.as_any().downcast_ref::<ReleaseNode>().is_some_and(|release| release.unit.keys.is_empty())
+        }
+        _ => false,
+    }
+}
+
 /// What a join does with the rows of one of its sides.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kept {
@@ -78,7 +144,7 @@ impl Walk<'_> {
             (Node::Open(left), Node::Open(right)) => return self.outer(plan, vec![left, right]),
             (Node::Private(left), Node::Private(right)) => (left, right),
             (Node::Private(left), Node::Open(right)) => {
-                let crafted = right.crafted;
+                let side = OpenSide { is_left: false, crafted: right.crafted, single: is_single(&right.plan) };
                 let right = self.side(right)?;
                 let kind = match join.join_type {
                     JoinType::Inner | JoinType::Right => JoinType::Inner,
@@ -88,10 +154,10 @@ impl Walk<'_> {
                     JoinType::RightSemi | JoinType::RightAnti => return Err(filters_open(&left)),
                     JoinType::LeftMark | JoinType::RightMark => return Err(mark()),
                 };
-                return self.join_rows(join, left, right, kind, Some((false, crafted))).map(Node::Private);
+                return self.join_rows(join, left, right, kind, Some(side)).map(Node::Private);
             }
             (Node::Open(left), Node::Private(right)) => {
-                let crafted = left.crafted;
+                let side = OpenSide { is_left: true, crafted: left.crafted, single: is_single(&left.plan) };
                 let left = self.side(left)?;
                 let kind = match join.join_type {
                     JoinType::Inner | JoinType::Left => JoinType::Inner,
@@ -101,7 +167,7 @@ impl Walk<'_> {
                     JoinType::LeftSemi | JoinType::LeftAnti => return Err(filters_open(&right)),
                     JoinType::LeftMark | JoinType::RightMark => return Err(mark()),
                 };
-                return self.join_rows(join, left, right, kind, Some((true, crafted))).map(Node::Private);
+                return self.join_rows(join, left, right, kind, Some(side)).map(Node::Private);
             }
         };
         if matches!(join.join_type, JoinType::LeftMark | JoinType::RightMark) {
@@ -140,6 +206,7 @@ impl Walk<'_> {
             protection: None,
             one_row: false,
             implied: vec![],
+            multiplied: vec![],
             tables: vec![],
             placement: Placement::Local,
             correlated: false,
@@ -147,14 +214,14 @@ impl Walk<'_> {
         })
     }
 
-    /// `open`: for a join with an open side, whether that is the left one, and whether the query made its rows.
+    /// `open`: for a join with an open side, what is known of it.
     fn join_rows(
         &mut self,
         join: &Join,
         left: Rows,
         right: Rows,
         kind: JoinType,
-        open: Option<(bool, bool)>,
+        open: Option<OpenSide>,
     ) -> Result<Rows, Refusal> {
         let (mut left, mut right) = (left, right);
         if join.null_aware {
@@ -195,6 +262,7 @@ impl Walk<'_> {
         let mut filters = Vec::new();
         let mut on_units = false;
         let mut plain_equalities = true;
+        let mut meets = Meets::default();
         let mut asked: Vec<(Expr, bool)> = join.on.iter().map(|(l, r)| (l.clone().eq(r.clone()), true)).collect();
         if let Some(filter) = &join.filter {
             asked.extend(split_conjunction_owned(filter.clone()).into_iter().map(|e| (e, false)));
@@ -232,6 +300,7 @@ impl Walk<'_> {
             }
             refuse_as_condition(&below, &bases, &schema)?;
             plain_equalities &= is_plain_equality(&below, &bases, &schema);
+            meets.note(&below, &left, &right);
             match below {
                 Expr::BinaryExpr(BinaryExpr { left: l, op: Operator::Eq, right: r }) if from_on && null_equal => {
                     on.push((*l, *r))
@@ -240,15 +309,29 @@ impl Walk<'_> {
             }
         }
 
-        let mut rows = if let Some((open_is_left, crafted)) = open {
+        let mut numbered = None;
+        let mut rows = if let Some(side) = open {
+            let (private, opened) = if side.is_left { (&mut right, &mut left) } else { (&mut left, &mut right) };
             let mut implied = Vec::new();
-            if kept == Kept::Both && (crafted || !plain_equalities || filters.is_empty() && on.is_empty()) {
-                // The query chooses how often a row appears: which row of its own it met is a condition of every measure.
-                implied = if open_is_left { left.defs.clone() } else { right.defs.clone() };
+            let mut multiplied = None;
+            if kept == Kept::Both && !side.single {
+                if !meets.by_key {
+                    // Which open rows a row meets does not follow from the one that it met, as with equalities: who meets several is on his own.
+                    numbered = Some(self.number(private)?);
+                } else if !side.crafted && plain_equalities && !meets.keys.is_empty() {
+                    let keys: Vec<Expr> =
+                        meets.keys.iter().map(|(l, r)| if side.is_left { l.clone() } else { r.clone() }).collect();
+                    multiplied = Some(self.repeated(opened, keys)?);
+                }
             }
-            let mut rows = if open_is_left { right.clone() } else { left.clone() };
-            rows.one_row &= kept != Kept::Both;
+            if kept == Kept::Both && (side.crafted || !plain_equalities || filters.is_empty() && on.is_empty()) {
+                // The query chooses how often a row appears: which row of its own it met is a condition of every measure.
+                implied = opened.defs.clone();
+            }
+            let mut rows = private.clone();
+            rows.one_row &= kept != Kept::Both || side.single;
             rows.implied.extend(implied);
+            rows.multiplied.extend(multiplied.into_iter().flatten());
             rows
         } else {
             if !on_units {
@@ -278,6 +361,7 @@ impl Walk<'_> {
         )
         .map_err(|e| unreadable(&e))?;
         rows.plan = LogicalPlan::Join(made);
+        let met = numbered.map(|number| self.met_often(&mut rows, number)).transpose()?;
         rows.restricted = true;
         rows.correlated = left.correlated || right.correlated;
         match kept {
@@ -293,6 +377,10 @@ impl Walk<'_> {
                 rows.defs = right.defs;
                 rows.base = right.base;
             }
+        }
+        if let Some((column, condition)) = met {
+            rows.base.insert(key(&column), Base::made(Role::Plain, true, &column.name));
+            rows.multiplied.push(condition);
         }
         if kind == JoinType::Full {
             self.one_unit(&mut rows, left.unit.as_ref(), right.unit.as_ref())?;
@@ -332,7 +420,43 @@ impl Walk<'_> {
             JoinType::RightSemi | JoinType::RightAnti => right.implied.clone(),
             _ => left.implied.iter().chain(&right.implied).cloned().collect(),
         };
+        rows.multiplied = match kind {
+            JoinType::LeftSemi | JoinType::LeftAnti => left.multiplied.clone(),
+            JoinType::RightSemi | JoinType::RightAnti => right.multiplied.clone(),
+            _ => left.multiplied.iter().chain(&right.multiplied).cloned().collect(),
+        };
         Ok(rows)
+    }
+
+    /// Gives every row a number of its own, before it meets the rows of an open side.
+    fn number(&mut self, rows: &mut Rows) -> Result<Expr, Refusal> {
+        let number = WindowFunction::new(WindowFunctionDefinition::WindowUDF(row_number_udwf()), vec![]);
+        let column = self.windowed(rows, number)?;
+        rows.base.insert(key(&column), Base::made(Role::Plain, true, &column.name));
+        Ok(Expr::Column(column))
+    }
+
+    /// After the join: the number of every row that met more than one, NULL for the others.
+    fn met_often(&mut self, rows: &mut Rows, number: Expr) -> Result<(Column, Expr), Refusal> {
+        let met = self.windowed(rows, rows_by(vec![number.clone()]))?;
+        let often = Expr::Column(met.clone()).gt(lit(1_i64));
+        Ok((met, when(often, number).end().map_err(|e| unreadable(&e))?))
+    }
+
+    /// The keys of an open side as conditions: NULL where its keys stand once, so that nobody meets two of its rows.
+    fn repeated(&mut self, opened: &mut Rows, keys: Vec<Expr>) -> Result<Vec<Expr>, Refusal> {
+        let count = self.windowed(opened, rows_by(keys.clone()))?;
+        opened.base.insert(key(&count), Base::made(Role::Plain, true, &count.name));
+        let often = Expr::Column(count).gt(lit(1_i64));
+        keys.into_iter().map(|k| when(often.clone(), k).end().map_err(|e| unreadable(&e))).collect()
+    }
+
+    fn windowed(&mut self, rows: &mut Rows, function: WindowFunction) -> Result<Column, Refusal> {
+        let name = self.alias('w');
+        let plan = std::mem::take(&mut rows.plan);
+        let window = Expr::WindowFunction(Box::new(function)).alias(&name);
+        rows.plan = LogicalPlan::Window(Window::try_new(vec![window], Arc::new(plan)).map_err(|e| unreadable(&e))?);
+        Ok(Column::new_unqualified(&name))
     }
 
     /// Gives every value that is not a column as it stands a column of the inner plan.
@@ -347,9 +471,9 @@ impl Walk<'_> {
                 continue;
             }
             let name = self.alias('d');
-            let base = made_base(def, &rows.base, &schema, &name);
-            exprs.push(def.clone().alias(&name));
             let column = Column::new_unqualified(&name);
+            let base = gated(made_base(def, &rows.base, &schema, &name), def, &rows.base, &schema, &column);
+            exprs.push(def.clone().alias(&name));
             rows.base.insert(key(&column), base);
             *def = Expr::Column(column);
         }
@@ -405,9 +529,34 @@ pub(super) fn made_base(def: &Expr, bases: &Bases, schema: &DFSchema, name: &str
     }
 }
 
+/// The base of a value that becomes `column`, with the conditions that its own measures would have had: those of its columns, and
+/// whether it is zero if it is a product.
+pub(super) fn gated(base: Base, def: &Expr, bases: &Bases, schema: &DFSchema, column: &Column) -> Base {
+    if super::rows::bare_base(def, bases, schema).is_some() {
+        return base;
+    }
+    let mut gates = super::rows::gates(def, bases);
+    if !crate::arguments::products(def, schema).is_empty() {
+        gates.push(is_nothing(column));
+    }
+    // A sum of products hides which of them is zero.
+    let condition = base.condition || crate::arguments::products(def, schema).len() > 1;
+    Base { gates, condition, ..base }
+}
+
+/// Whether a number is zero.
+pub(super) fn is_nothing(column: &Column) -> Expr {
+    Expr::Column(column.clone()).eq(lit(0_i64))
+}
+
 /// Whether a value was made by something that is not arithmetic.
 pub(super) fn is_condition(def: &Expr, bases: &Bases, schema: &DFSchema) -> bool {
-    !conditions(def, schema, &|e| column_is_condition(e, bases)).is_empty()
+    !conditions(def, schema, &|e| column_is_condition(e, bases), &|e| column_stands(e, bases)).is_empty()
+}
+
+/// Whether a column is one of a table as it stands there.
+pub(super) fn column_stands(expr: &Expr, bases: &Bases) -> bool {
+    matches!(expr, Expr::Column(c) if super::rows::base(bases, c).is_some_and(|b| b.bare && !b.condition))
 }
 
 pub(super) fn column_is_condition(expr: &Expr, bases: &Bases) -> bool {

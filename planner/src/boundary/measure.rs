@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::{Expr, ExprSchemable, cast, lit};
 
 use super::Walk;
 use super::aggregate::own_unit;
-use super::join::column_is_condition;
+use super::join::{column_is_condition, column_stands};
 use super::outer::tables;
-use super::rows::{Role, Rows, bare, base, is_unit, measure_used, mentions, refuse_as_condition, refuse_names};
+use super::rows::{Role, Rows, bare, base, gates, is_unit, measure_used, mentions, refuse_as_condition, refuse_names};
+use crate::arguments;
 use crate::conditions::{add, conditions, constant, uncast};
 use crate::functions;
 use crate::refusal::Refusal;
@@ -26,7 +28,6 @@ struct Draft {
     /// Which of a sample's and a population's moment it is: both of one argument together give a count.
     divisor: Option<Divisor>,
     args: Vec<Expr>,
-    filter: Option<Expr>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,12 +47,14 @@ impl Walk<'_> {
         for e in aggregates {
             drafts.push(self.measure(e, rows, shown)?);
         }
+        one_value_of_quantiles(&drafts)?;
         let revealing: Vec<bool> = drafts
             .iter()
             .map(|d| {
                 d.divisor.is_some()
                     && drafts.iter().any(|o| {
-                        o.divisor.is_some() && o.divisor != d.divisor && o.args == d.args && o.filter == d.filter
+                        // Filters that hold for all, or for the same rows, are not told apart here.
+                        o.divisor.is_some() && o.divisor != d.divisor && o.args == d.args
                     })
             })
             .collect();
@@ -120,10 +123,7 @@ impl Walk<'_> {
         };
         if matches!(kind, MeasureKind::Sum | MeasureKind::Avg | MeasureKind::Moments) {
             for v in &values {
-                if !v
-                    .get_type(schema.as_ref())
-                    .is_ok_and(|t| t.is_numeric() || t == datafusion::arrow::datatypes::DataType::Null)
-                {
+                if !v.get_type(schema.as_ref()).is_ok_and(|t| t.is_numeric() || t == DataType::Null) {
                     return Err(Refusal::unsupported(format!("{name} over a protected table needs a number"))
                         .hint("Turn the value into a number first, for example with extract(epoch from …)."));
                 }
@@ -131,19 +131,17 @@ impl Walk<'_> {
         }
         let (present, missing, conditions) = self.parts(&name, &kind, &values, rows, &schema, found)?;
         let present = conjunction(params.filter.iter().map(|f| f.as_ref().clone()).chain(present));
-        let dominated = match kind {
-            MeasureKind::Sum | MeasureKind::Avg => values.first().cloned(),
-            _ => None,
-        };
+        let dominated = dominated(&name, &kind, &values, &schema);
         let divisor = match name.as_str() {
             "var" | "stddev" | "covar_samp" => Some(Divisor::Sample),
             "var_pop" | "stddev_pop" | "covar_pop" => Some(Divisor::Population),
             _ => None,
         };
-        let filter = params.filter.as_ref().map(|f| f.as_ref().clone());
         let aggregate = Expr::AggregateFunction(AggregateFunction { func: function.func, params });
         let measure = Measure { aggregate, kind, present, conditions, dominated };
-        Ok(Draft { measure, missing, divisor, args: values, filter })
+        // Under different casts they are the same column still.
+        let args = values.iter().map(|v| uncast(v, &schema).clone()).collect();
+        Ok(Draft { measure, missing, divisor, args })
     }
 
     /// Rows that count, `IS NULL` of each argument where it was left out, and the conditions.
@@ -178,7 +176,8 @@ impl Walk<'_> {
                 continue;
             }
             present.push(value.clone().is_not_null());
-            for condition in conditions(value, schema, &|e| column_is_condition(e, &rows.base)) {
+            let is_condition = |e: &Expr| column_is_condition(e, &rows.base);
+            for condition in conditions(value, schema, &is_condition, &|e| column_stands(e, &rows.base)) {
                 if let Some(b) = mentions(&condition, &rows.base, &|b| b.role == Role::Measure) {
                     return Err(measure_used(b));
                 }
@@ -189,6 +188,13 @@ impl Walk<'_> {
                     return Err(measure_used(b));
                 }
                 add(&mut all, value.clone());
+            }
+            for gate in gates(value, &rows.base) {
+                add(&mut all, gate);
+            }
+            // A product that is zero for a few, or for all but a few, is a filter written as arithmetic.
+            for product in arguments::products(value, schema) {
+                add(&mut all, product.eq(lit(0.0)));
             }
             // The values of a condition, NULL among them, are parts already.
             let covered = all.contains(value);
@@ -202,7 +208,7 @@ impl Walk<'_> {
                 add(&mut all, value.clone().is_null());
             }
         }
-        for condition in &rows.implied {
+        for condition in rows.implied.iter().chain(&rows.multiplied) {
             add(&mut all, condition.clone());
         }
         Ok((present, missing, all))
@@ -274,6 +280,50 @@ fn kind_of(
     })
 }
 
+/// Quantiles of one answer stand k units apart, which can be seen only of those of one value.
+fn one_value_of_quantiles(drafts: &[Draft]) -> Result<(), Refusal> {
+    let quantiles: Vec<&Expr> = drafts
+        .iter()
+        .filter(|d| matches!(d.measure.kind, MeasureKind::Quantile(_)))
+        .filter_map(|d| d.args.first())
+        .collect();
+    for (i, one) in quantiles.iter().enumerate() {
+        for other in quantiles.iter().skip(i + 1).filter(|other| *other != one) {
+            if !one.column_refs().is_disjoint(&other.column_refs()) {
+                return Err(Refusal::unsupported(
+                    "quantiles of different expressions of one column of a protected table in one answer are not supported",
+                )
+                .hint("Ask for them in several queries."));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is tested for dominance: the summands of sums and averages, their squares for second moments, which a single large value makes
+/// up just as well.
+fn dominated(name: &str, kind: &MeasureKind, values: &[Expr], schema: &DFSchema) -> Vec<Expr> {
+    let squared = match kind {
+        MeasureKind::Sum | MeasureKind::Avg => false,
+        MeasureKind::Moments => {
+            !matches!(name, "regr_avgx" | "regr_avgy" | "kanon_part_avg" | "kanon_part_avg_x" | "kanon_part_avg_y")
+        }
+        _ => return vec![],
+    };
+    let mut found = Vec::new();
+    for value in values {
+        for term in arguments::terms(value, schema) {
+            if squared {
+                let x = cast(term, DataType::Float64);
+                add(&mut found, x.clone() * x);
+            } else {
+                add(&mut found, term);
+            }
+        }
+    }
+    found
+}
+
 fn fraction(expr: Option<&Expr>) -> Result<f64, Refusal> {
     let refused = || {
         Refusal::unsupported("the fraction of a percentile must be a literal between 0 and 1")
@@ -283,7 +333,7 @@ fn fraction(expr: Option<&Expr>) -> Result<f64, Refusal> {
         // Not run before it is a literal.
         return Ok(0.5);
     }
-    let value = expr.and_then(literal).and_then(|v| v.cast_to(&datafusion::arrow::datatypes::DataType::Float64).ok());
+    let value = expr.and_then(literal).and_then(|v| v.cast_to(&DataType::Float64).ok());
     match value {
         Some(ScalarValue::Float64(Some(f))) if (0.0..=1.0).contains(&f) => Ok(f),
         _ => Err(refused()),

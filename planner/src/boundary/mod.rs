@@ -112,6 +112,16 @@ struct Open {
     lateral: bool,
 }
 
+/// What is known of the rows of an open side of a join.
+#[derive(Clone, Copy)]
+struct OpenSide {
+    is_left: bool,
+    /// Whether the query made or multiplied them.
+    crafted: bool,
+    /// Whether there is one at most, whatever the tables hold.
+    single: bool,
+}
+
 #[derive(Clone)]
 struct Remote {
     placement: Placement,

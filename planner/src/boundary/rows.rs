@@ -38,11 +38,13 @@ pub(super) struct Base {
     pub column: String,
     /// Its table's name for people.
     pub table: String,
+    /// Conditions of every measure that uses it: what a value within a unit hides, such as whether there was anything to count.
+    pub gates: Vec<Expr>,
 }
 
 impl Base {
     pub fn made(role: Role, condition: bool, name: &str) -> Base {
-        Base { role, condition, bare: false, column: name.to_owned(), table: String::new() }
+        Base { role, condition, bare: false, column: name.to_owned(), table: String::new(), gates: vec![] }
     }
 }
 
@@ -67,6 +69,9 @@ pub(super) struct Rows {
     pub one_row: bool,
     /// Conditions of every measure: ways in which the query itself multiplies rows.
     pub implied: Vec<Expr>,
+    /// Conditions of every measure that are NULL for all rows unless an open table multiplies some: then different for rows that it
+    /// multiplies differently.
+    pub multiplied: Vec<Expr>,
     pub tables: Vec<String>,
     pub placement: Placement,
     /// Within EXISTS: an equality of the units was found and taken out.
@@ -129,6 +134,20 @@ pub(super) fn mentions<'a>(expr: &Expr, bases: &'a Bases, test: &dyn Fn(&Base) -
         {
             found = Some(b);
             return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
+}
+
+/// The conditions that come with the columns of an expression.
+pub(super) fn gates(expr: &Expr, bases: &Bases) -> Vec<Expr> {
+    let mut found = Vec::new();
+    let _ = expr.apply(|e| {
+        if let Expr::Column(c) = e
+            && let Some(b) = base(bases, c)
+        {
+            b.gates.iter().for_each(|gate| crate::conditions::add(&mut found, gate.clone()));
         }
         Ok(TreeNodeRecursion::Continue)
     });

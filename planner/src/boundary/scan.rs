@@ -89,8 +89,14 @@ impl Walk<'_> {
                     ColumnRole::Measure => Role::Measure,
                 }
             };
-            let base =
-                Base { role, condition: false, bare: true, column: field.name().clone(), table: facts.name.clone() };
+            let base = Base {
+                role,
+                condition: false,
+                bare: true,
+                column: field.name().clone(),
+                table: facts.name.clone(),
+                gates: vec![],
+            };
             bases.insert(key(&column(field.name())), base);
         }
         let defs = scan.projected_schema.fields().iter().map(|f| Expr::Column(column(f.name()))).collect();
@@ -102,6 +108,7 @@ impl Walk<'_> {
             one_row: protection.unit_unique,
             protection: Some(protection),
             implied: vec![],
+            multiplied: vec![],
             tables: vec![facts.name],
             placement: facts.placement,
             correlated: false,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::common::{Column, ScalarValue};
-use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionDefinition};
+use datafusion::logical_expr::expr::{NullTreatment, WindowFunction, WindowFunctionDefinition};
 use datafusion::logical_expr::{
     Expr, ExprSchemable, LogicalPlan, Projection, SubqueryAlias, Union, Window, WindowFrameBound, WindowFrameUnits,
 };
@@ -57,6 +57,10 @@ impl Walk<'_> {
         distinct.dedup();
         // Rows that were chosen, or come twice, weigh more: which branch a row came by is then a condition of every measure.
         let weighed = distinct.len() != names.len() || branches.iter().any(|r| r.restricted);
+        for rows in &mut branches {
+            let multiplied = std::mem::take(&mut rows.multiplied);
+            rows.implied.extend(multiplied);
+        }
         let extra: Vec<usize> = branches.iter().map(|r| r.implied.len()).collect();
 
         let alias = self.alias('u');
@@ -80,6 +84,8 @@ impl Walk<'_> {
                         Base { condition: true, ..made }
                     }
                 };
+                let gated = !super::rows::gates(def, &rows.base).is_empty();
+                let next = Base { condition: next.condition || gated, gates: vec![], ..next };
                 base = Some(match base.take() {
                     None => next,
                     Some(b) => unite(b, next)?,
@@ -157,6 +163,7 @@ impl Walk<'_> {
             protection,
             one_row: false,
             implied: implied.into_iter().map(Expr::Column).collect(),
+            multiplied: vec![],
             tables: names,
             placement,
             correlated,
@@ -230,7 +237,14 @@ impl Walk<'_> {
             ))
             .hint(format!("Add PARTITION BY {unit}, or use the window on the answer of an aggregate.")));
         }
+        // NULLs that are jumped over, or filled with a default, and counts of values: whether there is a value.
+        let fills = matches!(name.as_str(), "lag" | "lead") && params.args.len() > 2;
+        let counts = matches!(name.as_str(), "count" | "regr_count")
+            && params.args.iter().any(|a| !matches!(a, Expr::Literal(v, _) if !v.is_null()));
         let mut condition = params.filter.is_some()
+            || params.null_treatment == Some(NullTreatment::IgnoreNulls)
+            || fills
+            || counts
             || matches!(
                 name.as_str(),
                 "row_number" | "rank" | "dense_rank" | "percent_rank" | "cume_dist" | "ntile" | "nth_value"
@@ -245,7 +259,7 @@ impl Walk<'_> {
         for e in &mut params.args {
             let value = self.value(e, rows, shown, false)?;
             refuse_names(&value, &rows.base, &schema)?;
-            condition |= is_condition(&value, &rows.base, &schema);
+            condition |= is_condition(&value, &rows.base, &schema) || is_made(&value, &rows.base, &schema);
             measure =
                 measure.or_else(|| super::rows::mentions(&value, &rows.base, &|b| b.role == Role::Measure).cloned());
             *e = value;
@@ -267,6 +281,11 @@ impl Walk<'_> {
         };
         Ok((WindowFunction { fun: function.fun, params }, base))
     }
+}
+
+/// Whether conditions come with a value that a window would lose.
+fn is_made(value: &Expr, bases: &Bases, schema: &datafusion::common::DFSchema) -> bool {
+    !super::rows::gates(value, bases).is_empty() || !crate::arguments::products(value, schema).is_empty()
 }
 
 /// What is known of a column that two branches share.

@@ -60,6 +60,7 @@ SELECT first_value(age) FROM patients
 SELECT sum(DISTINCT age) FROM patients
 SELECT approx_distinct(age) FROM patients
 SELECT percentile_cont(age / 100.0) WITHIN GROUP (ORDER BY age) FROM patients
+SELECT median(weight), median(weight * 2) FROM patients
 -- shapes
 SELECT avg(age) FROM (SELECT age FROM patients LIMIT 5) AS x
 SELECT avg(age) FROM (SELECT age FROM patients ORDER BY age LIMIT 1) AS x

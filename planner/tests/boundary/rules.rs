@@ -26,6 +26,16 @@ async fn conditions_are_those_of_rule_1() {
         ),
         ("SELECT bool_and(smoker) FROM patients", vec!["t0.smoker"]),
         (
+            "SELECT avg(weight * age) FROM patients",
+            vec![
+                "CAST(t0.weight AS Float64) * CAST(CAST(t0.age AS Float64) AS Float64) = Float64(0)",
+                "t0.weight * CAST(t0.age AS Float64) IS NULL",
+            ],
+        ),
+        ("SELECT avg(weight * weight) FROM patients", vec!["t0.weight * t0.weight IS NULL"]),
+        ("SELECT avg(weight - weight) FROM patients", vec!["t0.weight - t0.weight"]),
+        ("SELECT avg(exp(weight * 2)) FROM patients", vec!["exp(t0.weight * Float64(2))"]),
+        (
             "SELECT sum(CASE WHEN smoker THEN 2 ELSE 1 END) FROM patients",
             vec!["CASE WHEN t0.smoker THEN Int64(2) ELSE Int64(1) END"],
         ),
@@ -99,7 +109,27 @@ async fn what_the_query_multiplies_is_a_condition() {
         );
     }
     let plain = unit(&ctx, "SELECT count(*) FROM patients p JOIN regions r ON p.region = r.id").await;
-    assert!(plain.measures[0].conditions.is_empty());
+    assert_eq!(
+        texts(&plain.measures[0].conditions),
+        ["CASE WHEN w2 > Int64(1) THEN o1.c0 END"],
+        "NULL where keys stand once"
+    );
+    for sql in [
+        "SELECT count(*) FROM patients WHERE region IN (SELECT id FROM regions)",
+        "SELECT count(*) FROM patients p, (SELECT max(size) AS m FROM regions) AS r WHERE p.age < r.m",
+        "SELECT count(*) FROM patients p, (SELECT avg(age) AS m FROM patients) AS r WHERE p.age < r.m",
+    ] {
+        let multiplies_nobody = unit_of(&ctx, sql).await;
+        assert!(!texts(&multiplies_nobody).iter().any(|c| c.contains("CASE")), "{sql}");
+    }
+}
+
+/// The conditions of the first measure of the last release.
+async fn unit_of(ctx: &datafusion::prelude::SessionContext, sql: &str) -> Vec<datafusion::logical_expr::Expr> {
+    match crate::world::decided(ctx, sql).await {
+        Ok(Decision::Release { units, .. }) => units.last().unwrap().measures[0].conditions.clone(),
+        other => panic!("{sql}: {other:?}"),
+    }
 }
 
 #[tokio::test]

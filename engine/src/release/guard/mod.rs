@@ -24,7 +24,7 @@ use kanon_privacy::policy::MinCohort;
 
 pub(super) use self::bytes::BadState;
 pub(super) use self::cohorts::read_cohort;
-pub(super) use self::parts::{Held, read_parts};
+pub(super) use self::parts::{Held, read_names, read_parts};
 pub(super) use self::weights::{Dominance, read_row_weights, read_unit_weights};
 
 use self::tally::{Alone, Groups, Tally};

@@ -264,6 +264,39 @@ fn add_row(held: &mut Held, ids: Option<&ScalarBuffer<u64>>, row: usize, k: MinC
     }
 }
 
+/// What the names of combinations say: by name and condition, the number of the condition's value.
+pub(in crate::release) fn read_names(types: &[DataType], names: &[&[u8]]) -> Result<Vec<Vec<u32>>, BadState> {
+    match Coder::new(types).map_err(|_| BadState)? {
+        Coder::Booleans => names
+            .iter()
+            .map(|name| {
+                let mut code = Reader(name).u32()?;
+                let mut digits = vec![0; types.len()];
+                for digit in digits.iter_mut().rev() {
+                    *digit = code % 3;
+                    code /= 3;
+                }
+                Ok(digits)
+            })
+            .collect(),
+        Coder::Rows(converter) => {
+            let parser = converter.parser();
+            let columns = converter.convert_rows(names.iter().map(|name| parser.parse(name))).map_err(|_| BadState)?;
+            let mut read = vec![Vec::with_capacity(types.len()); names.len()];
+            for column in columns {
+                let one = RowConverter::new(vec![SortField::new(column.data_type().clone())]).map_err(|_| BadState)?;
+                let rows = one.convert_columns(&[column]).map_err(|_| BadState)?;
+                let mut numbers: HashMap<Vec<u8>, u32> = HashMap::new();
+                for (row, read) in rows.iter().zip(&mut read) {
+                    let next = u32::try_from(numbers.len()).map_err(|_| BadState)?;
+                    read.push(*numbers.entry(row.as_ref().to_vec()).or_insert(next));
+                }
+            }
+            Ok(read)
+        }
+    }
+}
+
 /// Reads the parts of a group: name and holders. `None`: there were too many.
 #[allow(clippy::type_complexity, reason = "a list of pairs")]
 pub(in crate::release) fn read_parts(

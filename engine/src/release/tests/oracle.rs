@@ -118,17 +118,8 @@ fn rule_1_3_4(ask: Ask, all: &[Ask], rows: &[&Row], k: usize) -> bool {
         return false;
     }
     match ask.what {
-        What::SumX | What::AvgX => {
-            let mut sums: BTreeMap<i64, f64> = BTreeMap::new();
-            for row in &present {
-                *sums.entry(row.unit).or_default() += row.x.unwrap().abs();
-            }
-            let mut sums: Vec<f64> = sums.into_values().collect();
-            sums.sort_by(|a, b| b.total_cmp(a));
-            let total: f64 = sums.iter().sum();
-            total == 0.0 || sums[0] + sums[1] < 0.9 * total - 1e-9
-        }
-        What::VarX => present.len() > 10,
+        What::SumX | What::AvgX => !is_dominated(&present, f64::abs),
+        What::VarX => present.len() > 10 && !is_dominated(&present, |x| x * x),
         What::MedianX => {
             let median = ask.value(rows).unwrap();
             let side =
@@ -137,6 +128,18 @@ fn rule_1_3_4(ask: Ask, all: &[Ask], rows: &[&Row], k: usize) -> bool {
         }
         _ => true,
     }
+}
+
+/// Whether two units hold 90% of the weight.
+fn is_dominated(rows: &[&Row], weight: impl Fn(f64) -> f64) -> bool {
+    let mut sums: BTreeMap<i64, f64> = BTreeMap::new();
+    for row in rows {
+        *sums.entry(row.unit).or_default() += weight(row.x.unwrap());
+    }
+    let mut sums: Vec<f64> = sums.into_values().collect();
+    sums.sort_by(|a, b| b.total_cmp(a));
+    let total: f64 = sums.iter().sum();
+    total != 0.0 && sums[0] + sums[1] >= 0.9 * total - 1e-9
 }
 
 /// The answer to `GROUP BY` some keys: by key, in order (NULL last), the values that may be known.

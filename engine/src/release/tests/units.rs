@@ -177,6 +177,10 @@ fn measure(aggregate: &Expr) -> Measure {
         .map(|f| f.as_ref().clone())
         .chain(arguments.iter().map(|a| a.clone().is_not_null()))
         .reduce(Expr::and);
-    let dominated = matches!(kind, MeasureKind::Sum | MeasureKind::Avg).then(|| arguments[0].clone());
+    let dominated = match kind {
+        MeasureKind::Sum | MeasureKind::Avg => vec![arguments[0].clone()],
+        MeasureKind::Moments => arguments.iter().map(|a| a.clone() * a.clone()).collect(),
+        _ => vec![],
+    };
     Measure { aggregate: aggregate.clone(), kind, present, conditions, dominated }
 }
