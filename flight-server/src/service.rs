@@ -92,7 +92,7 @@ impl Service {
         name(handle)
             .and_then(|n| self.prepared.get(n))
             .filter(|s| Arc::ptr_eq(&s.login, &login))
-            .ok_or_else(|| unknown_statement())
+            .ok_or_else(unknown_statement)
     }
 
     /// Runs a statement that answers no rows (SET, BEGIN, a steward's) when it is asked for and not when its empty answer is fetched:

@@ -125,7 +125,7 @@ fn float(text: &str, pg_type: PgType) -> Result<f64> {
 fn bytea(text: &str) -> Option<Vec<u8>> {
     if let Some(hex) = text.strip_prefix("\\x") {
         let hex: Vec<u8> = hex.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-        if hex.len() % 2 != 0 {
+        if !hex.len().is_multiple_of(2) {
             return None;
         }
         return hex.chunks_exact(2).map(hex_pair).collect();

@@ -44,8 +44,6 @@ fn rows(format: &str, from: i64, to: i64) -> Vec<u8> {
 }
 
 const FORMATS: [&str; 4] = ["parquet", "csv", "json", "arrow"];
-/// Those that are read from other places than the node's own disk.
-const REMOTE: [&str; 3] = ["parquet", "csv", "json"];
 
 async fn node(files: Vec<(String, Vec<u8>)>) -> (Federation, Client) {
     let federation = Federation::start(vec![SiteSpec { id: "clinic", setup: Vec::new(), files }]).await;
@@ -132,7 +130,7 @@ async fn buckets_of_an_s3_compatible_server() {
     let put = async |path: String, content: Vec<u8>| {
         assert_eq!(http(&address, "PUT", &format!("/kanon/{path}"), &content).await, Some(200), "{path}");
     };
-    for format in REMOTE {
+    for format in FORMATS {
         put(format!("in/{format}/a.{format}"), rows(format, 0, 100)).await;
         put(format!("in/{format}/b.{format}"), rows(format, 100, 300)).await;
         put(format!("in/{format}/README"), b"not data".to_vec()).await;
@@ -155,7 +153,7 @@ async fn buckets_of_an_s3_compatible_server() {
     }
     site.spawn();
     let admin = site.wait().await;
-    for format in REMOTE {
+    for format in FORMATS {
         for (name, location, expected) in [
             ("file", format!("s3://kanon/in/{format}/a.{format}"), "100"),
             ("folder", format!("s3://kanon/in/{format}/"), "300"),
@@ -192,10 +190,10 @@ async fn buckets_of_an_s3_compatible_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_a_web_server_on_this_machine() {
     let files: HashMap<String, Vec<u8>> =
-        REMOTE.iter().map(|format| (format!("/d/a.{format}"), rows(format, 0, 100))).collect();
+        FORMATS.iter().map(|format| (format!("/d/a.{format}"), rows(format, 0, 100))).collect();
     let address = serve(files).await;
     let (_federation, admin) = node(Vec::new()).await;
-    for format in REMOTE {
+    for format in FORMATS {
         let location = format!("http://{address}/d/a.{format}");
         assert_eq!(count(&admin, &format!("t_{format}"), format, &location).await, "100", "{location}");
     }

@@ -3,6 +3,7 @@
 //! Whatever could fail when a text file is read later is found now and told with file and line, which only its steward sees. After
 //! this, a scan of the same files has no error that depends on a value.
 
+mod arrow;
 mod csv;
 mod json;
 mod text;
@@ -61,10 +62,19 @@ async fn from_footers(
         if object.size == 0 {
             return Err(unreadable(&name, source.kind).detail("The file is empty."));
         }
-        let found = format
-            .infer_schema(state, store, std::slice::from_ref(object))
-            .await
-            .map_err(|error| unreadable(&name, source.kind).detail(error.strip_backtrace()))?;
+        let from_footer = match source.kind {
+            SourceKind::Arrow => {
+                arrow::schema(store, object).await.map_err(|why| unreadable(&name, source.kind).detail(why))?
+            }
+            _ => None,
+        };
+        let found = match from_footer {
+            Some(found) => Arc::new(found),
+            None => format
+                .infer_schema(state, store, std::slice::from_ref(object))
+                .await
+                .map_err(|error| unreadable(&name, source.kind).detail(error.strip_backtrace()))?,
+        };
         if found.fields().len() > MAX_COLUMNS {
             return Err(too_many_columns(&name, found.fields().len()));
         }

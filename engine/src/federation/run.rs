@@ -307,9 +307,13 @@ pub(crate) enum Failed {
     TooLarge,
 }
 
+/// For the log: what a site says of its own error may hold literals of the query or values of open tables, and stays out of it.
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Failed::Site(SiteError::Answered(error)) => {
+                write!(f, "an error of its own, SQLSTATE {}", error.state.code())
+            }
             Failed::Site(error) => error.fmt(f),
             Failed::Timeout => f.write_str("out of time"),
             Failed::TooLarge => f.write_str("the answer is too large"),

@@ -6,7 +6,7 @@ use datafusion::arrow::array::{Array, ArrayRef, MutableArrayData, RecordBatch, U
 use datafusion::arrow::compute::{
     SortColumn, SortOptions, cast, concat_batches, lexsort_to_indices, take_record_batch,
 };
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::LogicalPlan;
@@ -92,20 +92,41 @@ fn without_shared_buffers(shared: &DataType) -> Option<DataType> {
     match shared {
         DataType::Utf8View => Some(DataType::LargeUtf8),
         DataType::BinaryView => Some(DataType::LargeBinary),
-        DataType::Dictionary(_, values) => Some(values.as_ref().clone()),
+        DataType::Dictionary(_, values) => {
+            Some(without_shared_buffers(values).unwrap_or_else(|| values.as_ref().clone()))
+        }
+        DataType::List(item) => Some(DataType::List(own_buffers(item)?)),
+        DataType::LargeList(item) => Some(DataType::LargeList(own_buffers(item)?)),
+        DataType::FixedSizeList(item, size) => Some(DataType::FixedSizeList(own_buffers(item)?, *size)),
+        DataType::ListView(item) => Some(DataType::List(own_buffers(item).unwrap_or_else(|| Arc::clone(item)))),
+        DataType::LargeListView(item) => {
+            Some(DataType::LargeList(own_buffers(item).unwrap_or_else(|| Arc::clone(item))))
+        }
+        DataType::Struct(fields) => {
+            let own: Vec<Option<FieldRef>> = fields.iter().map(own_buffers).collect();
+            let any = own.iter().any(Option::is_some);
+            let all = fields.iter().zip(own).map(|(field, own)| own.unwrap_or_else(|| Arc::clone(field)));
+            any.then(|| DataType::Struct(all.collect()))
+        }
         _ => None,
     }
+}
+
+/// A field of a nested type, if arrays of its type share a buffer.
+fn own_buffers(field: &FieldRef) -> Option<FieldRef> {
+    let plain = without_shared_buffers(field.data_type())?;
+    Some(Arc::new(field.as_ref().clone().with_data_type(plain)))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use datafusion::arrow::array::{
-        ArrayData, DictionaryArray, Float64Array, Int64Array, StringArray, StringViewArray,
+        ArrayData, DictionaryArray, Float64Array, Int64Array, ListArray, StringArray, StringViewArray, StructArray,
     };
-    use datafusion::arrow::datatypes::Int32Type;
+    use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
+    use datafusion::arrow::datatypes::{Field, Int32Type};
 
-    use datafusion::arrow::buffer::NullBuffer;
     use datafusion::arrow::compute::take;
 
     use super::*;
@@ -164,6 +185,32 @@ mod tests {
                 &cast(&picked, &DataType::Utf8).unwrap(),
                 &(Arc::new(StringArray::from(texts[1..].to_vec())) as ArrayRef)
             );
+        }
+    }
+
+    #[test]
+    fn keys_of_withheld_groups_stay_in_lists_and_structs_too() {
+        let secret = "a city that nobody may hear of";
+        let texts = vec![Some(secret), Some("another long name of a large city"), None];
+        let views: ArrayRef = Arc::new(StringViewArray::from(texts.clone()));
+        let dictionary: ArrayRef = Arc::new(texts.iter().copied().collect::<DictionaryArray<Int32Type>>());
+        let field = |values: &ArrayRef| Arc::new(Field::new("item", values.data_type().clone(), true));
+        let one_each = || OffsetBuffer::<i32>::from_lengths([1, 1, 1]);
+        let list: ArrayRef = Arc::new(ListArray::new(field(&views), one_each(), Arc::clone(&views), None));
+        let keys: [ArrayRef; 4] = [
+            Arc::clone(&list),
+            Arc::new(ListArray::new(field(&dictionary), one_each(), Arc::clone(&dictionary), None)),
+            Arc::new(StructArray::from(vec![(field(&views), Arc::clone(&views))])),
+            Arc::new(StructArray::from(vec![(field(&list), Arc::clone(&list))])),
+        ];
+        let some = UInt64Array::from(vec![Some(1), None]);
+        for keys in &keys {
+            assert!(holds(&take(keys, &some, None).unwrap(), secret.as_bytes()), "{:?}", keys.data_type());
+            let picked = pick(keys, &some).unwrap();
+            assert!(!holds(&picked, secret.as_bytes()), "{:?}", keys.data_type());
+            assert_eq!(picked.data_type(), keys.data_type());
+            assert_eq!(&picked.slice(0, 1), &keys.slice(1, 1));
+            assert!(picked.is_null(1));
         }
     }
 }

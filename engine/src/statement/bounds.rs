@@ -196,10 +196,10 @@ impl Measure {
     }
 
     fn close(&mut self) {
-        if self.frames.len() > 1 {
-            if let Some(frame) = self.frames.pop() {
-                self.operators -= frame.operators;
-            }
+        if self.frames.len() > 1
+            && let Some(frame) = self.frames.pop()
+        {
+            self.operators -= frame.operators;
         }
     }
 
@@ -237,10 +237,10 @@ impl Measure {
             | Keyword::WINDOW
             | Keyword::LIMIT => {
                 self.set_from(false);
-                if keyword == Keyword::SELECT {
-                    if let Some(frame) = self.frames.last_mut() {
-                        frame.items = 1;
-                    }
+                if keyword == Keyword::SELECT
+                    && let Some(frame) = self.frames.last_mut()
+                {
+                    frame.items = 1;
                 }
             }
             Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::MINUS => {

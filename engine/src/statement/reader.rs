@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
             return Error::new(Sqlstate::SyntaxError, "syntax error at end of input").at(self.text.chars().count() + 1);
         };
         let is_word_or_sign = matches!(lexeme.token.token, Token::Word(_)) || lexeme.bytes.len() <= 3;
-        let near = if self.secret && !is_word_or_sign || self.secret && is_string(&lexeme.token.token) {
+        let near = if self.secret && (!is_word_or_sign || is_string(&lexeme.token.token)) {
             "'…'".to_owned()
         } else {
             self.text.get(lexeme.bytes.clone()).unwrap_or_default().chars().take(64).collect()

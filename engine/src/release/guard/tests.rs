@@ -68,10 +68,8 @@ fn said(name: &str, array: &ArrayRef, k: MinCohort) -> Vec<String> {
             let state = states.value(g);
             match name {
                 "cohort" => format!("{:?}", super::read_cohort(state, k).unwrap()),
-                "weights of units" => match super::read_unit_weights(state).unwrap() {
-                    // Rows are few here: nothing is in buckets unless there are more than 32 units.
-                    weights => format!("{weights:?}"),
-                },
+                // Rows are few here: nothing is in buckets unless there are more than 32 units.
+                "weights of units" => format!("{:?}", super::read_unit_weights(state).unwrap()),
                 "weights of rows" => format!("{:?}", super::read_row_weights(state).unwrap()),
                 _ => {
                     let parts = super::read_parts(state, k, name.ends_with("units")).unwrap();
