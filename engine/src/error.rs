@@ -18,6 +18,8 @@ pub enum Sqlstate {
     SiteUnreachable,
     /// 08P01
     ProtocolViolation,
+    /// 21000
+    CardinalityViolation,
     /// 22003
     NumericOutOfRange,
     /// 22007
@@ -124,6 +126,7 @@ impl Sqlstate {
             FeatureNotSupported => "0A000",
             SiteUnreachable => "08001",
             ProtocolViolation => "08P01",
+            CardinalityViolation => "21000",
             NumericOutOfRange => "22003",
             InvalidDatetime => "22007",
             DivisionByZero => "22012",
@@ -188,6 +191,7 @@ impl Sqlstate {
             FeatureNotSupported => Code::Unimplemented,
             SiteUnreachable => Code::Unavailable,
             ProtocolViolation
+            | CardinalityViolation
             | NumericOutOfRange
             | InvalidDatetime
             | DivisionByZero
@@ -229,6 +233,7 @@ const ALL: &[Sqlstate] = {
         FeatureNotSupported,
         SiteUnreachable,
         ProtocolViolation,
+        CardinalityViolation,
         NumericOutOfRange,
         InvalidDatetime,
         DivisionByZero,

@@ -14,6 +14,7 @@ mod arguments;
 pub mod boundary;
 pub mod checked;
 mod conditions;
+pub mod constants;
 pub mod explain;
 pub mod facts;
 pub mod functions;

@@ -67,6 +67,9 @@ pub struct ReleaseUnit {
     /// The Aggregate as its author wrote it: analysed, before its expressions were made total and its input was made to carry the unit.
     /// Subplans are written from it.
     pub source: LogicalPlan,
+    /// Scalar subqueries that may stand in `source`, each as its author wrote it and as the plan over public tables and earlier answers that
+    /// gives its value. Sites are sent the value.
+    pub constants: Vec<(Arc<LogicalPlan>, LogicalPlan)>,
     /// Where it is computed. `Sites`: written as one subplan a site and merged.
     pub placement: Placement,
     /// Names of the tables below, for messages and reports.

@@ -363,3 +363,46 @@ async fn explain_privacy_shows_what_each_site_is_asked() {
         explained("SELECT count(DISTINCT head) FROM federation.wards WHERE beds > 5 AND site <> 'zurich'").await;
     assert_eq!(again, lines);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_and_small_open_tables_go_along() {
+    let federation = hospitals().await;
+    let client = federation.site("cleveland").connect(ANALYST).await.unwrap();
+
+    // The value of a scalar subquery is released first, and is a constant then.
+    let average = client.ask("SELECT avg(age) FROM federation.heart_disease").await.unwrap().lines();
+    let older = "FROM federation.heart_disease WHERE age >";
+    let two_steps = format!("SELECT sex, count(*) {older} {} GROUP BY sex ORDER BY 1", average[0]);
+    let one_step =
+        format!("SELECT sex, count(*) {older} (SELECT avg(age) FROM federation.heart_disease) GROUP BY sex ORDER BY 1");
+    let expected = client.ask(&two_steps).await.unwrap().lines();
+    assert!(!expected.is_empty());
+    assert_eq!(everywhere(&federation, &one_step).await.lines(), expected);
+    // Within arguments, and from an open table of this node.
+    let answer =
+        everywhere(&federation, "SELECT sum(age - (SELECT min(beds) FROM public.wards)) FROM federation.heart_disease")
+            .await;
+    let expected = client.ask("SELECT sum(age - 10) FROM federation.heart_disease").await.unwrap();
+    assert_eq!(answer.lines(), expected.lines());
+    let nobody = format!("SELECT count(*) {older} (SELECT beds FROM public.wards WHERE ward = 7)");
+    assert_eq!(client.ask(&nobody).await.unwrap().lines(), [""], "NULL is no age");
+    let error = fails(&client, &format!("SELECT count(*) {older} (SELECT ward FROM public.wards)")).await;
+    assert_eq!(error.code, "21000", "{error:?}");
+    let lines = client.ask(&format!("EXPLAIN (PRIVACY) {one_step}")).await.unwrap().lines();
+    assert!(lines.iter().any(|line| line.contains("takes along the values of its scalar subqueries")), "{lines:#?}");
+
+    // Rows of an open table are written into the question.
+    let answer = everywhere(
+        &federation,
+        "SELECT w.beds, count(*) FROM federation.heart_disease h JOIN public.wards w ON h.severity = w.ward \
+         GROUP BY w.beds ORDER BY 1 NULLS LAST",
+    )
+    .await;
+    let by_severity = merged(HOSPITALS.iter().map(|(_, csv)| {
+        released(groups(csv, &["severity"], |cell| ["1", "2", "3"].contains(&cell("severity").as_str())))
+    }));
+    let beds = |severity: &str| ["", "10", "20", ""][severity.parse::<usize>().unwrap()];
+    let expected: Vec<String> = by_severity.iter().map(|(key, n)| format!("{}|{n}", beds(&key[0]))).collect();
+    assert!(expected.len() > 1);
+    assert_eq!(answer.lines(), expected);
+}

@@ -167,6 +167,7 @@ async fn question(context: &SessionContext, one_row: bool, sums: bool) -> Outcom
         measures,
         schema,
         source: aggregate,
+        constants: vec![],
         placement: Placement::Local,
         tables: vec!["visits".into()],
     };

@@ -146,8 +146,8 @@ fn used_columns(plan: &LogicalPlan) -> Result<HashSet<String>> {
     Ok(used)
 }
 
-/// The rows of an open plan.
-async fn rows(
+/// The rows of a plan over open tables and answers.
+pub(super) async fn rows(
     state: &SessionState,
     part: &LogicalPlan,
     wishes: &Wishes,

@@ -11,6 +11,7 @@
 
 pub mod client;
 mod connect;
+mod constants;
 pub mod descriptor;
 pub mod identity;
 mod inline;

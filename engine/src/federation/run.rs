@@ -19,8 +19,8 @@ use kanon_planner::release_unit::ReleaseUnit;
 use kanon_planner::split::{Layout, Split, Subplan, split};
 
 use super::client::{SiteClient, SiteError, SubplanRequest};
-use super::inline;
 use super::scan::Asker;
+use super::{constants, inline};
 use crate::error::{Error, Result, Sqlstate};
 use crate::node::Node;
 use crate::principal::Principal;
@@ -152,11 +152,12 @@ pub async fn release(
     unit: &ReleaseUnit,
 ) -> Result<(Released, Vec<(SiteId, SiteStatus)>)> {
     let wishes = Wishes::of(session);
-    let (written, mut before) = match inline::written_out(state, facts, unit, &wishes).await? {
-        Some((unit, statuses)) => (Some(unit), statuses),
-        None => (None, Vec::new()),
-    };
+    let (evaluated, before) = constants::evaluated(state, unit, &wishes).await?.unzip();
+    let unit = evaluated.as_ref().unwrap_or(unit);
+    let (written, more) = inline::written_out(state, facts, unit, &wishes).await?.unzip();
     let unit = written.as_ref().unwrap_or(unit);
+    let mut before = before.unwrap_or_default();
+    before.extend(more.into_iter().flatten());
     let Split { subplans, layout } = match planned(unit, facts, state, &wishes) {
         Ok(split) => split,
         // Rows of open tables may come here and be aggregated here.
@@ -198,6 +199,11 @@ pub fn subplans(
         return Ok(Some(Vec::new()));
     }
     let mut lines = Vec::new();
+    let evaluated = constants::sketched(unit)?;
+    if evaluated.is_some() {
+        lines.push(format!("Release #{} takes along the values of its scalar subqueries (shown as 0 or '')", unit.id));
+    }
+    let unit = evaluated.as_ref().unwrap_or(unit);
     let sketched = inline::sketched(facts, unit)?.map(|(unit, tables)| {
         lines.push(format!("Release #{} takes along the rows of {} (shown as NULLs)", unit.id, tables.join(", ")));
         unit

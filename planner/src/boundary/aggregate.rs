@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, DFSchemaRef};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, ScalarValue};
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::expr::{AggregateFunction, GroupingSet};
 use datafusion::logical_expr::expr_fn::when;
@@ -20,6 +20,7 @@ use super::rows::{
 use super::{Node, Open, Walk};
 use crate::arguments;
 use crate::conditions::constant;
+use crate::constants::with_values;
 use crate::facts::Placement;
 use crate::functions;
 use crate::refusal::Refusal;
@@ -110,6 +111,7 @@ impl Walk<'_> {
             measures,
             schema: nullable(schema)?,
             source: source.clone(),
+            constants: self.constants.clone(),
             placement: rows.placement,
             tables,
         };
@@ -117,11 +119,13 @@ impl Walk<'_> {
         Ok(Node::Open(Open { plan, released: true, crafted: true, remote: None, lateral: false }))
     }
 
-    /// What runs at sites can use only what is there: their tables, and rows that are written into the question (which open tables are,
-    /// before the unit is split).
+    /// What runs at sites can use only what is there: their tables, and what is written into the question before the unit is split: rows of
+    /// open tables, and values of scalar subqueries.
     fn refuse_elsewhere(&self, rows: &Rows) -> Result<(), Refusal> {
         let mut refusal = None;
-        let _ = rows.plan.apply_with_subqueries(|p| {
+        let plan = with_values(rows.plan.clone(), |_| Ok(Expr::Literal(ScalarValue::Null, None)));
+        let plan = plan.map_err(|e| unreadable(&e))?;
+        let _ = plan.apply_with_subqueries(|p| {
             match p {
                 LogicalPlan::TableScan(scan) => {
                     let facts = self.facts.of(scan);
@@ -358,6 +362,7 @@ impl Walk<'_> {
             measures,
             schema: nullable(&aggregate.schema)?,
             source: plan.clone(),
+            constants: vec![],
             placement: remote.placement,
             tables,
         };

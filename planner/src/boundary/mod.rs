@@ -48,6 +48,7 @@ pub fn decide(plan: LogicalPlan, facts: &dyn Facts, options: &Options) -> Result
         units: vec![],
         scopes: vec![],
         joined: vec![],
+        constants: vec![],
         recursive: vec![],
         depth: 0,
     };
@@ -150,6 +151,8 @@ struct Walk<'a> {
     scopes: Vec<Option<Scope>>,
     /// Tables brought in by IN and EXISTS since the last filter began.
     joined: Vec<Rows>,
+    /// Scalar subqueries so far: see [`ReleaseUnit::constants`].
+    constants: Vec<(Arc<LogicalPlan>, LogicalPlan)>,
     /// Names of the recursive queries being walked.
     recursive: Vec<String>,
     depth: usize,
@@ -167,6 +170,7 @@ impl<'a> Walk<'a> {
             units: vec![],
             scopes: vec![],
             joined: vec![],
+            constants: vec![],
             recursive: vec![],
             depth: 0,
         }

@@ -184,7 +184,10 @@ impl Walk<'_> {
         let inner = self.node(&s.subquery);
         self.scopes.pop();
         match inner? {
-            Node::Open(open) => Ok(Expr::ScalarSubquery(with_plan(s, open.plan))),
+            Node::Open(open) => {
+                self.constants.push((Arc::clone(&s.subquery), open.plan.clone()));
+                Ok(Expr::ScalarSubquery(with_plan(s, open.plan)))
+            }
             Node::Private(rows) => Err(rows_refused(&rows, s.subquery.schema())),
         }
     }

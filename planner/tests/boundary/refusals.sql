@@ -98,7 +98,7 @@ SELECT count(*) FROM unknown
 SELECT name FROM regions WHERE id = (SELECT count(*) FROM closed)
 -- places
 SELECT count(*) FROM fed f JOIN patients p ON f.pid = p.pid
-SELECT count(*) FROM fed WHERE age > (SELECT avg(age) FROM fed)
+SELECT count(*) FROM fed WHERE age IN (SELECT avg(age) FROM fed GROUP BY region)
 -- not queries
 EXPLAIN SELECT count(*) FROM patients
 EXPLAIN ANALYZE SELECT count(*) FROM patients

@@ -119,6 +119,7 @@ impl Asking {
             measures: aggregate.aggr_expr.iter().map(measure).collect(),
             schema: Arc::clone(&aggregate.schema),
             source: LogicalPlan::Aggregate(aggregate.clone()),
+            constants: vec![],
             placement: Placement::Local,
             tables: vec!["t".into()],
         };
