@@ -42,7 +42,7 @@ pub fn rules(unit: &ReleaseUnit) -> Vec<String> {
     if unit.measures.iter().any(|m| !m.conditions.is_empty()) {
         rules.push(format!("measures with a part of fewer than {k} units"));
     }
-    if unit.measures.iter().any(|m| m.dominated.is_some()) {
+    if unit.measures.iter().any(|m| !m.dominated.is_empty()) {
         let percent = protection.dominance_percent.get();
         rules.push(format!("sums and averages of which two units hold {percent}% or more"));
     }
