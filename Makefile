@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR
 KANON := $(CARGO_TARGET_DIR)/debug/kanon
 PYTHON := $(HOME)/.cache/kanon/clients/bin/python
 
-.PHONY: demo build test lint clippy clients bench install help
+.PHONY: demo build test lint clients bench install help
 
 help:            ## what there is
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,11 +16,9 @@ build:           ## the program, in the development profile
 demo: build      ## four nodes on real data; CHECK=1 runs the queries and stops
 	$(KANON) demo $(if $(CHECK),--check)
 
-lint:            ## format, dependencies
+lint:            ## format, dependencies, clippy with every warning an error
 	cargo fmt --all --check
 	scripts/deny
-
-clippy:          ## clippy, with every warning an error
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 
 clients: scripts/clients-requirements.txt scripts/object-store-requirements.txt  ## what the tests with real clients need

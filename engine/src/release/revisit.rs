@@ -68,6 +68,14 @@ pub(super) async fn decide(
     steps_apart(&second, unit, asked, findings, released).await
 }
 
+/// The quantiles of one value.
+struct Ladder {
+    x: Expr,
+    filter: Option<Expr>,
+    /// Their fractions and the numbers of their measures.
+    steps: Vec<(f64, usize)>,
+}
+
 /// Two quantiles of one value stand at least k units apart, or many fractions would be a list of everybody's values.
 async fn steps_apart(
     second: &Second<'_>,
@@ -76,18 +84,18 @@ async fn steps_apart(
     findings: &mut Findings,
     released: &BTreeSet<usize>,
 ) -> Result<()> {
-    let mut ladders: Vec<(Expr, Option<Expr>, Vec<(f64, usize)>)> = Vec::new();
+    let mut ladders: Vec<Ladder> = Vec::new();
     for (index, measure) in unit.measures.iter().enumerate() {
         if let MeasureKind::Quantile(fraction) = measure.kind {
             let Expr::AggregateFunction(function) = measure.aggregate.clone().unalias() else { continue };
             let (x, filter) = (uncast(&quantile_of(measure)?).clone(), function.params.filter.map(|f| *f));
-            match ladders.iter_mut().find(|(y, f, _)| *y == x && *f == filter) {
-                Some((.., steps)) => steps.push((fraction, index)),
-                None => ladders.push((x, filter, vec![(fraction, index)])),
+            match ladders.iter_mut().find(|ladder| ladder.x == x && ladder.filter == filter) {
+                Some(ladder) => ladder.steps.push((fraction, index)),
+                None => ladders.push(Ladder { x, filter, steps: vec![(fraction, index)] }),
             }
         }
     }
-    for (.., mut steps) in ladders {
+    for Ladder { mut steps, .. } in ladders {
         steps.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         for pair in steps.windows(2) {
             let [(low, lower), (high, upper)] = pair else { continue };

@@ -223,11 +223,7 @@ impl Measure {
                 let readings = self.frames.last().map_or(1, |f| f.readings);
                 return self.push(Frame::new(true, readings, 0));
             }
-            Keyword::END => {
-                if self.frames.last().is_some_and(|f| f.case) {
-                    self.close();
-                }
-            }
+            Keyword::END if self.frames.last().is_some_and(|f| f.case) => self.close(),
             Keyword::FROM => self.set_from(true),
             Keyword::SELECT
             | Keyword::WHERE

@@ -129,7 +129,7 @@ impl Walk<'_> {
                 }
             }
         }
-        let (present, missing, conditions) = self.parts(&name, &kind, &values, rows, &schema, found)?;
+        let Parts { present, missing, conditions } = self.parts(&name, &kind, &values, rows, &schema, found)?;
         let present = conjunction(params.filter.iter().map(|f| f.as_ref().clone()).chain(present));
         let dominated = dominated(&name, &kind, &values, &schema);
         let divisor = match name.as_str() {
@@ -144,7 +144,7 @@ impl Walk<'_> {
         Ok(Draft { measure, missing, divisor, args })
     }
 
-    /// Rows that count, `IS NULL` of each argument where it was left out, and the conditions.
+    /// The parts of a measure with these arguments.
     fn parts(
         &mut self,
         name: &str,
@@ -153,7 +153,7 @@ impl Walk<'_> {
         rows: &Rows,
         schema: &DFSchema,
         found: Vec<Expr>,
-    ) -> Result<(Vec<Expr>, Vec<Expr>, Vec<Expr>), Refusal> {
+    ) -> Result<Parts, Refusal> {
         let (mut present, mut missing, mut all) = (Vec::new(), Vec::new(), found);
         // These release no count of the rows that they leave out, if the argument is a column as it stands.
         let silent = matches!(
@@ -211,7 +211,7 @@ impl Walk<'_> {
         for condition in rows.implied.iter().chain(&rows.multiplied) {
             add(&mut all, condition.clone());
         }
-        Ok((present, missing, all))
+        Ok(Parts { present, missing, conditions: all })
     }
 
     fn refuse_aggregate(&self, name: &str, function: &AggregateFunction, rows: &Rows) -> Result<(), Refusal> {
@@ -247,6 +247,16 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// What a measure's arguments cut its group into.
+struct Parts {
+    /// What holds for the rows that count.
+    present: Vec<Expr>,
+    /// `IS NULL` of each argument that the measure leaves out without telling how many those are.
+    missing: Vec<Expr>,
+    /// The conditions: see [`Measure::conditions`].
+    conditions: Vec<Expr>,
 }
 
 /// A column of a table as it stands (under casts that lose nothing).

@@ -93,6 +93,7 @@ fn unlimited(plan: &LogicalPlan) -> Option<LogicalPlan> {
 }
 
 /// What a node of the analysed plan became.
+#[allow(clippy::large_enum_variant, reason = "one lives at a time: it is handed up the walk")]
 enum Node {
     /// Public or released: rows that may leave.
     Open(Open),

@@ -50,11 +50,11 @@ pub fn heart(site: usize) -> RecordBatch {
     let mut age = Vec::new();
     let mut st = Vec::new();
     let mut chol = Vec::new();
-    for row in 0..n {
+    for missing in &missing {
         let years = 29 + random.below(48) as i32;
         age.push(Some(years));
-        chol.push((!missing[row][2]).then(|| 120.0 + f64::from(years) + random.below(400) as f64 / 4.0));
-        st.push((!missing[row][3]).then(|| 0.1 + random.below(60) as f64 / 10.0 + f64::from(years) / 100.0));
+        chol.push((!missing[2]).then(|| 120.0 + f64::from(years) + random.below(400) as f64 / 4.0));
+        st.push((!missing[3]).then(|| 0.1 + random.below(60) as f64 / 10.0 + f64::from(years) / 100.0));
     }
     let mut text = |values: &[&'static str], column: usize| -> ArrayRef {
         Arc::new(StringArray::from_iter((0..n).map(|row| {

@@ -575,6 +575,9 @@ SELECT sum(-cost), sum(cost - 5) FROM {p}
 -- the sum of squares that one person dominates
 SELECT sum(cost * cost) FROM {p}
 
+-- the visits' sum that one person dominates
+SELECT sum(amount), avg(amount) FROM {v} WHERE amount > 0
+
 -- totals with ROLLUP
 SELECT clinic, count(*) FROM {p} WHERE ward <> 'W6' GROUP BY ROLLUP (clinic)
 

@@ -123,7 +123,6 @@ fn postgres(
         let (mut with, mut without) = tokio::join!(pg::Wire::connect(with), pg::Wire::connect(without));
         assert_eq!(pg::shown(&with.greeting), pg::shown(&without.greeting), "{place}: the greeting");
         let mut outcome = Outcome::default();
-        let began = Instant::now();
         for (number, attempt) in attempts.iter().enumerate() {
             let Some((request, ready)) = protocol.request(attempt, &names) else { continue };
             if attempt.once && place.starts_with("elsewhere") {

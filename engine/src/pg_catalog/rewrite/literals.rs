@@ -82,7 +82,7 @@ fn literal(text: String) -> Expr {
 fn bytea_hex(text: &str) -> Option<String> {
     if let Some(hex) = text.strip_prefix("\\x") {
         let hex: String = hex.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-        return (hex.len() % 2 == 0 && hex.bytes().all(|b| b.is_ascii_hexdigit())).then_some(hex);
+        return (hex.len().is_multiple_of(2) && hex.bytes().all(|b| b.is_ascii_hexdigit())).then_some(hex);
     }
     let mut hex = String::new();
     let mut bytes = text.bytes();

@@ -60,7 +60,7 @@ async fn world(flagged: i64) -> SessionContext {
 
 async fn lines_of(ctx: &SessionContext, sql: &str) -> Vec<String> {
     let plan = ctx.state().create_logical_plan(sql).await.unwrap();
-    let plan = ctx.state().analyzer().execute_and_check(plan, &ctx.state().config_options(), |_, _| {}).unwrap();
+    let plan = ctx.state().analyzer().execute_and_check(plan, ctx.state().config_options(), |_, _| {}).unwrap();
     match decide(plan, &World, &Options::default()) {
         Ok(Decision::Release { units, .. }) => lines(release(&ctx.state(), &units[0]).await.unwrap().batch()),
         other => panic!("{sql}: {other:?}"),

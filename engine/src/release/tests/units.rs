@@ -92,7 +92,7 @@ impl Asking {
         ctx.register_table("t", Arc::new(MemTable::try_new(schema, pieces).unwrap())).unwrap();
         let state = ctx.state();
         let plan = state.create_logical_plan(sql).await.unwrap();
-        let plan = state.analyzer().execute_and_check(plan, &state.config_options(), |_, _| {}).unwrap();
+        let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).unwrap();
         let mut found: Option<Aggregate> = None;
         plan.apply(|node| {
             if let LogicalPlan::Aggregate(aggregate) = node {
@@ -132,7 +132,7 @@ impl Asking {
             return release(&ctx.state(), &unit).await;
         }
         let plan = ctx.state().create_logical_plan(sql).await.unwrap();
-        let plan = ctx.state().analyzer().execute_and_check(plan, &ctx.state().config_options(), |_, _| {}).unwrap();
+        let plan = ctx.state().analyzer().execute_and_check(plan, ctx.state().config_options(), |_, _| {}).unwrap();
         let facts = OneTable(unit.protection.clone().unwrap());
         match decide(plan, &facts, &Options { peer: false }).unwrap() {
             Decision::Release { units, .. } => release(&ctx.state(), &units[0]).await,
