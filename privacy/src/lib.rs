@@ -5,6 +5,7 @@
 //! - [`cohort`], [`evidence`]: the units behind a number, and the parts of them that must hold nobody or at least k (rule 1).
 //! - [`overlaps`]: what follows from three or more conditions together (rule 1).
 //! - [`complement`]: what is withheld must not follow from what is released (rule 2).
+//! - [`grid`]: values as whole steps between declared bounds, so that sums are exact.
 //! - [`dominance`], [`rules`]: the two largest units of a sum (rule 3), degrees of freedom (rule 4).
 //!
 //! ```text
@@ -16,6 +17,7 @@ pub mod cohort;
 pub mod complement;
 pub mod dominance;
 pub mod evidence;
+pub mod grid;
 pub mod overlaps;
 pub mod policy;
 pub mod rules;
