@@ -5,8 +5,11 @@
 //! - [`cohort`], [`evidence`]: the units behind a number, and the parts of them that must hold nobody or at least k (rule 1).
 //! - [`overlaps`]: what follows from three or more conditions together (rule 1).
 //! - [`complement`]: what is withheld must not follow from what is released (rule 2).
-//! - [`grid`]: values as whole steps between declared bounds, so that sums are exact.
 //! - [`dominance`], [`rules`]: the two largest units of a sum (rule 3), degrees of freedom (rule 4).
+//!
+//! and for private access:
+//! - [`grid`]: values as whole steps between declared bounds, so that sums are exact.
+//! - [`sensitivity`]: how far a statistic moves with one unit, and the weights that keep it from moving further.
 //!
 //! ```text
 //! exact statistics of every group ─► rule 1, 3, 4: which cells could stand alone ─► complement::protect ─► which are released
@@ -21,3 +24,4 @@ pub mod grid;
 pub mod overlaps;
 pub mod policy;
 pub mod rules;
+pub mod sensitivity;
