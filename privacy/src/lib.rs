@@ -8,6 +8,7 @@
 //! - [`dominance`], [`rules`]: the two largest units of a sum (rule 3), degrees of freedom (rule 4).
 //!
 //! and for private access:
+//! - [`statistics`]: which base statistics the aggregates of a release need, each once.
 //! - [`grid`]: values as whole steps between declared bounds, so that sums are exact.
 //! - [`bounding`]: which groups and rows of a unit are kept when it has more than its bounds.
 //! - [`sensitivity`]: how far a statistic moves with one unit, and the weights that keep it from moving further.
@@ -27,3 +28,4 @@ pub mod overlaps;
 pub mod policy;
 pub mod rules;
 pub mod sensitivity;
+pub mod statistics;
