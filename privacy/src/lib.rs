@@ -12,6 +12,7 @@
 //! - [`grid`]: values as whole steps between declared bounds, so that sums are exact.
 //! - [`bounding`]: which groups and rows of a unit are kept when it has more than its bounds.
 //! - [`sensitivity`]: how far a statistic moves with one unit, and the weights that keep it from moving further.
+//! - [`division`]: the part of ε that each statistic gets.
 //!
 //! ```text
 //! exact statistics of every group ─► rule 1, 3, 4: which cells could stand alone ─► complement::protect ─► which are released
@@ -21,6 +22,7 @@ pub mod bounding;
 pub mod budget;
 pub mod cohort;
 pub mod complement;
+pub mod division;
 pub mod dominance;
 pub mod evidence;
 pub mod grid;
