@@ -13,6 +13,7 @@
 //! - [`bounding`]: which groups and rows of a unit are kept when it has more than its bounds.
 //! - [`sensitivity`]: how far a statistic moves with one unit, and the weights that keep it from moving further.
 //! - [`division`]: the part of ε that each statistic gets.
+//! - [`noisy`]: a statistic with noise, and how far it can be off.
 //!
 //! ```text
 //! exact statistics of every group ─► rule 1, 3, 4: which cells could stand alone ─► complement::protect ─► which are released
@@ -26,6 +27,7 @@ pub mod division;
 pub mod dominance;
 pub mod evidence;
 pub mod grid;
+pub mod noisy;
 pub mod overlaps;
 pub mod policy;
 pub mod rules;
