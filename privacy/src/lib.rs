@@ -14,6 +14,7 @@
 //! - [`sensitivity`]: how far a statistic moves with one unit, and the weights that keep it from moving further.
 //! - [`division`]: the part of ε that each statistic gets.
 //! - [`noisy`]: a statistic with noise, and how far it can be off.
+//! - [`finalise`]: from noisy statistics to SQL's answers, with intervals.
 //!
 //! ```text
 //! exact statistics of every group ─► rule 1, 3, 4: which cells could stand alone ─► complement::protect ─► which are released
@@ -26,6 +27,7 @@ pub mod complement;
 pub mod division;
 pub mod dominance;
 pub mod evidence;
+pub mod finalise;
 pub mod grid;
 pub mod noisy;
 pub mod overlaps;

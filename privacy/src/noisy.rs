@@ -5,12 +5,14 @@
 //!
 //! - one discrete Laplace of scale b: exactly, P(|X| > h) = 2p^(h+1)/(1 + p) with p = e^(−1/b).
 //! - discrete Gaussians: P(X ≥ m) ≤ P(N ≥ m − 1) with N continuous (Canonne, Kamath, Steinke 2020, Proposition 25), so a sum of s of them is off
-//!   by s more than N at most. From σ = 2 on their sum is a discrete Gaussian but for a factor 1 + 10^-16 (its theta function is flat), and one will do.
+//!   by s more than N at most. From σ = 1 on their sum is a discrete Gaussian itself but for a factor within 1 ± 2(s − 1)·e^(−π²σ²) (the theta
+//!   function of the convolution is nearly flat): the probability is made smaller by that, and one more will do.
 //! - any mixture: Chernoff's bound P(|X| ≥ t) ≤ 2·E[e^(sX)]·e^(−st), at the best s. E[e^(sX)] is (1 − p)²/((1 − pe^s)(1 − pe^(−s))) for Laplace, and at
 //!   most e^(s²σ²/2) for Gauss.
 //! - any sum of integers: it is symmetric and log-concave, as its parts are. So its tail G(n) = P(|X| ≥ n) is log-concave with G(0) = 1. If G(n) > β
 //!   then G(j) ≥ β^(j/n) for j ≤ n, and with u = ln(1/β) the variance V = Σ (2j − 1)·G(j) is at least e^(−u/n)·n²/k² where
-//!   k = u/√(2(1 − β(1 + u))). So P(|X| > h) ≤ β for h ≥ k√V·e^(u/(2k√V)): 2.37 standard deviations for 95%.
+//!   k = u/√(2(1 − β(1 + u))). So P(|X| > h) ≤ β for h ≥ k√V·e^(u/(2k√V)): 2.37 standard deviations for 95%. Where h
+//!   is small the sum is taken term by term, which is less.
 //! - different factors: also the sum of the half-widths of each, at a part of the probability.
 
 /// The law of one draw, on whole numbers.
@@ -148,26 +150,51 @@ fn whole_half_width(laws: &[Law], miss: f64) -> f64 {
         return (half_width - 1.0).ceil();
     }
     let noise = Noise { terms: laws.iter().map(|law| (1.0, *law)).collect() };
+    log_concave_half_width(noise.deviation(), miss).min(noise.chernoff(miss).ceil())
+}
+
+/// The half-width of a symmetric log-concave whole number of this standard deviation.
+fn log_concave_half_width(deviation: f64, miss: f64) -> f64 {
     let u = (1.0 / miss).ln();
-    let k_deviations = u / (2.0 * (1.0 - miss * (1.0 + u))).sqrt() * noise.deviation();
-    let log_concave = k_deviations * (u / (2.0 * k_deviations)).exp();
-    log_concave.min(noise.chernoff(miss)).ceil()
+    let k_deviations = u / (2.0 * (1.0 - miss * (1.0 + u))).sqrt() * deviation;
+    let closed = (k_deviations * (u / (2.0 * k_deviations)).exp()).ceil();
+    if closed > 1000.0 {
+        return closed;
+    }
+    // The least n for which Σ (2j − 1)·β^(j/n) over j ≤ n, which grows with n, is more than the variance: then G(n) ≤ β.
+    let is_enough = |n: u32| {
+        let ratio = miss.powf(1.0 / f64::from(n));
+        let terms = (1..=n).scan(1.0, |power, j| {
+            *power *= ratio;
+            Some(f64::from(2 * j - 1) * *power)
+        });
+        terms.sum::<f64>() > deviation * deviation * (1.0 + 1e-9)
+    };
+    let (mut below, mut enough) = (0, closed as u32 + 1);
+    while enough - below > 1 {
+        let middle = below.midpoint(enough);
+        if is_enough(middle) { enough = middle } else { below = middle }
+    }
+    f64::from(enough - 1)
 }
 
 /// σ times the quantile and what the draws can be off from continuous ones, if all are Gaussian.
 fn gaussian_half_width(groups: &[(f64, Vec<Law>)], miss: f64) -> Option<f64> {
-    let (mut variance, mut off) = (0.0, 0.0);
+    let (mut variance, mut off, mut uneven) = (0.0, 0.0, 0.0);
     for (factor, laws) in groups {
-        let mut is_wide = true;
+        let (mut least, draws) = (f64::INFINITY, laws.len() as f64);
         for law in laws {
             let Law::Gaussian { sigma } = law else { return None };
             variance += factor * factor * sigma * sigma;
-            is_wide &= *sigma >= 2.0;
+            least = least.min(*sigma);
         }
-        off += factor * if is_wide { 1.0 } else { laws.len() as f64 };
+        // Each draw after the first bends the sum's distribution by a factor within 1 ± 2e^(−π²σ²): up, and by normalising down, twice over.
+        let bent = 5.0 * (draws - 1.0) * (-(std::f64::consts::PI * least).powi(2)).exp();
+        let is_one = least >= 1.0 && bent < 0.01;
+        off += factor * if is_one { 1.0 } else { draws };
+        uneven += if is_one { bent } else { 0.0 };
     }
-    // A trifle less for the theta functions of sums.
-    Some(normal_quantile(miss / 2.0 * (1.0 - 1e-9)) * variance.sqrt() + off)
+    Some(normal_quantile(miss / 2.0 * (1.0 - uneven)) * variance.sqrt() + off)
 }
 
 /// z so that a standard normal variable is above z with a probability of at most `tail`, for 0 < tail < ½. Acklam's rational approximation
