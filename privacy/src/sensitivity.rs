@@ -166,7 +166,7 @@ pub enum Contribution {
     Rows(u128),
     /// Every unit adds at most 1.
     Unit,
-    /// A unit has at most this many distinct values.
+    /// Of a unit at most this many distinct values are kept a group. Where they are values of sampled rows, more than m is more than there can be.
     Distinct(NonZeroU32),
 }
 
