@@ -19,7 +19,8 @@
 //! - For an integer column e is also at least 0, or −1 if w is odd (the middle must lie on the grid too): then every value is exact
 //!   where the rule above allows, which is up to w = 2^36.
 //!
-//! L is rounded down and U up to steps, so bounds are wider than declared by less than 3·2^-36 of w, and the middle of the grid is used as the middle.
+//! L and U are rounded like values. Rounding keeps order, so what lies between them lies between their ticks; an odd number of steps across
+//! gets one more. So the bounds are wider than declared by at most two steps, 2^-35 of w, and the middle of the grid is used as the middle.
 
 /// Steps across the bounds: at least 2^36, as an exponent.
 const STEPS: i32 = 36;
@@ -65,7 +66,7 @@ impl Grid {
             return Err(GridError::Range(lower, upper));
         }
         let exponent = (floor_log2(width) - STEPS).max(floor_log2(size) - TICKS);
-        let (low, high) = (shift(decode(lower), exponent, Round::Down), shift(decode(upper), exponent, Round::Up));
+        let (low, high) = (shift(decode(lower), exponent), shift(decode(upper), exponent));
         Ok(Grid { lower, upper, integers: None, exponent, low, half: half_of(low, high) })
     }
 
@@ -80,8 +81,8 @@ impl Grid {
         let log2 = |n: u128| i32::try_from(n.checked_ilog2().unwrap_or(0)).unwrap_or(0);
         let exact = if width % 2 == 0 { 0 } else { -1 };
         let exponent = (log2(width.unsigned_abs()) - STEPS).max(log2(size) - TICKS).max(exact);
-        let low = shift((i128::from(lower), 0), exponent, Round::Down);
-        let high = shift((i128::from(upper), 0), exponent, Round::Up);
+        let low = shift((i128::from(lower), 0), exponent);
+        let high = shift((i128::from(upper), 0), exponent);
         Ok(Grid { lower: l, upper: u, integers: Some((lower, upper)), exponent, low, half: half_of(low, high) })
     }
 
@@ -92,7 +93,7 @@ impl Grid {
             return None;
         }
         let clamped = value.clamp(self.lower, self.upper);
-        Some(self.inside(shift(decode(clamped), self.exponent, Round::Nearest)))
+        Some(self.inside(shift(decode(clamped), self.exponent)))
     }
 
     /// The tick of an integer, clamped to the bounds. On a grid of floats it is taken as a float.
@@ -102,7 +103,7 @@ impl Grid {
             Some((lower, upper)) => (i128::from(value.max(lower).min(upper)), 0),
             None => decode((value as f64).max(self.lower).min(self.upper)),
         };
-        self.inside(shift(exact, self.exponent, Round::Nearest))
+        self.inside(shift(exact, self.exponent))
     }
 
     #[inline]
@@ -181,13 +182,6 @@ fn half_of(low: i128, high: i128) -> i128 {
     (high - low + 1) / 2
 }
 
-#[derive(Clone, Copy)]
-enum Round {
-    Down,
-    Nearest,
-    Up,
-}
-
 /// A finite float as a whole number times a power of two.
 #[inline]
 fn decode(value: f64) -> (i128, i32) {
@@ -198,9 +192,9 @@ fn decode(value: f64) -> (i128, i32) {
     (if value < 0.0 { -magnitude } else { magnitude }, field.max(1) - 1075)
 }
 
-/// `mantissa · 2^power` in steps of `2^exponent`. Bounded by the choice of the step, so it fits.
+/// `mantissa · 2^power` in steps of `2^exponent`, rounded to the nearest step, halves up. Bounded by the choice of the step, so it fits.
 #[inline]
-fn shift((mantissa, power): (i128, i32), exponent: i32, round: Round) -> i128 {
+fn shift((mantissa, power): (i128, i32), exponent: i32) -> i128 {
     let by = power - exponent;
     if mantissa == 0 {
         return 0;
@@ -208,14 +202,9 @@ fn shift((mantissa, power): (i128, i32), exponent: i32, round: Round) -> i128 {
     if by >= 0 {
         return mantissa << by.min(74);
     }
-    // A mantissa has at most 63 bits: beyond 64 places only its sign is left.
+    // A mantissa has at most 63 bits: beyond 64 places nothing is left of it.
     let by = (-by).min(66);
-    let down = mantissa >> by;
-    match round {
-        Round::Down => down,
-        Round::Nearest => (mantissa + (1 << (by - 1))) >> by,
-        Round::Up => down + i128::from(down << by != mantissa),
-    }
+    (mantissa + (1 << (by - 1))) >> by
 }
 
 /// ⌊log₂⌋ of a positive finite float; subnormal ones count as the smallest normal.

@@ -18,6 +18,7 @@
 //!
 //! ```text
 //! exact statistics of every group ─► rule 1, 3, 4: which cells could stand alone ─► complement::protect ─► which are released
+//! rows ─► bounding, grid ─► exact statistics ─► noise, a part of ε each ─► noisy ─► finalise ─► answers with intervals
 //! ```
 
 pub mod bounding;
