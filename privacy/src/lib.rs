@@ -7,15 +7,32 @@
 //! - [`complement`]: what is withheld must not follow from what is released (rule 2).
 //! - [`dominance`], [`rules`]: the two largest units of a sum (rule 3), degrees of freedom (rule 4).
 //!
+//! and for private access:
+//! - [`statistics`]: which base statistics the aggregates of a release need, each once.
+//! - [`grid`]: values as whole steps between declared bounds, so that sums are exact.
+//! - [`bounding`]: which groups and rows of a unit are kept when it has more than its bounds.
+//! - [`sensitivity`]: how far a statistic moves with one unit, and the weights that keep it from moving further.
+//! - [`division`]: the part of ε that each statistic gets.
+//! - [`noisy`]: a statistic with noise, and how far it can be off.
+//! - [`finalise`]: from noisy statistics to SQL's answers, with intervals.
+//!
 //! ```text
 //! exact statistics of every group ─► rule 1, 3, 4: which cells could stand alone ─► complement::protect ─► which are released
+//! rows ─► bounding, grid ─► exact statistics ─► noise, a part of ε each ─► noisy ─► finalise ─► answers with intervals
 //! ```
 
+pub mod bounding;
 pub mod budget;
 pub mod cohort;
 pub mod complement;
+pub mod division;
 pub mod dominance;
 pub mod evidence;
+pub mod finalise;
+pub mod grid;
+pub mod noisy;
 pub mod overlaps;
 pub mod policy;
 pub mod rules;
+pub mod sensitivity;
+pub mod statistics;
