@@ -31,12 +31,18 @@ pub struct Delta(f64);
 #[serde(try_from = "f64", into = "f64")]
 pub struct Rho(f64);
 
+/// Never NaN, so equality is total.
+impl Eq for Epsilon {}
+
 impl Epsilon {
     /// The number.
     pub fn get(self) -> f64 {
         self.0
     }
 }
+
+/// Never NaN, so equality is total.
+impl Eq for Delta {}
 
 impl Delta {
     /// No failure probability: pure differential privacy.
@@ -47,6 +53,9 @@ impl Delta {
         self.0
     }
 }
+
+/// Never NaN, so equality is total.
+impl Eq for Rho {}
 
 impl Rho {
     /// The number.

@@ -1,7 +1,9 @@
-//! What a site promises about the people in its tables, as pure functions and types: no I/O, no clock, no randomness.
+//! What a site promises about the people in its tables, as pure functions and types: no I/O, no clock; randomness comes in as an argument.
 //!
 //! - [`policy`]: the rules a steward sets for a table and its columns.
-//! - [`budget`]: ε, δ and ρ.
+//! - [`budget`]: ε, δ and ρ; [`accounts`]: what was spent, by basic composition and by zCDP.
+//! - [`noise`]: exact discrete Laplace and Gaussian noise, its calibration and its intervals.
+//! - [`select`]: which keys may be told; [`exponential`]: quantiles and robust extremes.
 //! - [`cohort`], [`evidence`]: the units behind a number, and the parts of them that must hold nobody or at least k (rule 1).
 //! - [`overlaps`]: what follows from three or more conditions together (rule 1).
 //! - [`complement`]: what is withheld must not follow from what is released (rule 2).
@@ -21,6 +23,7 @@
 //! rows ─► bounding, grid ─► exact statistics ─► noise, a part of ε each ─► noisy ─► finalise ─► answers with intervals
 //! ```
 
+pub mod accounts;
 pub mod bounding;
 pub mod budget;
 pub mod cohort;
@@ -28,11 +31,15 @@ pub mod complement;
 pub mod division;
 pub mod dominance;
 pub mod evidence;
+pub mod exponential;
 pub mod finalise;
 pub mod grid;
+pub mod noise;
 pub mod noisy;
 pub mod overlaps;
 pub mod policy;
+mod rounding;
 pub mod rules;
+pub mod select;
 pub mod sensitivity;
 pub mod statistics;
