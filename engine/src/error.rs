@@ -52,6 +52,8 @@ pub enum Sqlstate {
     InvalidAuthorization,
     /// 28P01
     InvalidPassword,
+    /// 2BP01
+    DependentObjects,
     /// 34000
     InvalidCursorName,
     /// 38000: anything that fails below the boundary
@@ -92,6 +94,8 @@ pub enum Sqlstate {
     DuplicatePreparedStatement,
     /// 42P07
     DuplicateTable,
+    /// 53100
+    DiskFull,
     /// 53200
     OutOfMemory,
     /// 53300
@@ -143,6 +147,7 @@ impl Sqlstate {
             InvalidStatementName => "26000",
             InvalidAuthorization => "28000",
             InvalidPassword => "28P01",
+            DependentObjects => "2BP01",
             InvalidCursorName => "34000",
             BelowBoundary => "38000",
             InvalidSavepoint => "3B001",
@@ -163,6 +168,7 @@ impl Sqlstate {
             DuplicateCursor => "42P03",
             DuplicatePreparedStatement => "42P05",
             DuplicateTable => "42P07",
+            DiskFull => "53100",
             OutOfMemory => "53200",
             TooManyConnections => "53300",
             BudgetExceeded => "53400",
@@ -218,8 +224,9 @@ impl Sqlstate {
             | NoActiveTransaction
             | InFailedTransaction
             | IdleInTransactionTimeout
+            | DependentObjects
             | ObjectNotInPrerequisiteState => Code::FailedPrecondition,
-            OutOfMemory | TooManyConnections | BudgetExceeded => Code::ResourceExhausted,
+            DiskFull | OutOfMemory | TooManyConnections | BudgetExceeded => Code::ResourceExhausted,
             QueryCanceled => Code::Cancelled,
             AdminShutdown | IdleSessionTimeout => Code::Unavailable,
             BelowBoundary | SystemError | IoError | Internal => Code::Internal,
@@ -250,6 +257,7 @@ const ALL: &[Sqlstate] = {
         InvalidStatementName,
         InvalidAuthorization,
         InvalidPassword,
+        DependentObjects,
         InvalidCursorName,
         BelowBoundary,
         InvalidSavepoint,
@@ -270,6 +278,7 @@ const ALL: &[Sqlstate] = {
         DuplicateCursor,
         DuplicatePreparedStatement,
         DuplicateTable,
+        DiskFull,
         OutOfMemory,
         TooManyConnections,
         BudgetExceeded,

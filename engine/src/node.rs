@@ -14,6 +14,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::federation::Federation;
+use crate::ledger::Ledger;
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
 use crate::session::context::base_state;
 use crate::store::Store;
@@ -32,6 +33,8 @@ pub struct Node {
     pub store: Store,
     /// Its tables.
     pub catalog: Catalog,
+    /// What was spent of its budgets, and what was answered for it.
+    pub ledger: Ledger,
     /// Its identity, its peers and the tables they offer.
     pub federation: Federation,
     /// What every statement's state begins as.
@@ -64,7 +67,9 @@ impl Node {
         let partitions = config.max_cpu_cores.unwrap_or(cores).min(cores);
         let base_state = base_state(runtime, partitions);
         let site = SiteId::new(config.node_id.clone());
-        Ok(Arc::new(Node { config, store, catalog, federation, base_state, stopping: CancellationToken::new(), site }))
+        let ledger = Ledger::start(&store);
+        let stopping = CancellationToken::new();
+        Ok(Arc::new(Node { config, store, catalog, ledger, federation, base_state, stopping, site }))
     }
 
     /// This node as a site.

@@ -6,6 +6,10 @@ use std::fmt;
 use datafusion::logical_expr::TableScan;
 use kanon_privacy::policy::{Access, ColumnRole, DominancePercent, MinCohort};
 
+pub use private::{Bounds, Domain, MaxNorm, PrivateColumn, PrivateFactError, PrivatePolicy};
+
+mod private;
+
 /// The name of a site (a node id): lower-case letters, digits, `_` and `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SiteId(String);
@@ -67,6 +71,8 @@ pub struct TableFacts {
     pub name: String,
     /// `None` for an open table.
     pub protection: Option<Protection>,
+    /// What the steward set for private access; `None` for a table of another access.
+    pub private: Option<PrivatePolicy>,
     /// Set when nothing may be answered from the table (no policy yet, suspended): why, for the message.
     pub closed: Option<String>,
     /// Roles of columns that have one.

@@ -20,6 +20,7 @@ pub mod facts;
 pub mod functions;
 pub mod merge;
 pub mod parts;
+pub mod private;
 pub mod refusal;
 pub mod release_unit;
 pub mod split;

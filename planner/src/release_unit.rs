@@ -8,6 +8,7 @@ use datafusion::common::{Column, DFSchemaRef, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 
 use crate::facts::{Placement, Protection};
+use crate::private::Question;
 
 /// What a measure is, as far as its release is concerned.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +65,8 @@ pub struct ReleaseUnit {
     pub measures: Vec<Measure>,
     /// The Aggregate's own schema, as the outer plan sees it: keys, `__grouping_id` if there are grouping sets, measures.
     pub schema: DFSchemaRef,
+    /// For private access: the question with its bounds.
+    pub question: Option<Arc<Question>>,
     /// The Aggregate as its author wrote it: analysed, before its expressions were made total and its input was made to carry the unit.
     /// Subplans are written from it.
     pub source: LogicalPlan,

@@ -152,6 +152,7 @@ async fn question(context: &SessionContext, one_row: bool, sums: bool) -> Outcom
         .collect();
     let unit = ReleaseUnit {
         id: 0,
+        question: None,
         input,
         unit: Some(Column::from_qualified_name("visits.unit")),
         protection: Some(Protection {

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use kanon_privacy::policy::Access;
 
-use super::policy::{boolean, undefined_column};
+use super::options::boolean;
+use super::policy::undefined_column;
 use super::source::Source;
 use super::unique::count_units;
-use super::{Catalog, ColumnSettings, MAX_COLUMNS, Policy, Snapshot, read};
+use super::{Catalog, ColumnSettings, DEFAULT_UNIT_KIND, MAX_COLUMNS, Policy, Snapshot, read};
 use crate::error::{Error, Result, Sqlstate};
 use crate::nearest::did_you_mean;
 use crate::store::{TableRecord, later_than, now};
@@ -251,12 +253,12 @@ impl Catalog {
         change: impl FnOnce(&mut ColumnSettings) -> Result<()>,
     ) -> Result<()> {
         let mut record = self.record(table)?;
-        if record.schema.field_with_name(column).is_err() {
+        let Ok(field) = record.schema.field_with_name(column) else {
             return Err(undefined_column(column, table, &record.schema));
-        }
+        };
         let settings = record.columns.entry(column.to_owned()).or_default();
         change(settings)?;
-        settings.validate(column)?;
+        settings.validate(column, field.data_type())?;
         record.policy.validate(table, &record.schema, &record.columns)?;
         self.put(record).await
     }
@@ -277,6 +279,14 @@ impl Catalog {
             // Taken before the scan: a change while it runs makes it run again.
             record.policy.unit_data_version = Some(read::data_version(&self.state, &record.source).await?);
             record.policy.unit_unique_verified = self.check_unit(&record, &unit, &mut notices).await?;
+        }
+        if let (Some(Access::Private), Some(_)) = (record.policy.access, &record.policy.unit) {
+            let kind = record.policy.unit_kind.as_deref().unwrap_or(DEFAULT_UNIT_KIND);
+            if !self.read().records.privacy_units.contains_key(kind) {
+                notices.push(format!(
+                    "unit kind \"{kind}\" has no budget, and nothing can be answered: CREATE PRIVACY UNIT {kind} WITH (budget_epsilon = …)"
+                ));
+            }
         }
         self.put(record).await?;
         Ok(notices)

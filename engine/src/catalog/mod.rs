@@ -10,9 +10,12 @@
 //! told has happened holds for the very next statement of every session. [`GuardedTable`] is what plans hold.
 
 mod change;
+mod column;
 mod files;
 pub mod guarded;
 mod infer;
+mod kinds;
+mod options;
 mod policy;
 mod read;
 mod source;
@@ -32,12 +35,15 @@ use kanon_privacy::policy::MinCohort;
 
 use crate::config::Config;
 use crate::error::Result;
+use crate::ledger::Budget;
 use crate::principal::{BuiltinRole, Principal};
 use crate::store::{CatalogRecords, RoleDirectory, Store, TableRecord};
 
 pub use change::{ColumnDefinition, ExternalTable};
+pub use column::{COLUMN_OPTIONS, ColumnSettings};
 pub use guarded::GuardedTable;
-pub use policy::{COLUMN_OPTIONS, ColumnSettings, DEFAULT_UNIT_KIND, Policy, TABLE_OPTIONS};
+pub(crate) use options::{delta, epsilon, unknown_option};
+pub use policy::{DEFAULT_UNIT_KIND, Policy, TABLE_OPTIONS};
 pub(crate) use source::Source;
 use unique::VerifiedUnique;
 
@@ -90,6 +96,8 @@ pub struct Snapshot {
     pub version: u64,
     /// All of them, whoever may see them, by schema and name.
     pub tables: Vec<Arc<Table>>,
+    /// The budgets of this node's kinds of units, by kind.
+    pub privacy_units: Arc<BTreeMap<String, Budget>>,
     /// Who is in which role: always the present state, also for an older snapshot.
     pub roles: RoleDirectory,
 }
@@ -213,8 +221,12 @@ impl Catalog {
             .map(|table| Table { readers: readers(&table.schema_name, &table.name), ..table.clone() });
         let mut tables: Vec<Arc<Table>> = own.chain(remote).map(Arc::new).collect();
         tables.sort_by(|a, b| (&a.schema_name, &a.name).cmp(&(&b.schema_name, &b.name)));
-        let snapshot =
-            Snapshot { version: present.snapshot.version + 1, tables, roles: self.store.directory().clone() };
+        let snapshot = Snapshot {
+            version: present.snapshot.version + 1,
+            tables,
+            privacy_units: Arc::clone(&records.privacy_units),
+            roles: self.store.directory().clone(),
+        };
         present.snapshot = Arc::new(snapshot);
     }
 

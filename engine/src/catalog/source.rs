@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 use super::change::ExternalTable;
-use super::policy::boolean;
+use super::options::boolean;
 use crate::error::{Error, Result, Sqlstate};
 use crate::nearest::did_you_mean;
 

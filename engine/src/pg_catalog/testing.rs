@@ -24,6 +24,7 @@ fn table(oid: u32, schema_name: &str, name: &str, description: Option<&str>, fie
         facts: TableFacts {
             name: name.to_owned(),
             protection: None,
+            private: None,
             closed: None,
             roles: BTreeMap::new(),
             placement: Placement::Local,

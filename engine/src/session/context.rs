@@ -83,6 +83,7 @@ impl Facts for PlanFacts {
             return TableFacts {
                 name,
                 protection: None,
+                private: None,
                 closed: None,
                 roles: BTreeMap::new(),
                 placement: Placement::Local,
@@ -96,6 +97,7 @@ fn closed(name: String) -> TableFacts {
     TableFacts {
         name,
         protection: None,
+        private: None,
         closed: Some("is not known to the node's catalog".into()),
         roles: BTreeMap::new(),
         placement: Placement::Local,

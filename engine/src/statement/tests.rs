@@ -215,7 +215,8 @@ fn kinds_that_have_no_place() {
         ("create or replace view v as select 1", "25006 cannot execute CREATE VIEW in a read-only transaction"),
         ("create unique index i on t (a)", "25006 cannot execute CREATE INDEX in a read-only transaction"),
         ("drop schema s cascade", "25006 cannot execute DROP SCHEMA in a read-only transaction"),
-        ("create privacy unit patient with (budget_epsilon = 10)", "0A000 privacy units are not supported yet"),
+        ("alter privacy unit patient rename to person", "0A000 a privacy unit cannot be renamed"),
+        ("drop privacy unit patient cascade", "0A000 DROP PRIVACY UNIT does not drop the tables of the kind"),
         ("create server s foreign data wrapper postgres", "0A000 foreign servers are not supported yet"),
         ("create user mapping for a server s", "0A000 user mappings are not supported yet"),
         (

@@ -5,11 +5,12 @@
 
 mod directory;
 mod peers;
+mod privacy_units;
 mod roles;
 mod tables;
 
 use std::fs::{File, TryLockError};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use chrono::{SecondsFormat, Utc};
@@ -21,7 +22,11 @@ use crate::error::{Error, Result, Sqlstate};
 
 pub use directory::{RoleDirectory, RoleInfo};
 pub use peers::PeerRecord;
+pub(crate) use privacy_units::{budget_of_row, principal_budget_of_row};
 pub(crate) use tables::{CatalogRecords, TableRecord, later_than};
+
+const SQLITE_IOERR: u32 = 10;
+const SQLITE_FULL: u32 = 13;
 
 /// The node's durable state. Cheap to clone; the file is closed and unlocked with the last clone.
 #[derive(Debug, Clone)]
@@ -35,6 +40,17 @@ struct Inner {
     roles: RoleDirectory,
     /// Locked while this lives.
     _lock: File,
+}
+
+/// A store that is not kept open by this.
+#[derive(Debug, Clone)]
+pub(crate) struct WeakStore(Weak<Inner>);
+
+impl WeakStore {
+    /// The store, if anybody has it open.
+    pub(crate) fn upgrade(&self) -> Option<Store> {
+        self.0.upgrade().map(|inner| Store { inner })
+    }
 }
 
 impl Store {
@@ -106,6 +122,11 @@ impl Store {
         Ok(transaction)
     }
 
+    /// For tasks that outlive their callers: they must not keep the file locked.
+    pub(crate) fn downgrade(&self) -> WeakStore {
+        WeakStore(Arc::downgrade(&self.inner))
+    }
+
     pub(crate) fn pool(&self) -> &SqlitePool {
         &self.inner.pool
     }
@@ -171,7 +192,14 @@ fn io_error(message: String) -> Error {
 /// A statement on the store failed: our fault or the disk's. What it was is logged.
 pub(crate) fn failed(error: sqlx::Error) -> Error {
     tracing::error!(%error, "the store failed");
-    Error::new(Sqlstate::SystemError, "the node's store failed; the node's log has more")
+    // SQLite's primary result codes are the low byte of the extended ones.
+    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok());
+    match code.map(|code| code & 0xff) {
+        Some(SQLITE_FULL) => Error::new(Sqlstate::DiskFull, "the disk of the node's store is full")
+            .hint("The node's operator can make room; until then nothing is answered that must be written down."),
+        Some(SQLITE_IOERR) => Error::new(Sqlstate::IoError, "the node's store cannot be read or written"),
+        _ => Error::new(Sqlstate::SystemError, "the node's store failed; the node's log has more"),
+    }
 }
 
 /// Now, UTC, RFC 3339 with milliseconds.

@@ -1,6 +1,7 @@
 //! Tables, policies and grants in the store. What they mean is the catalog's affair; here they are rows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::ipc::reader::StreamReader;
@@ -12,6 +13,7 @@ use sqlx::{Row, Sqlite, Transaction};
 use super::{Store, failed, now};
 use crate::catalog::{ColumnSettings, Policy, Source};
 use crate::error::{Error, Result, Sqlstate};
+use crate::ledger::Budget;
 
 /// A table registered here, as the store has it.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub(crate) struct CatalogRecords {
     pub(crate) tables: Vec<TableRecord>,
     /// By schema and name of the table.
     pub(crate) grants: BTreeMap<(String, String), BTreeSet<String>>,
+    /// Budgets by kind of unit.
+    pub(crate) privacy_units: Arc<BTreeMap<String, Budget>>,
 }
 
 impl Store {
@@ -94,8 +98,9 @@ impl Store {
             let table = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
             grants.entry(table).or_default().insert(row.try_get(2).map_err(failed)?);
         }
+        let privacy_units = Arc::new(super::privacy_units::privacy_units(&mut transaction).await?);
         transaction.commit().await.map_err(failed)?;
-        Ok(CatalogRecords { version, tables, grants })
+        Ok(CatalogRecords { version, tables, grants, privacy_units })
     }
 
     /// Adds a table of schema `public`. The oid of `record` is not used.
@@ -273,7 +278,7 @@ fn to_json<T: Serialize>(value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(Error::internal)
 }
 
-fn from_json<T: DeserializeOwned>(text: &str) -> Result<T> {
+pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|error| {
         tracing::error!(%error, "a row of the store cannot be read");
         Error::new(Sqlstate::SystemError, "the node's store holds something that this version cannot read")

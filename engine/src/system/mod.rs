@@ -5,6 +5,7 @@
 mod functions;
 mod policy_text;
 mod rewrite;
+mod spending;
 #[cfg(test)]
 mod tests;
 mod views;

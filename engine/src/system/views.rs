@@ -1,5 +1,6 @@
 //! The views of schema `kanon`, as tables in memory.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -8,9 +9,10 @@ use datafusion::arrow::array::{
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
+use kanon_privacy::budget::{Delta, Epsilon};
 use kanon_privacy::policy::Access;
 
-use super::{SystemContext, SystemTables, qualified, sites};
+use super::{SystemContext, SystemTables, qualified, sites, spending};
 use crate::catalog::Table;
 use crate::error::{Error, Result};
 use crate::federation::status::NodeStatus;
@@ -24,6 +26,8 @@ pub fn tables(context: &SystemContext) -> SystemTables {
         ("catalogs", catalogs(&visible)),
         ("columns", columns(&visible)),
         ("policies", policies(&visible)),
+        ("privacy_units", Ok(spending::privacy_units(context, &visible))),
+        ("budget", Ok(spending::budget(context, &visible))),
         ("last_query", last_query(context)),
         ("whoami", whoami(context)),
     ]
@@ -36,7 +40,7 @@ type View = Result<Arc<dyn TableProvider>>;
 
 /// Columns as they are made, with their names.
 #[derive(Default)]
-struct Columns {
+pub(super) struct Columns {
     fields: Vec<Field>,
     arrays: Vec<ArrayRef>,
 }
@@ -47,7 +51,7 @@ impl Columns {
         self.arrays.push(array);
         self
     }
-    fn text<S: AsRef<str>>(self, name: &str, values: impl Iterator<Item = Option<S>>) -> Self {
+    pub(super) fn text<S: AsRef<str>>(self, name: &str, values: impl Iterator<Item = Option<S>>) -> Self {
         self.add(name, Arc::new(values.collect::<StringArray>()))
     }
     fn bool(self, name: &str, values: impl Iterator<Item = Option<bool>>) -> Self {
@@ -59,16 +63,19 @@ impl Columns {
     fn bigint(self, name: &str, values: impl Iterator<Item = Option<i64>>) -> Self {
         self.add(name, Arc::new(values.collect::<Int64Array>()))
     }
-    fn double(self, name: &str, values: impl Iterator<Item = Option<f64>>) -> Self {
+    pub(super) fn double(self, name: &str, values: impl Iterator<Item = Option<f64>>) -> Self {
         self.add(name, Arc::new(values.collect::<Float64Array>()))
     }
-    fn time(self, name: &str, values: impl Iterator<Item = Option<i64>>) -> Self {
+    pub(super) fn time(self, name: &str, values: impl Iterator<Item = Option<i64>>) -> Self {
         self.add(name, Arc::new(values.collect::<TimestampMicrosecondArray>().with_timezone("UTC")))
     }
-    fn view(self) -> View {
+    pub(super) fn table(self) -> Result<MemTable> {
         let schema = Arc::new(Schema::new(self.fields));
         let batch = RecordBatch::try_new(Arc::clone(&schema), self.arrays).map_err(Error::internal)?;
-        Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]]).map_err(Error::internal)?))
+        MemTable::try_new(schema, vec![vec![batch]]).map_err(Error::internal)
+    }
+    fn view(self) -> View {
+        Ok(Arc::new(self.table()?))
     }
 }
 
@@ -138,7 +145,7 @@ fn columns(tables: &[Arc<Table>]) -> View {
 
 fn policies(tables: &[Arc<Table>]) -> View {
     let t = || tables.iter();
-    let count = |value: Option<u32>| value.map(i64::from);
+    let count = |value: Option<NonZeroU32>| value.map(|count| i64::from(count.get()));
     Columns::default()
         .text("site", t().map(|x| Some(sites(x))))
         .text("table_name", t().map(|x| Some(qualified(x))))
@@ -147,14 +154,14 @@ fn policies(tables: &[Arc<Table>]) -> View {
         .text("unit_kind", t().map(|x| unit_kind(x)))
         .bool("unit_unique", t().map(|x| x.policy.unit.is_some().then_some(x.policy.unit_unique)))
         .int("min_cohort", t().map(|x| min_cohort(x)))
-        .double("epsilon_per_query", t().map(|x| x.policy.epsilon_per_query))
-        .double("delta_per_query", t().map(|x| x.policy.delta_per_query))
+        .double("epsilon_per_query", t().map(|x| x.policy.epsilon_per_query.map(Epsilon::get)))
+        .double("delta_per_query", t().map(|x| x.policy.delta_per_query.map(Delta::get)))
         .bigint("max_groups_per_unit", t().map(|x| count(x.policy.max_groups_per_unit)))
         .bigint("max_rows_per_group", t().map(|x| count(x.policy.max_rows_per_group)))
         .double("max_norm", t().map(|x| x.policy.max_norm))
         .bigint("max_distinct", t().map(|x| count(x.policy.max_distinct)))
         .bool("min_cohort_public", t().map(|x| Some(x.policy.min_cohort_public)))
-        .double("epsilon_per_job", t().map(|x| x.policy.epsilon_per_job))
+        .double("epsilon_per_job", t().map(|x| x.policy.epsilon_per_job.map(Epsilon::get)))
         .int("dominance_percent", t().map(|x| dominance_percent(x)))
         .bool("suspended", t().map(|x| Some(x.policy.suspended)))
         .view()

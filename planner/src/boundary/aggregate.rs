@@ -14,8 +14,8 @@ use super::expr::unreadable;
 use super::join::{is_condition, is_nothing};
 use super::outer::tables;
 use super::rows::{
-    Base, Bases, Role, Rows, bare, bare_base, gates, is_unit, key, mentions, refuse_as_condition, refuse_names,
-    unit_used,
+    Base, Bases, Role, Rows, bare, bare_base, gates, is_unit, key, mentions, range_of, refuse_as_condition,
+    refuse_names, unit_used,
 };
 use super::{Node, Open, Walk};
 use crate::arguments;
@@ -23,6 +23,7 @@ use crate::conditions::constant;
 use crate::constants::with_values;
 use crate::facts::Placement;
 use crate::functions;
+use crate::private::Range;
 use crate::refusal::Refusal;
 use crate::release_unit::{Measure, MeasureKind, ReleaseNode, ReleaseUnit};
 
@@ -101,6 +102,7 @@ impl Walk<'_> {
         let mut tables = rows.tables.clone();
         tables.sort();
         tables.dedup();
+        let question = self.question(&rows, &keys, &measures)?.map(Arc::new);
         let unit = ReleaseUnit {
             id: self.units.len(),
             input: rows.plan,
@@ -110,6 +112,7 @@ impl Walk<'_> {
             keys,
             measures,
             schema: nullable(schema)?,
+            question,
             source: source.clone(),
             constants: self.constants.clone(),
             placement: rows.placement,
@@ -244,6 +247,7 @@ impl Walk<'_> {
             multiplied,
             restricted: true,
             protection: rows.protection,
+            private: rows.private,
             tables: rows.tables,
             placement: rows.placement,
             correlated: rows.correlated,
@@ -293,9 +297,10 @@ impl Walk<'_> {
             refuse_as_condition(&value, &rows.base, &schema)?;
             **filter = value;
         }
+        let range = within_unit(&name, &params.args, &rows.base);
         let base = match measure {
-            Some(b) => Base { condition, bare: false, ..b },
-            None => Base::made(Role::Plain, condition, &name),
+            Some(b) => Base { condition, range, ..b.unbounded() },
+            None => Base { range, ..Base::made(Role::Plain, condition, &name) },
         };
         Ok((Expr::AggregateFunction(AggregateFunction { func: function.func, params }), base))
     }
@@ -357,6 +362,7 @@ impl Walk<'_> {
             input: open.plan,
             unit: None,
             protection: None,
+            question: None,
             one_row_a_unit: false,
             keys: aggregate.group_expr.clone(),
             measures,
@@ -447,6 +453,15 @@ fn nullable(schema: &DFSchema) -> Result<DFSchemaRef, Refusal> {
         .map(|(qualifier, field)| (qualifier.cloned(), Arc::new(field.as_ref().clone().with_nullable(true))))
         .collect();
     DFSchema::new_with_metadata(fields, schema.metadata().clone()).map(Arc::new).map_err(|e| unreadable(&e))
+}
+
+/// The values that an aggregate of one unit can have.
+fn within_unit(name: &str, args: &[Expr], bases: &Bases) -> Range {
+    match (name, args) {
+        ("count", _) => Range::of(0.0, f64::INFINITY),
+        ("min" | "max" | "avg" | "median", [x]) => range_of(x, bases),
+        _ => Range::ALL,
+    }
 }
 
 /// For a count of units under another name than the row's own unit.

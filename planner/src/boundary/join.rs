@@ -14,7 +14,9 @@ use datafusion::logical_expr::{
 
 use super::expr::{Context, unreadable};
 use super::outer::tables;
-use super::rows::{Base, Bases, Role, Rows, bare, is_unit, key, refuse_as_condition, strictest, together};
+use super::rows::{
+    Base, Bases, Role, Rows, bare, is_unit, key, less_of, range_of, refuse_as_condition, strictest, together,
+};
 use super::{Node, Open, OpenSide, Walk};
 use crate::conditions::{conditions, constant};
 use crate::facts::Placement;
@@ -204,6 +206,7 @@ impl Walk<'_> {
             base: bases,
             unit: None,
             protection: None,
+            private: None,
             one_row: false,
             implied: vec![],
             multiplied: vec![],
@@ -408,6 +411,7 @@ impl Walk<'_> {
         let keeps_right = matches!(kind, JoinType::Right | JoinType::RightSemi | JoinType::RightAnti);
         let mut rows = if keeps_right { right.clone() } else { left.clone() };
         rows.protection = Some(strictest(a, b)?);
+        rows.private = less_of(&left.private, &right.private);
         rows.placement = together(&left.placement, &right.placement)?;
         rows.tables = left.tables.iter().chain(&right.tables).cloned().collect();
         rows.one_row = match kind {
@@ -524,8 +528,8 @@ pub(super) fn made_base(def: &Expr, bases: &Bases, schema: &DFSchema, name: &str
     }
     let condition = is_condition(def, bases, schema);
     match super::rows::mentions(def, bases, &|b| b.role == Role::Measure) {
-        Some(b) => Base { condition, bare: false, ..b.clone() },
-        None => Base::made(Role::Plain, condition, name),
+        Some(b) => Base { condition, range: range_of(def, bases), ..b.clone().unbounded() },
+        None => Base { range: range_of(def, bases), ..Base::made(Role::Plain, condition, name) },
     }
 }
 

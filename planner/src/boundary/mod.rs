@@ -9,6 +9,7 @@ mod expr;
 mod join;
 mod measure;
 mod outer;
+mod private;
 mod rows;
 mod scan;
 mod shapes;

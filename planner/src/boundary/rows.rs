@@ -4,12 +4,14 @@
 //! (the *base*), so that an aggregate's argument can be read down to the table whatever inner queries and names it went through.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
-use crate::facts::{Placement, Protection};
+use crate::facts::{Domain, Placement, PrivatePolicy, Protection};
+use crate::private::{self, Range};
 use crate::refusal::Refusal;
 use crate::total::infallible;
 
@@ -40,11 +42,29 @@ pub(super) struct Base {
     pub table: String,
     /// Conditions of every measure that uses it: what a value within a unit hides, such as whether there was anything to count.
     pub gates: Vec<Expr>,
+    /// The bounds that its steward declared, or that follow from them.
+    pub range: Range,
+    /// The values that its steward declared, of a column as it stands.
+    pub domain: Option<Arc<Domain>>,
 }
 
 impl Base {
     pub fn made(role: Role, condition: bool, name: &str) -> Base {
-        Base { role, condition, bare: false, column: name.to_owned(), table: String::new(), gates: vec![] }
+        Base {
+            role,
+            condition,
+            bare: false,
+            column: name.to_owned(),
+            table: String::new(),
+            gates: vec![],
+            range: Range::ALL,
+            domain: None,
+        }
+    }
+
+    /// The same, with no bounds and values known: it holds others now.
+    pub fn unbounded(self) -> Base {
+        Base { range: Range::ALL, domain: None, bare: false, ..self }
     }
 }
 
@@ -66,6 +86,8 @@ pub(super) struct Rows {
     /// The unit of a row, a base column that is never NULL. `None` for an open side made ready for a join.
     pub unit: Option<Column>,
     pub protection: Option<Protection>,
+    /// What the tables with private access among them allow together.
+    pub private: Option<PrivatePolicy>,
     pub one_row: bool,
     /// Conditions of every measure: ways in which the query itself multiplies rows.
     pub implied: Vec<Expr>,
@@ -209,6 +231,37 @@ pub(super) fn strictest(a: &Protection, b: &Protection) -> Result<Protection, Re
         unit_unique: a.unit_unique && b.unit_unique,
         ..a.clone()
     })
+}
+
+/// What two private policies allow together: the less of everything. Where only one bounds something, that bound holds.
+pub(super) fn less_of(a: &Option<PrivatePolicy>, b: &Option<PrivatePolicy>) -> Option<PrivatePolicy> {
+    fn less<T: PartialOrd + Copy>(a: Option<T>, b: Option<T>) -> Option<T> {
+        match (a, b) {
+            (Some(a), Some(b)) => Some(if b < a { b } else { a }),
+            (a, b) => a.or(b),
+        }
+    }
+    // ε and δ that one of them does not grant are not granted.
+    fn granted<T: PartialOrd + Copy>(a: Option<T>, b: Option<T>) -> Option<T> {
+        a.and(b).and_then(|_| less(a, b))
+    }
+    let (Some(a), Some(b)) = (a, b) else { return a.clone().or_else(|| b.clone()) };
+    Some(PrivatePolicy {
+        epsilon_per_query: granted(a.epsilon_per_query, b.epsilon_per_query),
+        delta_per_query: granted(a.delta_per_query, b.delta_per_query),
+        epsilon_per_job: granted(a.epsilon_per_job, b.epsilon_per_job),
+        max_groups_per_unit: less(a.max_groups_per_unit, b.max_groups_per_unit),
+        max_rows_per_group: less(a.max_rows_per_group, b.max_rows_per_group),
+        max_norm: less(a.max_norm, b.max_norm),
+        max_distinct: less(a.max_distinct, b.max_distinct),
+        min_cohort_public: a.min_cohort_public || b.min_cohort_public,
+        columns: Default::default(),
+    })
+}
+
+/// The values that an expression over these columns can have.
+pub(super) fn range_of(expr: &Expr, bases: &Bases) -> Range {
+    private::range(expr, &|c| base(bases, c).map_or(Range::ALL, |b| b.range))
 }
 
 /// Where rows of two tables are computed together.

@@ -11,6 +11,7 @@ use kanon_privacy::policy::{Access, ColumnRole};
 use super::rows::{Base, Bases, Role, Rows, key};
 use super::{Node, Open, Remote, Walk};
 use crate::facts::Placement;
+use crate::private::Range;
 use crate::refusal::Refusal;
 
 impl Walk<'_> {
@@ -45,11 +46,13 @@ impl Walk<'_> {
         };
         match protection.access {
             Access::Cohort => {}
+            Access::Private if facts.placement == Placement::Local => {}
             Access::Private => {
                 return Err(Refusal::unsupported(format!(
-                    "table \"{}\" has access private, which this version does not answer",
+                    "table \"{}\" has access private at other sites, which this version does not answer",
                     facts.name
-                )));
+                ))
+                .hint("Ask each site for its own table, at its own node."));
             }
             Access::Open => return Err(Refusal::forbidden(format!("table \"{}\" has no valid policy", facts.name))),
         }
@@ -77,6 +80,7 @@ impl Walk<'_> {
             Filter::try_new(Expr::Column(unit.clone()).is_not_null(), Arc::new(LogicalPlan::SubqueryAlias(plan)))
                 .map_err(internal)?;
 
+        let private = if protection.access == Access::Private { facts.private } else { None };
         let mut bases = Bases::new();
         for field in schema.fields() {
             let role = if *field.name() == protection.unit_column {
@@ -89,6 +93,8 @@ impl Walk<'_> {
                     ColumnRole::Measure => Role::Measure,
                 }
             };
+            let declared = private.as_ref().and_then(|p| p.columns.get(field.name()));
+            let bounds = declared.and_then(|column| column.bounds);
             let base = Base {
                 role,
                 condition: false,
@@ -96,6 +102,8 @@ impl Walk<'_> {
                 column: field.name().clone(),
                 table: facts.name.clone(),
                 gates: vec![],
+                range: bounds.map_or(Range::ALL, |bounds| Range::of(bounds.lower(), bounds.upper())),
+                domain: declared.and_then(|column| column.domain.clone()).map(Arc::new),
             };
             bases.insert(key(&column(field.name())), base);
         }
@@ -107,6 +115,7 @@ impl Walk<'_> {
             unit: Some(unit),
             one_row: protection.unit_unique,
             protection: Some(protection),
+            private,
             implied: vec![],
             multiplied: vec![],
             tables: vec![facts.name],

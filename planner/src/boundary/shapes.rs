@@ -12,7 +12,7 @@ use super::expr::unreadable;
 use super::join::is_condition;
 use super::outer::tables;
 use super::rows::{
-    Base, Bases, Role, Rows, bare, bare_base, key, refuse_as_condition, refuse_names, strictest, together,
+    Base, Bases, Role, Rows, bare, bare_base, key, less_of, refuse_as_condition, refuse_names, strictest, together,
 };
 use super::{Node, Walk};
 use crate::functions;
@@ -41,6 +41,7 @@ impl Walk<'_> {
         let width = first.defs.len();
         let correlated = first.correlated;
         let (mut protection, mut placement) = (first.protection.clone(), first.placement.clone());
+        let private = branches.iter().fold(None, |private, rows| less_of(&private, &rows.private));
         let mut names: Vec<String> = Vec::new();
         for rows in &branches {
             if let (Some(a), Some(b)) = (&protection, &rows.protection) {
@@ -161,6 +162,7 @@ impl Walk<'_> {
             base: bases,
             unit: Some(unit),
             protection,
+            private,
             one_row: false,
             implied: implied.into_iter().map(Expr::Column).collect(),
             multiplied: vec![],
@@ -276,7 +278,7 @@ impl Walk<'_> {
             **filter = value;
         }
         let base = match measure {
-            Some(b) => Base { condition, bare: false, ..b },
+            Some(b) => Base { condition, ..b.unbounded() },
             None => Base::made(Role::Plain, condition, &name),
         };
         Ok((WindowFunction { fun: function.fun, params }, base))
@@ -299,5 +301,7 @@ fn unite(a: Base, b: Base) -> Result<Base, Refusal> {
         (Role::Plain, Role::Plain) => Role::Plain,
     };
     let named = if b.role == role && a.role != role { b.clone() } else { a.clone() };
-    Ok(Base { role, condition: a.condition || b.condition, bare: a.bare && b.bare, ..named })
+    let range = a.range.or(b.range);
+    let domain = if a.domain == b.domain { a.domain.clone() } else { None };
+    Ok(Base { role, condition: a.condition || b.condition, bare: a.bare && b.bare, range, domain, ..named })
 }

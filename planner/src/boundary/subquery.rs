@@ -10,7 +10,8 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Filter, LogicalPlan, Operato
 use super::expr::{Context, unreadable};
 use super::outer::rows_refused;
 use super::rows::{
-    Rows, bare, bare_base, is_unit, position, refuse_as_condition, refuse_names, strictest, together, unit_used,
+    Rows, bare, bare_base, is_unit, less_of, position, refuse_as_condition, refuse_names, strictest, together,
+    unit_used,
 };
 use super::{Node, Scope, Walk};
 use crate::refusal::Refusal;
@@ -32,6 +33,7 @@ impl Walk<'_> {
         for other in std::mem::replace(&mut self.joined, outside) {
             if let (Some(a), Some(b)) = (&rows.protection, &other.protection) {
                 rows.protection = Some(strictest(a, b)?);
+                rows.private = less_of(&rows.private, &other.private);
             }
             rows.placement = together(&rows.placement, &other.placement)?;
             rows.tables.extend(other.tables);

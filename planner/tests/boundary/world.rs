@@ -38,6 +38,7 @@ impl Facts for World {
         let mut facts = TableFacts {
             name: name.clone(),
             protection: None,
+            private: None,
             closed: None,
             roles: BTreeMap::new(),
             placement: Placement::Local,

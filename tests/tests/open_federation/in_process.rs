@@ -44,7 +44,14 @@ impl Facts for World {
             },
             _ => Placement::Local,
         };
-        TableFacts { name: name.to_owned(), protection: None, closed: None, roles: BTreeMap::new(), placement }
+        TableFacts {
+            name: name.to_owned(),
+            protection: None,
+            private: None,
+            closed: None,
+            roles: BTreeMap::new(),
+            placement,
+        }
     }
 }
 

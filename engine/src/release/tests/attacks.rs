@@ -27,7 +27,14 @@ impl Facts for World {
             min_cohort: MinCohort::TEN,
             dominance_percent: DominancePercent::default(),
         });
-        TableFacts { name, protection, closed: None, roles: BTreeMap::new(), placement: Placement::Local }
+        TableFacts {
+            name,
+            protection,
+            private: None,
+            closed: None,
+            roles: BTreeMap::new(),
+            placement: Placement::Local,
+        }
     }
 }
 

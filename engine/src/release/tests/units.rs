@@ -50,6 +50,7 @@ impl Facts for OneTable {
         TableFacts {
             name: scan.table_name.to_string(),
             protection: Some(self.0.clone()),
+            private: None,
             closed: None,
             roles: BTreeMap::new(),
             placement: Placement::Local,
@@ -114,6 +115,7 @@ impl Asking {
                 min_cohort: MinCohort::try_from(self.k).unwrap(),
                 dominance_percent: DominancePercent::default(),
             }),
+            question: None,
             one_row_a_unit: self.one_row,
             keys: aggregate.group_expr.clone(),
             measures: aggregate.aggr_expr.iter().map(measure).collect(),

@@ -9,7 +9,9 @@ use super::Statement;
 use super::reader::Reader;
 use crate::error::{Error, Result, Sqlstate};
 
+mod roles;
 mod run;
+mod units;
 
 pub use run::run;
 
@@ -88,6 +90,40 @@ pub enum StewardStatement {
         /// To or from whom.
         members: Vec<String>,
     },
+    /// CREATE PRIVACY UNIT.
+    CreatePrivacyUnit {
+        /// One that is there already stays.
+        if_not_exists: bool,
+        /// The kind of unit.
+        kind: String,
+        /// Its budget.
+        options: Vec<(String, String)>,
+    },
+    /// ALTER PRIVACY UNIT.
+    AlterPrivacyUnit {
+        /// The kind of unit.
+        kind: String,
+        /// FOR: whose budget; `None`: everybody's together.
+        principal: Option<String>,
+        /// What to change.
+        change: BudgetChange,
+    },
+    /// DROP PRIVACY UNIT.
+    DropPrivacyUnit {
+        /// What is not there is passed over.
+        if_exists: bool,
+        /// Which kinds.
+        kinds: Vec<String>,
+    },
+}
+
+/// What ALTER PRIVACY UNIT changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BudgetChange {
+    /// SET (option = value, …)
+    Set(Vec<(String, String)>),
+    /// RESET (option, …)
+    Reset(Vec<String>),
 }
 
 /// A table's name: of this database, with its schema if told.
@@ -190,6 +226,9 @@ impl StewardStatement {
             StewardStatement::Select { grant: false, .. } => "REVOKE",
             StewardStatement::Membership { grant: true, .. } => "GRANT ROLE",
             StewardStatement::Membership { grant: false, .. } => "REVOKE ROLE",
+            StewardStatement::CreatePrivacyUnit { .. } => "CREATE PRIVACY UNIT",
+            StewardStatement::AlterPrivacyUnit { .. } => "ALTER PRIVACY UNIT",
+            StewardStatement::DropPrivacyUnit { .. } => "DROP PRIVACY UNIT",
         }
     }
 }
@@ -236,8 +275,7 @@ const OBJECTS: [&[&str]; 37] = [
 ];
 
 /// What will be, but is not yet.
-const LATER: [(&[&str], &str); 5] = [
-    (&["privacy", "unit"], "privacy units"),
+const LATER: [(&[&str], &str); 4] = [
     (&["server"], "foreign servers"),
     (&["user", "mapping"], "user mappings"),
     (&["foreign", "table"], "foreign tables"),
@@ -249,10 +287,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Statement> {
     let verb = reader.name()?;
     let read = match verb.as_str() {
         "create" if reader.take(&["external", "table"]) => external_table(reader),
+        "create" if reader.take(&["privacy", "unit"]) => units::create(reader),
+        "alter" if reader.take(&["privacy", "unit"]) => units::alter(reader),
+        "drop" if reader.take(&["privacy", "unit"]) => units::drop(reader),
         "create" | "alter" if is_role(reader) => {
             reader.keep_secrets();
             let user = reader.name()? == "user";
-            if verb == "create" { create_role(reader, user) } else { alter_role(reader) }
+            if verb == "create" { roles::create_role(reader, user) } else { roles::alter_role(reader) }
         }
         "drop" if is_role(reader) => {
             reader.advance();
@@ -429,64 +470,6 @@ fn comment(reader: &mut Reader<'_>) -> Result<StewardStatement> {
     reader.expect(&["is"])?;
     let text = if reader.take(&["null"]) { None } else { Some(reader.string()?) };
     Ok(StewardStatement::Comment { table, column, text })
-}
-
-#[derive(Default)]
-struct RoleOptions {
-    login: Option<bool>,
-    password: Option<Option<Password>>,
-    member_of: Vec<String>,
-}
-
-fn role_options(reader: &mut Reader<'_>) -> Result<RoleOptions> {
-    let mut options = RoleOptions::default();
-    reader.take(&["with"]);
-    while !reader.at_end() {
-        if reader.take(&["login"]) {
-            options.login = Some(true);
-        } else if reader.take(&["nologin"]) {
-            options.login = Some(false);
-        } else if reader.take(&["password"]) || reader.take(&["encrypted", "password"]) {
-            options.password = Some(if reader.take(&["null"]) { None } else { Some(Password(reader.string()?)) });
-        } else if reader.take(&["in", "role"]) || reader.take(&["in", "group"]) {
-            options.member_of = reader.list(Reader::name)?;
-        } else if reader
-            .take_any(&["inherit", "nosuperuser", "nocreatedb", "nocreaterole", "noreplication", "nobypassrls"])
-            .is_none()
-        {
-            if reader.peek().is_some_and(|l| l.word().is_some()) {
-                return Err(Error::unsupported("a role has LOGIN or NOLOGIN, PASSWORD and IN ROLE, and no other options")
-                    .hint("Rights come from the built-in roles: GRANT analyst, steward, auditor, operator or admin TO a role."));
-            }
-            return Err(reader.syntax_error());
-        }
-    }
-    Ok(options)
-}
-
-fn create_role(reader: &mut Reader<'_>, user: bool) -> Result<StewardStatement> {
-    let name = reader.name()?;
-    let options = role_options(reader)?;
-    let password = options.password.flatten();
-    Ok(StewardStatement::CreateRole {
-        name,
-        login: options.login.unwrap_or(user),
-        password,
-        member_of: options.member_of,
-    })
-}
-
-fn alter_role(reader: &mut Reader<'_>) -> Result<StewardStatement> {
-    let name = reader.name()?;
-    if reader.sees("set") || reader.sees("reset") || reader.sees("rename") || reader.sees_all(&["in", "database"]) {
-        return Err(Error::unsupported("settings and names of roles cannot be changed"));
-    }
-    let start = reader.fork();
-    let options = role_options(reader)?;
-    if !options.member_of.is_empty() || (options.login.is_none() && options.password.is_none()) {
-        return Err(start.syntax_error());
-    }
-    Ok(StewardStatement::AlterRole { name, login: options.login, password: options.password })
 }
 
 fn grant(reader: &mut Reader<'_>, grant: bool) -> Result<StewardStatement> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::sql::sqlparser::ast::{self, ExactNumberInfo, TimezoneInfo};
 
-use super::{ColumnDefinition, ExternalTable, Relations, StewardStatement, TableChange, TableName};
+use super::{BudgetChange, ColumnDefinition, ExternalTable, Relations, StewardStatement, TableChange, TableName};
 use crate::catalog::{self, Table};
 use crate::error::{Error, Result, Sqlstate};
 use crate::node::Node;
@@ -87,6 +87,23 @@ pub async fn run(
             }
             Vec::new()
         }
+        StewardStatement::CreatePrivacyUnit { if_not_exists, kind, options } => {
+            caller.be_steward("create privacy unit")?;
+            node.catalog.create_privacy_unit(&kind, if_not_exists, &options).await?
+        }
+        StewardStatement::AlterPrivacyUnit { kind, principal, change } => {
+            caller.be_steward("alter privacy unit")?;
+            caller.alter_privacy_unit(&kind, principal.as_deref(), change).await?;
+            Vec::new()
+        }
+        StewardStatement::DropPrivacyUnit { if_exists, kinds } => {
+            caller.be_steward("drop privacy unit")?;
+            let mut notices = Vec::new();
+            for kind in &kinds {
+                notices.extend(node.catalog.drop_privacy_unit(kind, if_exists).await?);
+            }
+            notices
+        }
     };
     tracing::info!(principal = %principal.display(), statement = tag, "changed");
     Ok((tag.to_owned(), notices.into_iter().map(Notice::new).collect()))
@@ -108,6 +125,26 @@ impl Caller<'_> {
         }
         Err(Error::new(Sqlstate::InsufficientPrivilege, format!("permission denied to {what}"))
             .hint("Ask an admin of this node."))
+    }
+
+    fn be_steward(&self, what: &str) -> Result<()> {
+        if self.is(BuiltinRole::Steward) {
+            return Ok(());
+        }
+        Err(Error::new(Sqlstate::InsufficientPrivilege, format!("permission denied to {what}"))
+            .hint("Stewards of this node set its budgets."))
+    }
+
+    async fn alter_privacy_unit(&self, kind: &str, principal: Option<&str>, change: BudgetChange) -> Result<()> {
+        let catalog = &self.node.catalog;
+        match (principal, change) {
+            (None, BudgetChange::Set(options)) => catalog.alter_privacy_unit_set(kind, &options).await,
+            (None, BudgetChange::Reset(options)) => catalog.alter_privacy_unit_reset(kind, &options).await,
+            (Some(role), BudgetChange::Set(options)) => catalog.alter_principal_budget_set(kind, role, &options).await,
+            (Some(role), BudgetChange::Reset(options)) => {
+                catalog.alter_principal_budget_reset(kind, role, &options).await
+            }
+        }
     }
 
     /// A table of this node that the caller may change.

@@ -1,0 +1,287 @@
+//! The ledger: what was spent of every budget, and what was answered for it.
+//!
+//! ```text
+//! release ─► Ledger::reserve ─► one transaction: is there an answer? do the budgets have room? write the charge, flush
+//!              │
+//!              ├─ Answered     the same numbers again, no charge
+//!              ├─ Reserved ─►  compute, add noise ─► Reservation::commit ─► one transaction: answer and audit entry, flush ─► hand out
+//!              └─ Refused      53400 with what is left and what was asked; nothing was charged
+//! ```
+//!
+//! It promises:
+//! - Nothing is computed before its charge is on disk: a [`Reservation`] is the proof, and the release needs one to run.
+//! - Nothing is given back. A reservation that is dropped (a crash, a cancel, a timeout, an error) stays charged, and the same release is
+//!   charged again when it is asked for again. There is no function that lowers what was spent.
+//! - Of many at once no more are charged than fit: there is one writer, and it checks and charges in one transaction.
+//! - A clock that is set back frees nothing: the ledger's time is the latest moment that it has seen. One that is set far ahead does free
+//!   what is in the windows, once, and until it is caught up with nothing more leaves them.
+//! - What cannot be written down is refused: a full disk, a failing store.
+//!
+//! Charges are kept by the name of the unit's kind, so that a kind that is dropped and created again finds what was spent of it.
+
+use std::fmt;
+
+use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures::future::BoxFuture;
+use sqlx::SqliteConnection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::{Error, Result, Sqlstate};
+use crate::store::{Store, failed};
+
+mod account;
+mod budget;
+mod clock;
+mod spending;
+mod sums;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests;
+mod window;
+mod writer;
+
+pub use account::{Cost, Spent};
+pub use budget::{BUDGET_OPTIONS, Budget, PrincipalBudget};
+pub use clock::Clock;
+pub use spending::Spending;
+pub use window::BudgetWindow;
+
+use writer::{Command, Entry, Writer};
+
+/// The most commands that wait for the writer; who comes later waits to be let in.
+const MOST_WAITING: usize = 1024;
+
+/// The most releases of one statement.
+pub const MOST_RELEASES: usize = 1000;
+
+/// The largest answer that is kept, in bytes.
+pub const MOST_ANSWER_BYTES: usize = 64 << 20;
+
+/// Which release it is: equal for releases that must have the same answer. 32 bytes, such as a SHA-256.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReleaseFingerprint([u8; 32]);
+
+impl ReleaseFingerprint {
+    /// The fingerprint of these bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> ReleaseFingerprint {
+        ReleaseFingerprint(bytes)
+    }
+    /// Its 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ReleaseFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// One release that is to be charged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseRequest {
+    /// Which.
+    pub fingerprint: ReleaseFingerprint,
+    /// The kind of unit whose budget it draws on.
+    pub kind: String,
+    /// What it costs.
+    pub cost: Cost,
+}
+
+/// What is done in the transaction that keeps an answer: the entry in the audit log. If it fails, there is no answer.
+pub type Also = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<()>> + Send>;
+
+/// What [`Ledger::reserve`] came to for a release.
+#[derive(Debug)]
+pub enum Reserved {
+    /// It was answered before: the same bytes, without a charge.
+    Answered(Bytes),
+    /// It is charged and may run.
+    Charged(Reservation),
+}
+
+/// Why nothing was charged.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refused {
+    /// The kind of unit has no budget.
+    NoBudget {
+        /// The kind.
+        kind: String,
+    },
+    /// It does not fit.
+    Budget(Box<Shortage>),
+    /// It cannot be written down, or is no request.
+    Store(Error),
+}
+
+/// What is left of a budget, and was asked of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shortage {
+    /// The kind of unit.
+    pub kind: String,
+    /// Whose budget; `None`: everybody's together.
+    pub principal: Option<String>,
+    /// What is left, in the account that has the smaller part spent.
+    pub left: Spent,
+    /// What was asked.
+    pub asked: Spent,
+    /// When the oldest charge leaves the window, in milliseconds since 1970; `None`: never.
+    pub more_at_ms: Option<i64>,
+    /// How long a charge counts; `None`: for life.
+    pub window: Option<BudgetWindow>,
+}
+
+/// The ledger of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    store: Store,
+    clock: Clock,
+    writer: mpsc::Sender<Command>,
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ledger")
+    }
+}
+
+impl Ledger {
+    /// The ledger in a store. There is one for a store: its writer keeps sums in memory. Needs a Tokio runtime.
+    pub fn start(store: &Store) -> Ledger {
+        Ledger::with_clock(store, Clock::system())
+    }
+
+    pub(crate) fn with_clock(store: &Store, clock: Clock) -> Ledger {
+        let (writer, commands) = mpsc::channel(MOST_WAITING);
+        tokio::spawn(Writer::new(store, clock.clone()).run(commands));
+        Ledger { store: store.clone(), clock, writer }
+    }
+
+    /// Charges the distinct releases of one statement, all or none, but for those that were answered before. In order of `releases`.
+    ///
+    /// `principal` is who asks, as [`crate::principal::Principal::display`] names it. What is charged is on disk when this returns, and
+    /// may be so too if the caller goes away before.
+    ///
+    /// # Errors
+    /// See [`Refused`]; nothing of it is to run.
+    pub async fn reserve(&self, principal: &str, releases: Vec<ReleaseRequest>) -> Result<Vec<Reserved>, Refused> {
+        if releases.len() > MOST_RELEASES {
+            let message = format!("a statement has at most {MOST_RELEASES} releases, and this one {}", releases.len());
+            return Err(Refused::Store(Error::new(Sqlstate::StatementTooComplex, message)));
+        }
+        if releases.iter().any(|release| !account::Amounts::of(&release.cost).is_storable()) {
+            let message = "the query costs more than any budget";
+            return Err(Refused::Store(Error::new(Sqlstate::BudgetExceeded, message)));
+        }
+        let fingerprints: Vec<_> = releases.iter().map(|release| release.fingerprint).collect();
+        let (reply, done) = oneshot::channel();
+        let command = Command::Reserve { principal: principal.to_owned(), releases, reply };
+        self.writer.send(command).await.map_err(|_| Refused::Store(stopped()))?;
+        let entries = done.await.map_err(|_| Refused::Store(stopped()))??;
+        let reserved = entries.into_iter().zip(fingerprints).map(|(entry, fingerprint)| match entry {
+            Entry::Answered(answer) => Reserved::Answered(answer),
+            Entry::Charged(charge) => {
+                Reserved::Charged(Reservation { charge, fingerprint, writer: self.writer.clone() })
+            }
+        });
+        Ok(reserved.collect())
+    }
+
+    /// The answer to a release, if it was given before. Grants are for the caller to check first.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn answer(&self, fingerprint: &ReleaseFingerprint) -> Result<Option<Bytes>> {
+        let mut connection = self.store.pool().acquire().await.map_err(failed)?;
+        writer::find_answer(&mut connection, fingerprint).await
+    }
+}
+
+/// The right to run one release: its charge is on disk. Dropped, it stays charged.
+#[derive(Debug)]
+#[must_use = "it is charged whether it runs or not"]
+pub struct Reservation {
+    charge: i64,
+    fingerprint: ReleaseFingerprint,
+    writer: mpsc::Sender<Command>,
+}
+
+impl Reservation {
+    /// Which release.
+    pub fn fingerprint(&self) -> ReleaseFingerprint {
+        self.fingerprint
+    }
+
+    /// Keeps the answer, and does `also` in the same transaction. What is to be handed out is what this returns: of two answers to the
+    /// same release the first one counts, whoever computed it.
+    ///
+    /// # Errors
+    /// If it cannot be written down: then nothing may be handed out, and the charge stays.
+    pub async fn commit(self, answer: Bytes, also: Option<Also>) -> Result<Bytes> {
+        if answer.len() > MOST_ANSWER_BYTES {
+            return Err(Error::new(Sqlstate::StatementTooComplex, "the answer is too large to be kept")
+                .hint("Ask for fewer groups."));
+        }
+        let Reservation { charge, fingerprint, writer } = self;
+        let (reply, done) = oneshot::channel();
+        let command = Command::Commit { charge, fingerprint, answer, also, reply };
+        writer.send(command).await.map_err(|_| stopped())?;
+        done.await.map_err(|_| stopped())?
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(Sqlstate::AdminShutdown, "the node is stopping")
+}
+
+/// From the store's.
+impl From<Error> for Refused {
+    fn from(error: Error) -> Refused {
+        Refused::Store(error)
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Error {
+        match refused {
+            Refused::Store(error) => error,
+            Refused::NoBudget { kind } => {
+                Error::new(Sqlstate::BudgetExceeded, format!("unit kind \"{kind}\" has no privacy budget at this site"))
+                    .hint(format!("A steward gives it one: CREATE PRIVACY UNIT {kind} WITH (budget_epsilon = …)."))
+            }
+            Refused::Budget(shortage) => shortage.to_error(),
+        }
+    }
+}
+
+impl Shortage {
+    fn to_error(&self) -> Error {
+        let Shortage { kind, left, asked, .. } = self;
+        let whose = match &self.principal {
+            Some(principal) => format!("the privacy budget of \"{principal}\" for unit kind \"{kind}\""),
+            None => format!("the privacy budget of unit kind \"{kind}\""),
+        };
+        let error = Error::new(
+            Sqlstate::BudgetExceeded,
+            format!(
+                "{whose} does not suffice: left are epsilon {} and delta {}, asked were epsilon {} and delta {}",
+                left.epsilon, left.delta, asked.epsilon, asked.delta
+            ),
+        );
+        let moment = self.more_at_ms.and_then(DateTime::<Utc>::from_timestamp_millis);
+        match (self.window, moment) {
+            (Some(window), Some(moment)) => error
+                .detail(format!(
+                    "A charge counts for {window}. The oldest one ends at {}.",
+                    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
+                ))
+                .hint("Ask with a smaller kanon.epsilon, ask something that was answered before, or wait."),
+            (Some(_), None) => error.hint("Ask with a smaller kanon.epsilon."),
+            (None, _) => error
+                .detail("The budget is for life.")
+                .hint("Ask with a smaller kanon.epsilon, or ask something that was answered before."),
+        }
+    }
+}
