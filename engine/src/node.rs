@@ -8,11 +8,13 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use kanon_planner::facts::SiteId;
+use kanon_privacy::bounding::SiteKey;
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Sqlstate};
 use crate::federation::Federation;
 use crate::ledger::Ledger;
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
@@ -42,6 +44,7 @@ pub struct Node {
     /// Cancelled when the node stops; sessions end with it.
     pub stopping: CancellationToken,
     site: SiteId,
+    site_key: SiteKey,
 }
 
 /// TLS for clients.
@@ -68,8 +71,14 @@ impl Node {
         let base_state = base_state(runtime, partitions);
         let site = SiteId::new(config.node_id.clone());
         let ledger = Ledger::start(&store);
+        let site_key = site_key(&store).await?;
         let stopping = CancellationToken::new();
-        Ok(Arc::new(Node { config, store, catalog, ledger, federation, base_state, stopping, site }))
+        Ok(Arc::new(Node { config, store, catalog, ledger, federation, base_state, stopping, site, site_key }))
+    }
+
+    /// The secret that decides which rows and groups of a unit count where it has more than its bounds allow.
+    pub(crate) fn site_key(&self) -> &SiteKey {
+        &self.site_key
     }
 
     /// This node as a site.
@@ -99,7 +108,7 @@ impl Node {
     /// # Errors
     /// A certificate or key that cannot be read or do not fit: the node does not start without the TLS it was to have.
     pub fn client_tls(&self) -> Result<ClientTls> {
-        let broken = |what: String| Error::new(crate::error::Sqlstate::SystemError, what);
+        let broken = |what: String| Error::new(Sqlstate::SystemError, what);
         let (cert, key) = match (&self.config.tls_cert, &self.config.tls_key) {
             (Some(cert), Some(key)) => {
                 let read = |path: &std::path::Path| {
@@ -133,10 +142,7 @@ impl Node {
 /// Memory is shared fairly among statements and spills to the work folder; beyond it a statement fails with 53200.
 fn runtime(config: &Config) -> Result<Arc<RuntimeEnv>> {
     std::fs::create_dir_all(&config.work_dir).map_err(|e| {
-        Error::new(
-            crate::error::Sqlstate::IoError,
-            format!("cannot make the work folder {}: {e}", config.work_dir.display()),
-        )
+        Error::new(Sqlstate::IoError, format!("cannot make the work folder {}: {e}", config.work_dir.display()))
     })?;
     let pool = TrackConsumersPool::new(FairSpillPool::new(config.memory_limit_bytes), TRACKED_CONSUMERS);
     RuntimeEnvBuilder::new()
@@ -146,4 +152,18 @@ fn runtime(config: &Config) -> Result<Arc<RuntimeEnv>> {
         .with_temp_file_path(config.work_dir.clone())
         .build_arc()
         .map_err(Error::internal)
+}
+
+/// The site's key, made once and kept: with another one, other rows would count.
+async fn site_key(store: &Store) -> Result<SiteKey> {
+    let kept = store
+        .setting_or_insert("site_key", || {
+            let mut key = vec![0_u8; 16];
+            SystemRandom::new().fill(&mut key).map_err(|_| Error::internal("no random numbers"))?;
+            Ok(key)
+        })
+        .await?;
+    let key = <[u8; 16]>::try_from(kept.as_slice())
+        .map_err(|_| Error::new(Sqlstate::SystemError, "the node's store holds a site key that is none"))?;
+    Ok(SiteKey::new(key))
 }

@@ -1,6 +1,7 @@
 """Encryption and passwords at a node's Postgres port: tls.py PORT USER PASSWORD CA OTHER-CERT OTHER-KEY. The other certificate is one
 that the node does not have, for whoever sits in between."""
 
+import select
 import socket
 import ssl
 import struct
@@ -99,17 +100,27 @@ class Between:
         same(server.recv(1), b"S")
         client_side = ssl.create_default_context(cafile=self.node.ca)
         server = client_side.wrap_socket(server, server_hostname="localhost")
-        for source, sink in ((client, server), (server, client)):
-            threading.Thread(target=self.pump, args=(source, sink), daemon=True).start()
+        self.pump(client, server)
 
     @staticmethod
-    def pump(source, sink):
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-        except OSError:
-            pass
-        sink.close()
+    def pump(client, server):
+        """One thread: an encrypted socket cannot be read and written at the same time."""
+        other = {client: server, server: client}
+        for end in other:
+            end.setblocking(False)
+        while True:
+            for end in [end for end in other if end.pending()] or select.select(list(other), [], [])[0]:
+                try:
+                    data = end.recv(65536)
+                except ssl.SSLWantReadError:
+                    continue  # Something of the protocol's own, such as a session ticket.
+                except OSError:
+                    data = b""
+                if not data:
+                    client.close()
+                    server.close()
+                    return
+                other[end].sendall(data)
 
 
 def check_bytes_that_are_no_handshake(node):

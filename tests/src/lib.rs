@@ -16,6 +16,7 @@ pub mod tools;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -36,9 +37,22 @@ pub fn kanon() -> PathBuf {
     found.unwrap_or_else(|| panic!("no kanon beside {}: run `make build` first", exe.display()))
 }
 
-/// A port that nothing listens on now.
+/// A port that nobody listens on, each time another one. It is below those that the system gives to outgoing connections, so that none of
+/// them takes it before it is listened on.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    const FIRST: u32 = 12_000;
+    const PORTS: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Test programs that run at the same time begin at different places.
+    let begin = std::process::id().wrapping_mul(997);
+    for _ in 0..PORTS {
+        let next = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + next % PORTS).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port between {FIRST} and {} is free", FIRST + PORTS);
 }
 
 /// Sends a signal (`TERM`, `INT`, `HUP`) to a process that this test started.

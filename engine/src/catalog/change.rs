@@ -328,6 +328,13 @@ impl Catalog {
         Ok(self.snapshot())
     }
 
+    /// The version of a table's data: of files their list with sizes, times and ETags. `None` if it cannot be told.
+    pub async fn data_version(&self, oid: u32) -> Option<String> {
+        let records = Arc::clone(&self.read().records);
+        let record = records.tables.iter().find(|record| record.oid == oid)?;
+        read::data_version(&self.state, &record.source).await.ok()
+    }
+
     /// Reads the unit column: it must name somebody. Whether `unit_unique` is declared and true.
     async fn check_unit(&self, record: &TableRecord, unit: &str, notices: &mut Vec<String>) -> Result<bool> {
         let field =

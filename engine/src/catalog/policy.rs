@@ -188,9 +188,8 @@ impl Policy {
         let closed = match (self.access, &self.unit) {
             _ if self.suspended => Some("is suspended by its steward"),
             (None, _) => Some("has no policy yet"),
-            (Some(Access::Private), _) => Some("has private access, which is not built yet: it answers nothing"),
-            (Some(Access::Cohort), None) => Some("has no unit column yet"),
-            (Some(Access::Cohort), Some(_)) | (Some(Access::Open), _) => None,
+            (Some(Access::Cohort | Access::Private), None) => Some("has no unit column yet"),
+            (Some(Access::Cohort | Access::Private), Some(_)) | (Some(Access::Open), _) => None,
         };
         let protection = match (self.access, &self.unit) {
             (Some(access @ (Access::Cohort | Access::Private)), Some(unit)) => Some(Protection {

@@ -15,6 +15,7 @@ mod answer;
 mod ask;
 mod findings;
 mod guard;
+pub mod private;
 mod revisit;
 mod run;
 #[cfg(test)]
@@ -46,6 +47,11 @@ impl Released {
     pub(crate) fn merged(batch: RecordBatch) -> Released {
         Released { batch }
     }
+
+    /// An answer that the ledger kept: it was released before.
+    pub(crate) fn kept(batch: RecordBatch) -> Released {
+        Released { batch }
+    }
 }
 
 /// Computes and releases a local unit under its rules. Dropping the future stops it.
@@ -57,7 +63,7 @@ pub async fn release(state: &SessionState, unit: &ReleaseUnit) -> Result<Release
         return Err(Error::internal("a release unit without protection was given to the release"));
     };
     if protection.access != Access::Cohort {
-        return Err(Error::unsupported("access \"private\" cannot be answered by this version"));
+        return Err(Error::internal("a private release without its question was given to the release"));
     }
     let computed = async {
         let asked = ask::Asked::of(unit, protection, unit_column)?;

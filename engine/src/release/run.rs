@@ -49,7 +49,8 @@ pub(super) async fn to_sorted_batch(state: &SessionState, asked: &Asked) -> Resu
     Ok(Raw { batch: sorted(batch, asked.keys, asked.grouping_id)?, _memory: memory })
 }
 
-fn sorted(batch: RecordBatch, keys: usize, grouping_id: Option<usize>) -> Result<RecordBatch> {
+/// In the order of the keys, NULLs last.
+pub(super) fn sorted(batch: RecordBatch, keys: usize, grouping_id: Option<usize>) -> Result<RecordBatch> {
     let columns: Vec<SortColumn> = (0..keys)
         .chain(grouping_id)
         .filter_map(|c| batch.columns().get(c))

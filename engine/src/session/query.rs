@@ -143,8 +143,17 @@ impl Session {
     ) -> Result<(SessionState, Option<PrivacyReport>)> {
         let mut batches = ReleasedBatches::default();
         let mut report = PrivacyReport::default();
+        // Charged before any data is touched, all together.
+        let mut charged = stop.guard(self.charge(units)).await?;
         for unit in units {
             let released = match &unit.placement {
+                Placement::Local if unit.question.is_some() => {
+                    let charged = charged
+                        .remove(&unit.id)
+                        .ok_or_else(|| Error::internal("a private release without a charge"))?;
+                    report.add_private(self.node.site(), unit, charged.cost.as_ref());
+                    stop.guard(self.release_private(&state, unit, charged)).await?
+                }
                 Placement::Local => {
                     let released = stop.guard(release::release(&state, unit)).await?;
                     report.add_local(self.node.site(), unit);

@@ -3,6 +3,7 @@
 //! A report says which sites answered and by what rule they withhold. It never says whether anything was withheld: that would
 //! tell a cohort of k − 1 from none.
 
+use crate::ledger::Cost;
 use kanon_planner::facts::SiteId;
 use kanon_planner::release_unit::ReleaseUnit;
 
@@ -91,6 +92,19 @@ impl PrivacyReport {
         self.add(site.clone(), SiteStatus::Ok, rule(unit));
     }
 
+    /// A private unit was released here; `cost` is what was charged for it, `None` if it was answered before.
+    pub fn add_private(&mut self, site: &SiteId, unit: &ReleaseUnit, cost: Option<&Cost>) {
+        let selects = unit.question.as_ref().is_some_and(|question| question.public_cells().is_none());
+        let known = self.sites.iter().find(|known| known.site == *site).map(|known| (known.epsilon, known.cached));
+        self.add(site.clone(), SiteStatus::Ok, if selects { rule(unit) } else { None });
+        if let Some(report) = self.sites.iter_mut().find(|known| known.site == *site) {
+            let add = |sum: &mut Option<f64>, more: f64| *sum = Some(sum.unwrap_or(0.0) + more);
+            add(&mut report.epsilon, cost.map_or(0.0, |cost| cost.epsilon.get()));
+            add(&mut report.delta, cost.map_or(0.0, |cost| cost.delta.get()));
+            report.cached = cost.is_none() && known.is_none_or(|(epsilon, cached)| epsilon.is_none() || cached);
+        }
+    }
+
     /// Sites were asked for a unit.
     pub fn add_sites(&mut self, statuses: impl IntoIterator<Item = (SiteId, SiteStatus)>, unit: &ReleaseUnit) {
         for (site, status) in statuses {
@@ -155,6 +169,15 @@ impl PrivacyReport {
         }
         for rule in rules {
             text.push_str(&format!("; {rule}"));
+        }
+        for site in &self.sites {
+            match (site.epsilon, site.delta) {
+                _ if site.cached => text.push_str(&format!("; {} answered from its ledger, at no cost", site.site)),
+                (Some(epsilon), Some(delta)) => {
+                    text.push_str(&format!("; {} charged epsilon {epsilon} and delta {delta:e}", site.site));
+                }
+                _ => {}
+            }
         }
         Some(text)
     }

@@ -16,6 +16,7 @@ use kanon_privacy::statistics::{Aggregate, Divisor, Paired};
 use super::Walk;
 use super::outer::tables;
 use super::rows::{Rows, bare, bare_base, range_of};
+use crate::conditions::uncast;
 use crate::facts::{Domain, PrivatePolicy, Protection};
 use crate::private::{Argument, Key, MAX_PUBLIC_KEYS, PublicKeys, Question, Rules, in_order, listed};
 use crate::refusal::Refusal;
@@ -157,7 +158,8 @@ impl Question {
         bounded: Option<&Rows>,
     ) -> Result<usize, Refusal> {
         let unreadable = |e| super::expr::unreadable(&e);
-        let x = x.clone().unalias();
+        // avg casts what sum does not: under casts that lose nothing it is the same argument.
+        let x = uncast(&x.clone().unalias(), schema).clone();
         let of_type = x.get_type(schema).map_err(unreadable)?;
         let grid = match bounded {
             None => None,

@@ -1,6 +1,7 @@
 //! A small hospital: tables, their facts, and how a query is decided over them.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
@@ -9,7 +10,9 @@ use datafusion::datasource::MemTable;
 use datafusion::logical_expr::{LogicalPlan, TableScan};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use kanon_planner::boundary::{Options, decide};
-use kanon_planner::facts::{Facts, Placement, Protection, SiteId, TableFacts};
+use kanon_planner::facts::{
+    Bounds, Domain, Facts, Placement, PrivateColumn, PrivatePolicy, Protection, SiteId, TableFacts,
+};
 use kanon_planner::refusal::Refusal;
 use kanon_planner::release_unit::{Decision, ReleaseNode, ReleaseUnit};
 use kanon_privacy::policy::{Access, ColumnRole, DominancePercent, MinCohort};
@@ -24,6 +27,24 @@ fn protection(unit: &str, kind: &str, unique: bool, k: i64) -> Protection {
         unit_unique: unique,
         min_cohort: MinCohort::try_from(k).unwrap(),
         dominance_percent: DominancePercent::default(),
+    }
+}
+
+/// Of patients the age is bounded and the sex is public; of visits no key can be selected.
+fn private(patients: bool) -> PrivatePolicy {
+    let mut columns = BTreeMap::new();
+    if patients {
+        columns.insert("age".into(), PrivateColumn { bounds: Some(Bounds::new(0.0, 110.0).unwrap()), domain: None });
+        let domain = Domain::new(vec!["male".into(), "female".into()], None).unwrap();
+        columns.insert("sex".into(), PrivateColumn { bounds: None, domain: Some(domain) });
+    }
+    PrivatePolicy {
+        epsilon_per_query: Some(0.5.try_into().unwrap()),
+        delta_per_query: patients.then(|| 1e-8.try_into().unwrap()),
+        max_groups_per_unit: NonZeroU32::new(3).filter(|_| !patients),
+        max_rows_per_group: NonZeroU32::new(2).filter(|_| !patients),
+        columns,
+        ..PrivatePolicy::default()
     }
 }
 
@@ -55,6 +76,12 @@ impl Facts for World {
             "hidden" => {
                 facts.protection =
                     Some(Protection { access: Access::Private, ..protection("pid", "patient", true, 10) })
+            }
+            "secret" | "secret_visits" => {
+                let unique = name == "secret";
+                facts.protection =
+                    Some(Protection { access: Access::Private, ..protection("pid", "patient", unique, 10) });
+                facts.private = Some(private(unique));
             }
             "closed" => facts.closed = Some("table \"closed\" has no policy and answers nothing".into()),
             "fed" | "fed_visits" => {
@@ -106,6 +133,8 @@ pub fn context() -> SessionContext {
         ("visits", visits.clone()),
         ("staff", vec![("id", DataType::Int64), ("age", DataType::Int32)]),
         ("hidden", patients.clone()),
+        ("secret", patients.clone()),
+        ("secret_visits", visits.clone()),
         ("closed", patients.clone()),
         ("unknown", patients.clone()),
         ("fed", with_site(&patients)),

@@ -310,8 +310,9 @@ async fn closed_tables_say_why() {
     )
     .await
     .unwrap();
-    assert!(closed().unwrap().contains("not built yet"));
-    assert!(site.table("people").facts.protection.is_some());
+    assert_eq!(closed(), None);
+    let facts = site.table("people").facts.clone();
+    assert!(facts.protection.is_some() && facts.private.is_some());
     site.set("people", &[("access", "open")]).await.unwrap();
     assert_eq!(closed(), None);
     site.set("people", &[("suspended", "true")]).await.unwrap();

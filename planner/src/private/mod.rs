@@ -11,12 +11,14 @@
 //! Bounds of an expression follow from its columns' by interval arithmetic. They decide only how far a value is clamped, and so how exact an answer
 //! is: every value is clamped to them before it counts, so no mistake in them can cost anybody's privacy.
 
+pub mod mechanisms;
+
 use std::num::NonZeroU32;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::Case;
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 use kanon_privacy::budget::{Delta, Epsilon};
 use kanon_privacy::grid::{Grid, GridError};
 use kanon_privacy::policy::MinCohort;
@@ -37,6 +39,13 @@ pub struct Question {
     pub keys: Vec<Key>,
     /// What the policies of its tables allow.
     pub rules: Rules,
+}
+
+impl Question {
+    /// The number of cells that are answered whatever the data, if all keys are public: one without keys.
+    pub fn public_cells(&self) -> Option<usize> {
+        self.keys.iter().try_fold(1_usize, |cells, key| cells.checked_mul(key.public.as_ref()?.values.len()))
+    }
 }
 
 /// An argument of an aggregate. FILTER is part of it: where the filter does not hold, it is NULL.
@@ -149,32 +158,13 @@ pub(crate) fn range(expr: &Expr, of_column: &dyn Fn(&Column) -> Range) -> Range 
             Range::of(-r.upper, -r.lower)
         }
         Expr::Case(case) => branches(case, &of),
+        Expr::BinaryExpr(b) => operation(b.op, of(&b.left), of(&b.right)),
         Expr::ScalarFunction(f) => match (f.func.name(), f.args.as_slice()) {
-            ("kanon_add", [a, b]) => {
-                let (a, b) = (of(a), of(b));
-                Range::of(a.lower + b.lower, a.upper + b.upper)
-            }
-            ("kanon_subtract", [a, b]) => {
-                let (a, b) = (of(a), of(b));
-                Range::of(a.lower - b.upper, a.upper - b.lower)
-            }
-            ("kanon_multiply", [a, b]) => {
-                let (a, b) = (of(a), of(b));
-                Range::hull([a.lower * b.lower, a.lower * b.upper, a.upper * b.lower, a.upper * b.upper])
-            }
-            ("kanon_divide", [a, b]) => match (of(a), of(b)) {
-                (a, b) if b.lower > 0.0 || b.upper < 0.0 => {
-                    Range::hull([a.lower / b.lower, a.lower / b.upper, a.upper / b.lower, a.upper / b.upper])
-                }
-                _ => Range::ALL,
-            },
-            ("kanon_modulo", [_, b]) => match of(b) {
-                b if b.lower.is_finite() && b.upper.is_finite() => {
-                    let most = b.lower.abs().max(b.upper.abs());
-                    Range::of(-most, most)
-                }
-                _ => Range::ALL,
-            },
+            ("kanon_add", [a, b]) => operation(Operator::Plus, of(a), of(b)),
+            ("kanon_subtract", [a, b]) => operation(Operator::Minus, of(a), of(b)),
+            ("kanon_multiply", [a, b]) => operation(Operator::Multiply, of(a), of(b)),
+            ("kanon_divide", [a, b]) => operation(Operator::Divide, of(a), of(b)),
+            ("kanon_modulo", [a, b]) => operation(Operator::Modulo, of(a), of(b)),
             // Both ignore NULLs.
             ("greatest", args) if !args.is_empty() => {
                 args.iter().map(of).fold(Range::of(f64::NEG_INFINITY, f64::NEG_INFINITY), |a, b| {
@@ -209,6 +199,22 @@ pub(crate) fn range(expr: &Expr, of_column: &dyn Fn(&Column) -> Range) -> Range 
             },
             _ => Range::ALL,
         },
+        _ => Range::ALL,
+    }
+}
+
+fn operation(op: Operator, a: Range, b: Range) -> Range {
+    match op {
+        Operator::Plus => Range::of(a.lower + b.lower, a.upper + b.upper),
+        Operator::Minus => Range::of(a.lower - b.upper, a.upper - b.lower),
+        Operator::Multiply => Range::hull([a.lower * b.lower, a.lower * b.upper, a.upper * b.lower, a.upper * b.upper]),
+        Operator::Divide if b.lower > 0.0 || b.upper < 0.0 => {
+            Range::hull([a.lower / b.lower, a.lower / b.upper, a.upper / b.lower, a.upper / b.upper])
+        }
+        Operator::Modulo if b.lower.is_finite() && b.upper.is_finite() => {
+            let most = b.lower.abs().max(b.upper.abs());
+            Range::of(-most, most)
+        }
         _ => Range::ALL,
     }
 }

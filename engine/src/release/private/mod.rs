@@ -1,0 +1,131 @@
+//! The release of private access: bounded, exact statistics; keys selected; noise; answers.
+//!
+//! ```text
+//! Mechanisms (public) ─► Reservation (the charge is on disk) ─► exact ─► selection and noise ─► finalise ─► one batch, sorted by key
+//! ```
+//!
+//! Nothing here runs without a [`Reservation`] but what costs nothing: public keys alone.
+
+mod exact;
+mod groups;
+#[cfg(test)]
+mod tests;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, UInt64Array};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::Schema;
+use datafusion::execution::SessionState;
+use futures::FutureExt;
+use kanon_planner::private::Question;
+use kanon_planner::private::mechanisms::Mechanisms;
+use kanon_planner::release_unit::ReleaseUnit;
+use kanon_privacy::bounding::SiteKey;
+use kanon_privacy::finalise::finalise;
+use kanon_privacy::noise::{Noise, OpenDp, Sampler};
+use kanon_privacy::noisy::{self, Noisy};
+use kanon_privacy::statistics::Statistic;
+
+use super::run::{pick, sorted};
+use super::{Released, below};
+use crate::error::{Error, Result};
+use crate::ledger::Reservation;
+
+/// Computes the answer to a question, with noise. It may be handed out once the reservation has kept it.
+///
+/// # Errors
+/// 38000 for whatever fails on the way. What was reserved stays charged.
+pub async fn release(
+    state: &SessionState,
+    unit: &ReleaseUnit,
+    question: &Arc<Question>,
+    mechanisms: &Arc<Mechanisms>,
+    key: &SiteKey,
+    _charged: &Reservation,
+) -> Result<Released> {
+    let computed = async {
+        let exact = exact::compute(state, unit, question, mechanisms, key).await?;
+        answer(unit, question, mechanisms, exact, &mut OpenDp)
+    };
+    let batch = AssertUnwindSafe(computed).catch_unwind().await.map_err(below)??;
+    Ok(Released { batch })
+}
+
+/// Selects keys, adds noise, finalises.
+fn answer(
+    unit: &ReleaseUnit,
+    question: &Question,
+    mechanisms: &Mechanisms,
+    exact: exact::Exact,
+    sampler: &mut dyn Sampler,
+) -> Result<RecordBatch> {
+    let scale = mechanisms.bounding.scale();
+    let laws: Vec<noisy::Noise> = mechanisms.noise.iter().map(law).collect();
+    let grid = |x: &usize| question.arguments.get(*x).and_then(|a| a.grid.as_ref());
+    let finalisers = mechanisms.plan.finalisers();
+    let mut shown = Vec::new();
+    let mut columns: Vec<Vec<Option<f64>>> = vec![Vec::new(); finalisers.len()];
+    for (group, (units, sums)) in exact.units.iter().zip(&exact.statistics).enumerate() {
+        let counted = match &mechanisms.selection {
+            None => None,
+            Some(selection) => match selection.decide(*units, sampler).map_err(below)? {
+                Some(counted) => Some(counted),
+                None => continue,
+            },
+        };
+        let mut statistics = Vec::with_capacity(sums.len());
+        for (((sum, statistic), noise), law) in
+            sums.iter().zip(mechanisms.plan.statistics()).zip(&mechanisms.noise).zip(&laws)
+        {
+            let value = match (statistic, counted) {
+                // What the selection counted is released: one number is not drawn twice.
+                (Statistic::Units, Some(counted)) => counted,
+                _ => sum.checked_add(noise.draw(sampler).map_err(below)?).ok_or_else(Error::below_boundary)?,
+            };
+            statistics.push(Noisy::new(value, scale, law.clone()));
+        }
+        for (column, finaliser) in columns.iter_mut().zip(finalisers) {
+            column.push(finalise(finaliser, &statistics, grid).ok_or_else(Error::below_boundary)?.value);
+        }
+        shown.push(group as u64);
+    }
+    let rows = UInt64Array::from(shown);
+    let mut arrays: Vec<ArrayRef> = exact.keys.iter().map(|key| pick(key, &rows)).collect::<Result<_>>()?;
+    arrays.extend(columns.into_iter().map(|values| Arc::new(Float64Array::from(values)) as ArrayRef));
+    if arrays.len() != unit.schema.fields().len() {
+        return Err(Error::internal("a release unit's schema does not fit its question"));
+    }
+    let mut fields = Vec::with_capacity(arrays.len());
+    for (index, (field, array)) in unit.schema.fields().iter().zip(&mut arrays).enumerate() {
+        let of_measure = index >= question.keys.len();
+        if of_measure && field.data_type().is_integer() {
+            *array = round(array)?;
+        }
+        if array.data_type() != field.data_type() {
+            *array = cast(array, field.data_type()).map_err(below)?;
+        }
+        let nullable = field.is_nullable() || of_measure || array.null_count() > 0;
+        fields.push(Arc::new(field.as_ref().clone().with_nullable(nullable)));
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options).map_err(below)?;
+    sorted(batch, question.keys.len(), None)
+}
+
+/// The law of a mechanism's noise, for intervals: its scale or more.
+fn law(noise: &Noise) -> noisy::Noise {
+    match noise {
+        Noise::Laplace(scale) => noisy::Noise::laplace(scale.upper()),
+        Noise::Gaussian(scale) => noisy::Noise::gaussian(scale.upper()),
+    }
+}
+
+/// To whole numbers, the nearest.
+fn round(array: &ArrayRef) -> Result<ArrayRef> {
+    use datafusion::arrow::array::AsArray;
+    use datafusion::arrow::datatypes::Float64Type;
+    let floats = array.as_primitive_opt::<Float64Type>().ok_or_else(Error::below_boundary)?;
+    Ok(Arc::new(floats.unary::<_, Float64Type>(f64::round)))
+}

@@ -1,0 +1,222 @@
+//! No unit moves the exact statistics further than declared, whatever it does; and the order of rows moves nothing.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use std::collections::BTreeMap;
+
+use datafusion::arrow::array::{Float64Array, Int64Array, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::arrow::util::display::array_value_to_string;
+use datafusion::datasource::MemTable;
+use datafusion::logical_expr::TableScan;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use kanon_planner::boundary::{Options, decide};
+use kanon_planner::facts::{Bounds, Domain, Facts, Placement, PrivateColumn, PrivatePolicy, Protection, TableFacts};
+use kanon_planner::release_unit::Decision;
+use kanon_privacy::policy::{Access, DominancePercent, MinCohort};
+
+use super::*;
+
+/// A row of table v: unit, group, value. Table t has the first row of each unit.
+type Row = (Option<i64>, Option<&'static str>, Option<f64>);
+
+struct World {
+    groups: u32,
+    rows: u32,
+}
+
+impl Facts for World {
+    fn of(&self, scan: &TableScan) -> TableFacts {
+        let name = scan.table_name.table().to_owned();
+        let number = |n: u32| std::num::NonZeroU32::new(n);
+        let mut columns = BTreeMap::new();
+        let bounds = Some(Bounds::new(-2.0, 6.0).unwrap());
+        columns.insert("x".to_owned(), PrivateColumn { bounds, domain: None });
+        if name == "t" {
+            let domain = Domain::new(vec!["a".into(), "b".into(), "rest".into()], Some("rest".into())).unwrap();
+            columns.insert("g".to_owned(), PrivateColumn { bounds: None, domain: Some(domain) });
+        }
+        TableFacts {
+            protection: Some(Protection {
+                access: Access::Private,
+                unit_column: "id".into(),
+                unit_kind: "patient".into(),
+                unit_unique: name == "t",
+                min_cohort: MinCohort::try_from(2).unwrap(),
+                dominance_percent: DominancePercent::default(),
+            }),
+            private: Some(PrivatePolicy {
+                epsilon_per_query: Some(1.0.try_into().unwrap()),
+                delta_per_query: Some(1e-6.try_into().unwrap()),
+                max_groups_per_unit: number(self.groups),
+                max_rows_per_group: number(self.rows),
+                max_distinct: number(2),
+                columns,
+                ..PrivatePolicy::default()
+            }),
+            name,
+            closed: None,
+            roles: BTreeMap::new(),
+            placement: Placement::Local,
+        }
+    }
+}
+
+fn table(rows: &[Row], batch: usize) -> MemTable {
+    let fields = [("id", DataType::Int64), ("g", DataType::Utf8), ("x", DataType::Float64)];
+    let schema = Arc::new(Schema::new(fields.map(|(n, t)| Field::new(n, t, true)).to_vec()));
+    let batches = rows.chunks(batch).map(|rows| {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from_iter(rows.iter().map(|r| r.0))),
+            Arc::new(StringArray::from_iter(rows.iter().map(|r| r.1))),
+            Arc::new(Float64Array::from_iter(rows.iter().map(|r| r.2))),
+        ];
+        RecordBatch::try_new(Arc::clone(&schema), columns).unwrap()
+    });
+    let batches: Vec<RecordBatch> = batches.collect();
+    MemTable::try_new(schema.clone(), vec![batches]).unwrap()
+}
+
+/// The statistics by group (its keys as text), units first; and how far one unit may move each: in one group, and in all.
+type Statistics = BTreeMap<Vec<String>, Vec<i128>>;
+
+async fn exact(world: &World, rows: &[Row], batch: usize, sql: &str) -> (Statistics, Vec<(u128, u128)>) {
+    let ctx = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2).with_batch_size(batch));
+    ctx.register_table("v", Arc::new(table(rows, batch))).unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    let first: Vec<Row> = rows.iter().filter(|r| r.0.is_none() || seen.insert(r.0)).copied().collect();
+    ctx.register_table("t", Arc::new(table(&first, batch))).unwrap();
+    let state = ctx.state();
+    let plan = state.create_logical_plan(sql).await.unwrap();
+    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).unwrap();
+    let units = match decide(plan, world, &Options::default()) {
+        Ok(Decision::Release { units, .. }) => units,
+        other => panic!("{sql}: {other:?}"),
+    };
+    let unit = &units[0];
+    let question = unit.question.as_ref().unwrap();
+    let mechanisms = Arc::new(Mechanisms::of(question, question.rules.epsilon).unwrap());
+    let key = SiteKey::new(*b"0123456789abcdef");
+    let exact = exact::compute(&state, unit, question, &mechanisms, &key).await.unwrap();
+    let mut found = BTreeMap::new();
+    for (group, (units, sums)) in exact.units.iter().zip(&exact.statistics).enumerate() {
+        let name: Vec<String> = exact.keys.iter().map(|k| array_value_to_string(k, group).unwrap()).collect();
+        let all = std::iter::once(i128::from(*units)).chain(sums.iter().copied()).collect();
+        assert!(found.insert(name, all).is_none(), "{sql}: a group twice");
+    }
+    let grid = |x: &usize| question.arguments[*x].grid.as_ref();
+    let of = |contribution| {
+        let sensitivity = mechanisms.bounding.sensitivity(contribution).unwrap();
+        (sensitivity.largest, sensitivity.sum)
+    };
+    let mut bounds = vec![of(kanon_privacy::sensitivity::Contribution::Unit)];
+    bounds.extend(mechanisms.plan.statistics().iter().map(|s| of(s.contribution(grid).unwrap())));
+    (found, bounds)
+}
+
+/// Numbers that look random, the same each time.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % n
+    }
+}
+
+fn data(random: &mut Random) -> Vec<Row> {
+    let groups = [Some("a"), Some("b"), Some("c"), Some("d"), None];
+    let values = [Some(-9.0), Some(-2.0), Some(0.5), Some(6.0), Some(f64::INFINITY), Some(f64::NAN), None];
+    (0..12 + random.below(14))
+        .map(|_| {
+            let id = random.below(6) as i64;
+            ((id > 0).then_some(id), groups[random.below(5)], values[random.below(7)])
+        })
+        .collect()
+}
+
+const QUERIES: [&str; 9] = [
+    "SELECT count(*), count(x), sum(x), avg(x), count(DISTINCT id), count(DISTINCT x) FROM v",
+    "SELECT g, count(*), sum(x), stddev(x) FROM v GROUP BY g",
+    "SELECT g, x > 1, count(DISTINCT x), sum(x) FILTER (WHERE x < 3) FROM v GROUP BY 1, 2",
+    "SELECT g, corr(x, x * x), count(DISTINCT id) FROM v WHERE x > -1 GROUP BY g",
+    "SELECT CASE WHEN x > 1 THEN 'more' ELSE 'less' END, count(*), avg(x) FROM v GROUP BY 1",
+    "SELECT a.g, count(*), sum(b.x) FROM v AS a JOIN v AS b ON a.id = b.id GROUP BY a.g",
+    "SELECT g, count(*), sum(x), count(DISTINCT x) FROM t GROUP BY g",
+    "SELECT count(*), sum(n) FROM (SELECT id, LEAST(count(*), 4) AS n FROM v GROUP BY id) AS u",
+    "SELECT g, count(*), sum(x) FROM (SELECT id, g, x FROM v UNION ALL SELECT id, g, x FROM t) AS u GROUP BY g",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_unit_moves_a_statistic_further_than_declared() {
+    let mut random = Random(7);
+    for world in [World { groups: 1, rows: 1 }, World { groups: 2, rows: 2 }, World { groups: 3, rows: 1 }] {
+        for _ in 0..4 {
+            let rows = data(&mut random);
+            for sql in QUERIES {
+                let (with, bounds) = exact(&world, &rows, 5, sql).await;
+                for unit in 1..6 {
+                    let fewer: Vec<Row> = rows.iter().filter(|r| r.0 != Some(unit)).copied().collect();
+                    let (without, _) = exact(&world, &fewer, 5, sql).await;
+                    for (place, (largest, sum)) in bounds.iter().enumerate() {
+                        let at = |all: &Statistics, key: &Vec<String>| all.get(key).map_or(0, |s| s[place]);
+                        let keys: std::collections::BTreeSet<_> = with.keys().chain(without.keys()).collect();
+                        let moved: Vec<u128> =
+                            keys.iter().map(|key| (at(&with, key) - at(&without, key)).unsigned_abs()).collect();
+                        assert!(moved.iter().all(|m| m <= largest), "{sql}\n{rows:?}\nunit {unit}, {place}: {moved:?}");
+                        assert!(moved.iter().sum::<u128>() <= *sum, "{sql}\n{rows:?}\nunit {unit}, {place}: {moved:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bounds_are_what_holds_and_no_more() {
+    // Negative control: a unit with everything is cut to what it may add, and reaches it.
+    let world = World { groups: 2, rows: 2 };
+    let mut rows: Vec<Row> = vec![(Some(2), Some("a"), Some(1.0))];
+    for g in ["a", "b", "c", "d"] {
+        rows.extend((0..5).map(|_| (Some(1), Some(g), Some(6.0))));
+    }
+    let (with, bounds) = exact(&world, &rows, 4, "SELECT g, count(*), sum(x) FROM v GROUP BY g").await;
+    let (without, _) = exact(&world, &rows[..1], 4, "SELECT g, count(*), sum(x) FROM v GROUP BY g").await;
+    let total = |all: &Statistics, place: usize| all.values().map(|s| s[place]).sum::<i128>();
+    for (place, (_, sum)) in bounds.iter().enumerate().take(2) {
+        assert_eq!((total(&with, place) - total(&without, place)).unsigned_abs(), *sum, "{place}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_order_of_rows_and_batches_moves_nothing() {
+    let mut random = Random(11);
+    let world = World { groups: 2, rows: 2 };
+    for _ in 0..6 {
+        let mut rows = data(&mut random);
+        // Of table t the first row of a unit is another in another order.
+        for sql in QUERIES.iter().filter(|sql| !sql.contains("FROM t")) {
+            let (first, _) = exact(&world, &rows, 100, sql).await;
+            for batch in [1, 3] {
+                for at in (1..rows.len()).rev() {
+                    let other = random.below(at + 1);
+                    rows.swap(at, other);
+                }
+                assert_eq!(exact(&world, &rows, batch, sql).await.0, first, "{sql}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn public_keys_are_all_there_and_take_in_the_rest() {
+    let rows: Vec<Row> = vec![
+        (Some(1), Some("a"), Some(1.0)),
+        (Some(2), Some("zzz"), Some(1.0)),
+        (Some(3), None, Some(1.0)),
+        (None, Some("a"), None),
+    ];
+    let (found, _) = exact(&World { groups: 1, rows: 1 }, &rows, 4, "SELECT g, count(*) FROM t GROUP BY g").await;
+    let counts: Vec<(String, i128)> = found.into_iter().map(|(key, s)| (key[0].clone(), s[0])).collect();
+    assert_eq!(counts, [("a".to_owned(), 1), ("b".to_owned(), 0), ("rest".to_owned(), 2)]);
+}

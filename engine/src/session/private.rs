@@ -1,0 +1,137 @@
+//! Private releases of a statement: charged together before any data is touched, answered from the ledger or computed.
+//!
+//! ```text
+//! units ─► Mechanisms and fingerprint of each (public) ─► Ledger::reserve, all in one transaction ─┬─ answered before: the same numbers
+//!                                                                                                   └─ charged: release::private, commit
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::ipc::reader::StreamReader;
+use datafusion::arrow::ipc::writer::StreamWriter;
+use datafusion::execution::session_state::SessionState;
+use kanon_planner::private::Question;
+use kanon_planner::private::mechanisms::Mechanisms;
+use kanon_planner::release_unit::ReleaseUnit;
+use kanon_privacy::budget::{Delta, Epsilon, Rho};
+
+use super::Session;
+use super::fingerprint::{self, Canonical};
+use crate::error::{Error, Result, Sqlstate};
+use crate::ledger::{Cost, ReleaseRequest, Reserved};
+use crate::release::{Released, private};
+
+/// A private release that may run.
+pub(super) struct Charged {
+    question: Arc<Question>,
+    mechanisms: Arc<Mechanisms>,
+    reserved: Reserved,
+    /// What was charged for it just now.
+    pub(super) cost: Option<Cost>,
+}
+
+impl Session {
+    /// Charges the private releases among some units: all or none, each once. By the units' numbers.
+    ///
+    /// # Errors
+    /// 53400 if they do not fit the budget, 22023 if `kanon.epsilon` is above a policy's.
+    pub(super) async fn charge(&self, units: &[Arc<ReleaseUnit>]) -> Result<BTreeMap<usize, Charged>> {
+        let mut private = Vec::new();
+        for unit in units {
+            if let (Some(question), Some(protection)) = (&unit.question, &unit.protection) {
+                private.push((unit, question, protection, fingerprint::canonical(&self.node.catalog, unit).await?));
+            }
+        }
+        if private.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let wanted = self.setting("kanon.epsilon").and_then(|text| text.parse::<f64>().ok());
+        let distinct: BTreeSet<&Canonical> = private.iter().map(|(.., canonical)| canonical).collect();
+        let parts = distinct.len() as f64;
+        let mut requests = Vec::new();
+        let mut prepared = Vec::new();
+        for (unit, question, protection, canonical) in &private {
+            let most = question.rules.epsilon.get();
+            let epsilon = wanted.unwrap_or(most);
+            if epsilon > most {
+                return Err(Error::new(
+                    Sqlstate::InvalidParameterValue,
+                    format!("kanon.epsilon is {epsilon}, and {} allows {most} a query", unit.tables.join(", ")),
+                )
+                .hint(format!("SET kanon.epsilon = {most}, or RESET kanon.epsilon.")));
+            }
+            // Rounded down: the parts together are not more than the whole.
+            let share = if distinct.len() > 1 { (epsilon / parts).next_down() } else { epsilon };
+            let epsilon =
+                Epsilon::try_from(share).map_err(|e| Error::new(Sqlstate::InvalidParameterValue, e.to_string()))?;
+            let mechanisms = Arc::new(Mechanisms::of(question, epsilon)?);
+            let fingerprint = canonical.fingerprint(epsilon, &mechanisms);
+            let cost = cost(&mechanisms)?;
+            requests.push(ReleaseRequest { fingerprint, kind: protection.unit_kind.clone(), cost });
+            prepared.push((unit.id, Arc::clone(question), mechanisms, cost));
+        }
+        let reserved = self.node.ledger.reserve(&self.principal().display(), requests).await?;
+        Ok(prepared
+            .into_iter()
+            .zip(reserved)
+            .map(|((id, question, mechanisms, cost), reserved)| {
+                let cost = matches!(reserved, Reserved::Charged(_)).then_some(cost);
+                (id, Charged { question, mechanisms, reserved, cost })
+            })
+            .collect())
+    }
+
+    /// The answer that the ledger has, or a new one, which it keeps before anybody sees it.
+    pub(super) async fn release_private(
+        &self,
+        state: &SessionState,
+        unit: &ReleaseUnit,
+        charged: Charged,
+    ) -> Result<Released> {
+        let kept = match charged.reserved {
+            Reserved::Answered(kept) => kept,
+            Reserved::Charged(reservation) => {
+                let key = self.node.site_key();
+                let released =
+                    private::release(state, unit, &charged.question, &charged.mechanisms, key, &reservation).await?;
+                reservation.commit(written(released.batch())?, None).await?
+            }
+        };
+        Ok(Released::kept(read(&kept)?))
+    }
+}
+
+/// A cost as the ledger enters it.
+fn cost(mechanisms: &Mechanisms) -> Result<Cost> {
+    let (epsilon, delta) = mechanisms.cost.basic();
+    let (rho, zcdp_delta) = mechanisms.cost.zcdp();
+    let entered = || -> Result<Cost, kanon_privacy::budget::BudgetError> {
+        Ok(Cost {
+            epsilon: Epsilon::try_from(epsilon)?,
+            delta: Delta::try_from(delta)?,
+            rho: Rho::try_from(rho)?,
+            zcdp_delta: Delta::try_from(zcdp_delta)?,
+        })
+    };
+    entered().map_err(|_| {
+        Error::unsupported("an answer of public keys alone is not supported over a table with private access")
+            .hint("Add an aggregate, such as count(*).")
+    })
+}
+
+fn written(batch: &RecordBatch) -> Result<Bytes> {
+    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref()).map_err(Error::internal)?;
+    writer.write(batch).map_err(Error::internal)?;
+    Ok(writer.into_inner().map_err(Error::internal)?.into())
+}
+
+fn read(kept: &Bytes) -> Result<RecordBatch> {
+    let reader = StreamReader::try_new(kept.as_ref(), None).map_err(Error::internal)?;
+    let schema = reader.schema();
+    let batches = reader.collect::<Result<Vec<_>, _>>().map_err(Error::internal)?;
+    concat_batches(&schema, &batches).map_err(Error::internal)
+}

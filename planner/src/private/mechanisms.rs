@@ -1,0 +1,117 @@
+//! What a private release adds to its statistics: a mechanism each, with its share of ε and δ. From public parameters alone.
+//!
+//! ```text
+//! Question + ε ─► statistics, each once ─► shares of ε (kanon_privacy::division) ─► Laplace or Gaussian, whichever errs less ─► Cost
+//!              └► keys that are not public: a selection, on the count of units
+//! ```
+//!
+//! # Shares
+//! ε is divided so that the answers' squared errors add up to least. A selection counts as one more statistic that is an answer by itself, and is
+//! the count of units if that is asked for. δ is divided equally over the statistics; where keys are selected, the selection has half of it.
+
+use std::num::{NonZeroU32, NonZeroU128};
+
+use kanon_privacy::accounts::Cost;
+use kanon_privacy::budget::{Delta, Epsilon};
+use kanon_privacy::division::divide_epsilon;
+use kanon_privacy::noise::Noise;
+use kanon_privacy::noise::calibrate::{Norm, smaller_error};
+use kanon_privacy::select::Selection;
+use kanon_privacy::sensitivity::Bounding;
+use kanon_privacy::statistics::{Facts, Plan, Statistic};
+
+use super::Question;
+use crate::refusal::Refusal;
+
+/// The mechanisms of a private release.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mechanisms {
+    /// The statistics, and how aggregates are computed from them.
+    pub plan: Plan<usize>,
+    /// How a unit's part is bounded.
+    pub bounding: Bounding,
+    /// One a statistic of the plan, in its order.
+    pub noise: Vec<Noise>,
+    /// How keys are selected; `None` where all are public. The noise of [`Statistic::Units`] is then its own.
+    pub selection: Option<Selection>,
+    /// What all of it costs. Zero where nothing but public keys is answered.
+    pub cost: Cost,
+}
+
+impl Mechanisms {
+    /// The mechanisms that answer a question with ε.
+    ///
+    /// # Errors
+    /// If ε is too small for the question's bounds.
+    pub fn of(question: &Question, epsilon: Epsilon) -> Result<Mechanisms, Refusal> {
+        let grid = |x: &usize| question.arguments.get(*x).and_then(|a| a.grid.as_ref());
+        let plan = Plan::new(&question.aggregates, |x| Facts {
+            never_null: question.arguments.get(*x).is_some_and(|a| a.never_null),
+            grid: grid(x),
+        });
+        let bounds = match question.public_cells() {
+            Some(cells) => question.rules.bounds.with_keys(at_least_one(cells)),
+            None => question.rules.bounds,
+        };
+        let bounding = Bounding::Sampled(bounds);
+        let selects = question.public_cells().is_none();
+        let importance = plan.importance(grid);
+        // A selection counts units itself.
+        let asked: Vec<(&Statistic<usize>, f64)> =
+            plan.statistics().iter().zip(importance).filter(|(s, _)| !(selects && **s == Statistic::Units)).collect();
+        let mut shares: Vec<f64> = asked.iter().map(|(_, importance)| *importance).collect();
+        if selects {
+            shares.push(1.0);
+        }
+        if shares.is_empty() {
+            return Ok(Mechanisms { plan, bounding, noise: vec![], selection: None, cost: Cost::ZERO });
+        }
+        let too_small = || {
+            Refusal::unsupported("epsilon is too small for this query")
+                .hint("Ask for less at once, or with a larger kanon.epsilon.")
+        };
+        let mut shares = divide_epsilon(epsilon, &shares).map_err(|_| too_small())?;
+        let delta = question.rules.delta.get();
+        let mut cost = Cost::ZERO;
+        let selection = if selects {
+            let epsilon = shares.pop().ok_or_else(too_small)?;
+            let delta = if asked.is_empty() { delta } else { delta / 2.0 };
+            let delta = Delta::try_from(delta).map_err(|_| too_small())?;
+            let selection = Selection::lower_threshold(bounds.groups, epsilon, delta, Some(question.rules.min_cohort))
+                .map_err(|_| too_small())?;
+            cost = cost.plus(selection.cost());
+            Some(selection)
+        } else {
+            None
+        };
+        let of_noise = if selects { delta / 2.0 } else { delta };
+        let each = Delta::try_from(of_noise / (asked.len().max(1) as f64)).map_err(|_| too_small())?;
+        let mut drawn = asked.iter().zip(shares);
+        let mut noise = Vec::with_capacity(plan.statistics().len());
+        for statistic in plan.statistics() {
+            if let (Statistic::Units, Some(selection)) = (statistic, &selection) {
+                noise.push(selection.noise().clone());
+                continue;
+            }
+            let (_, epsilon) = drawn.next().ok_or_else(too_small)?;
+            let contribution = statistic.contribution(grid).ok_or_else(unbounded)?;
+            let sensitivity = bounding
+                .sensitivity(contribution)
+                .map_err(|e| Refusal::unsupported(e.to_string()).hint("Narrow the values with LEAST and GREATEST."))?;
+            let l1 = NonZeroU128::new(sensitivity.sum);
+            let l2 = Norm::try_from(sensitivity.euclidean.upper()).map_err(|_| too_small())?;
+            let calibrated = smaller_error(l1, l2, epsilon, each).map_err(|_| too_small())?;
+            cost = cost.plus(calibrated.cost);
+            noise.push(calibrated.noise);
+        }
+        Ok(Mechanisms { plan, bounding, noise, selection, cost })
+    }
+}
+
+fn unbounded() -> Refusal {
+    Refusal::unsupported("this aggregate is not supported over a table with private access yet")
+}
+
+fn at_least_one(cells: usize) -> NonZeroU32 {
+    u32::try_from(cells).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
+}
