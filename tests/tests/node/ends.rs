@@ -19,7 +19,7 @@ fn one() -> Vec<SiteSpec> {
 
 /// A statement that takes a while, and one that takes for ever.
 const SLOW: &str =
-    "SELECT sum((a.value * b.value) % 7) FROM generate_series(1, 2000) a(value), generate_series(1, 50000) b(value)";
+    "SELECT sum((a.value * b.value) % 7) FROM generate_series(1, 10000) a(value), generate_series(1, 50000) b(value)";
 const ENDLESS: &str = "SELECT sum((a.value * b.value) % 7) FROM generate_series(1, 10000000) a(value), generate_series(1, 10000000) b(value)";
 
 #[tokio::test(flavor = "multi_thread")]
