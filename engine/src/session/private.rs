@@ -14,6 +14,7 @@ use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::execution::session_state::SessionState;
+use kanon_planner::facts::Placement;
 use kanon_planner::private::Question;
 use kanon_planner::private::mechanisms::Mechanisms;
 use kanon_planner::release_unit::ReleaseUnit;
@@ -22,67 +23,109 @@ use kanon_privacy::budget::{Delta, Epsilon, Rho};
 use super::Session;
 use super::fingerprint::{self, Canonical};
 use crate::error::{Error, Result, Sqlstate};
+use crate::federation::client::Asked;
 use crate::ledger::{Cost, ReleaseRequest, Reserved};
 use crate::release::{Released, private};
+
+/// The private releases of a statement, by the units' numbers.
+#[derive(Default)]
+pub(super) struct PrivateReleases {
+    /// Those of this node's tables: charged, or known.
+    pub(super) here: BTreeMap<usize, Charged>,
+    /// What sites are asked to spend on each of the others. They charge it themselves.
+    pub(super) of_sites: BTreeMap<usize, Asked>,
+}
 
 /// A private release that may run.
 pub(super) struct Charged {
     question: Arc<Question>,
     mechanisms: Arc<Mechanisms>,
-    reserved: Reserved,
+    /// `None` for what costs nothing: public keys alone.
+    reserved: Option<Reserved>,
     /// What was charged for it just now.
     pub(super) cost: Option<Cost>,
 }
 
 impl Session {
-    /// Charges the private releases among some units: all or none, each once. By the units' numbers.
+    /// Charges the private releases among some units that are this node's: all or none, each once. What others may spend is settled too.
     ///
     /// # Errors
     /// 53400 if they do not fit the budget, 22023 if `kanon.epsilon` is above a policy's.
-    pub(super) async fn charge(&self, units: &[Arc<ReleaseUnit>]) -> Result<BTreeMap<usize, Charged>> {
-        let mut private = Vec::new();
+    pub(super) async fn charge(&self, units: &[Arc<ReleaseUnit>]) -> Result<PrivateReleases> {
+        let mut here = Vec::new();
+        let mut of_sites = Vec::new();
         for unit in units {
-            if let (Some(question), Some(protection)) = (&unit.question, &unit.protection) {
-                private.push((unit, question, protection, fingerprint::canonical(&self.node.catalog, unit).await?));
+            let (Some(question), Some(protection)) = (&unit.question, &unit.protection) else { continue };
+            match unit.placement {
+                Placement::Local => {
+                    here.push((unit, question, protection, fingerprint::canonical(&self.node.catalog, unit).await?));
+                }
+                Placement::Sites { .. } => of_sites.push((unit, question)),
             }
         }
-        if private.is_empty() {
-            return Ok(BTreeMap::new());
+        let distinct: BTreeSet<&Canonical> = here.iter().map(|(.., canonical)| canonical).collect();
+        let parts = distinct.len() + of_sites.len();
+        let mut releases = PrivateReleases::default();
+        for (unit, question) in &of_sites {
+            let asked = Asked { epsilon: self.share(unit, question, parts)?, delta: self.delta(question) };
+            releases.of_sites.insert(unit.id, asked);
         }
-        let wanted = self.setting("kanon.epsilon").and_then(|text| text.parse::<f64>().ok());
-        let distinct: BTreeSet<&Canonical> = private.iter().map(|(.., canonical)| canonical).collect();
-        let parts = distinct.len() as f64;
         let mut requests = Vec::new();
         let mut prepared = Vec::new();
-        for (unit, question, protection, canonical) in &private {
-            let most = question.rules.epsilon.get();
-            let epsilon = wanted.unwrap_or(most);
-            if epsilon > most {
-                return Err(Error::new(
-                    Sqlstate::InvalidParameterValue,
-                    format!("kanon.epsilon is {epsilon}, and {} allows {most} a query", unit.tables.join(", ")),
-                )
-                .hint(format!("SET kanon.epsilon = {most}, or RESET kanon.epsilon.")));
+        for (unit, question, protection, canonical) in &here {
+            let epsilon = self.share(unit, question, parts)?;
+            let mut question = Arc::clone(question);
+            if question.rules.delta > self.delta(&question) {
+                Arc::make_mut(&mut question).rules.delta = self.delta(&question);
             }
-            // Rounded down: the parts together are not more than the whole.
-            let share = if distinct.len() > 1 { (epsilon / parts).next_down() } else { epsilon };
-            let epsilon =
-                Epsilon::try_from(share).map_err(|e| Error::new(Sqlstate::InvalidParameterValue, e.to_string()))?;
-            let mechanisms = Arc::new(Mechanisms::of(question, epsilon)?);
+            let mechanisms = Arc::new(Mechanisms::of(&question, epsilon)?);
+            if mechanisms.is_free() {
+                let free = Charged { question, mechanisms, reserved: None, cost: None };
+                releases.here.insert(unit.id, free);
+                continue;
+            }
             let fingerprint = canonical.fingerprint(epsilon, &mechanisms);
             let cost = cost(&mechanisms)?;
             requests.push(ReleaseRequest { fingerprint, kind: protection.unit_kind.clone(), cost });
-            prepared.push((unit.id, Arc::clone(question), mechanisms, cost));
+            prepared.push((unit.id, question, mechanisms, cost));
+        }
+        if requests.is_empty() {
+            return Ok(releases);
         }
         let reserved = self.node.ledger.reserve(&self.principal().display(), requests).await?;
-        Ok(prepared
-            .into_iter()
-            .zip(reserved)
-            .map(|((id, question, mechanisms, cost), reserved)| {
-                let cost = matches!(reserved, Reserved::Charged(_)).then_some(cost);
-                (id, Charged { question, mechanisms, reserved, cost })
-            })
-            .collect())
+        releases.here.extend(prepared.into_iter().zip(reserved).map(|((id, question, mechanisms, cost), reserved)| {
+            let cost = matches!(reserved, Reserved::Charged(_)).then_some(cost);
+            (id, Charged { question, mechanisms, reserved: Some(reserved), cost })
+        }));
+        Ok(releases)
+    }
+
+    /// ε of one of so many releases of a statement: a part of what the session or its coordinator asks for, and at most what the policy allows.
+    fn share(&self, unit: &ReleaseUnit, question: &Question, parts: usize) -> Result<Epsilon> {
+        let most = question.rules.epsilon.get();
+        let wanted = match self.asked {
+            // The stricter of ticket and policy.
+            Some(asked) => asked.epsilon.get().min(most),
+            None => self.setting("kanon.epsilon").and_then(|text| text.parse::<f64>().ok()).unwrap_or(most),
+        };
+        if wanted > most {
+            return Err(Error::new(
+                Sqlstate::InvalidParameterValue,
+                format!("kanon.epsilon is {wanted}, and {} allows {most} a query", unit.tables.join(", ")),
+            )
+            .hint(format!("SET kanon.epsilon = {most}, or RESET kanon.epsilon.")));
+        }
+        // Rounded down: the parts together are not more than the whole.
+        let share = if parts > 1 { (wanted / parts as f64).next_down() } else { wanted };
+        Epsilon::try_from(share).map_err(|e| Error::new(Sqlstate::InvalidParameterValue, e.to_string()))
+    }
+
+    /// δ of a release: the stricter of ticket and policy.
+    fn delta(&self, question: &Question) -> Delta {
+        match self.asked {
+            Some(asked) if asked.delta < question.rules.delta => asked.delta,
+            _ => question.rules.delta,
+        }
     }
 
     /// The answer that the ledger has, or a new one, which it keeps before anybody sees it.
@@ -93,8 +136,9 @@ impl Session {
         charged: Charged,
     ) -> Result<Released> {
         let kept = match charged.reserved {
-            Reserved::Answered(kept) => kept,
-            Reserved::Charged(reservation) => {
+            None => return private::of_public_keys(unit, &charged.question),
+            Some(Reserved::Answered(kept)) => kept,
+            Some(Reserved::Charged(reservation)) => {
                 let key = self.node.site_key();
                 let released =
                     private::release(state, unit, &charged.question, &charged.mechanisms, key, &reservation).await?;
@@ -117,10 +161,7 @@ fn cost(mechanisms: &Mechanisms) -> Result<Cost> {
             zcdp_delta: Delta::try_from(zcdp_delta)?,
         })
     };
-    entered().map_err(|_| {
-        Error::unsupported("an answer of public keys alone is not supported over a table with private access")
-            .hint("Add an aggregate, such as count(*).")
-    })
+    entered().map_err(Error::internal)
 }
 
 fn written(batch: &RecordBatch) -> Result<Bytes> {

@@ -144,11 +144,12 @@ impl Session {
         let mut batches = ReleasedBatches::default();
         let mut report = PrivacyReport::default();
         // Charged before any data is touched, all together.
-        let mut charged = stop.guard(self.charge(units)).await?;
+        let mut private = stop.guard(self.charge(units)).await?;
         for unit in units {
             let released = match &unit.placement {
                 Placement::Local if unit.question.is_some() => {
-                    let charged = charged
+                    let charged = private
+                        .here
                         .remove(&unit.id)
                         .ok_or_else(|| Error::internal("a private release without a charge"))?;
                     report.add_private(self.node.site(), unit, charged.cost.as_ref());
@@ -160,9 +161,10 @@ impl Session {
                     released
                 }
                 Placement::Sites { .. } => {
-                    let asked = federated::release(self, &state, &PlanFacts, unit);
-                    let (released, statuses) = stop.guard(asked).await?;
-                    report.add_sites(statuses, unit);
+                    let asked = private.of_sites.get(&unit.id).copied();
+                    let release = federated::release(self, &state, &PlanFacts, unit, asked);
+                    let (released, statuses) = stop.guard(release).await?;
+                    report.add_sites(statuses, unit, asked);
                     released
                 }
             };

@@ -3,6 +3,7 @@
 //! A report says which sites answered and by what rule they withhold. It never says whether anything was withheld: that would
 //! tell a cohort of k − 1 from none.
 
+use crate::federation::client::Asked;
 use crate::ledger::Cost;
 use kanon_planner::facts::SiteId;
 use kanon_planner::release_unit::ReleaseUnit;
@@ -79,6 +80,8 @@ pub struct SiteReport {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PrivacyReport {
     sites: Vec<SiteReport>,
+    /// The most ε and δ that each of several sites was asked to charge: what it did charge it tells its own people.
+    asked: Option<(f64, f64)>,
 }
 
 impl PrivacyReport {
@@ -105,10 +108,20 @@ impl PrivacyReport {
         }
     }
 
-    /// Sites were asked for a unit.
-    pub fn add_sites(&mut self, statuses: impl IntoIterator<Item = (SiteId, SiteStatus)>, unit: &ReleaseUnit) {
+    /// Sites were asked for a unit, and to spend at most so much on it where access is private.
+    pub fn add_sites(
+        &mut self,
+        statuses: impl IntoIterator<Item = (SiteId, SiteStatus)>,
+        unit: &ReleaseUnit,
+        asked: Option<Asked>,
+    ) {
+        if let Some(asked) = asked {
+            let (epsilon, delta) = self.asked.unwrap_or_default();
+            self.asked = Some((epsilon + asked.epsilon.get(), delta + asked.delta.get()));
+        }
+        let answers_all_keys = unit.question.as_ref().is_some_and(|question| question.public_cells().is_some());
         for (site, status) in statuses {
-            self.add(site, status, rule(unit));
+            self.add(site, status, if answers_all_keys { None } else { rule(unit) });
         }
     }
 
@@ -178,6 +191,11 @@ impl PrivacyReport {
                 }
                 _ => {}
             }
+        }
+        if let Some((epsilon, delta)) = self.asked {
+            text.push_str(&format!(
+                "; each charges at most epsilon {epsilon} and delta {delta:e}, and a person at several of them bears the sum"
+            ));
         }
         Some(text)
     }

@@ -35,6 +35,9 @@ pub struct Question {
     pub arguments: Vec<Argument>,
     /// One a measure of the release unit, in its order; arguments by number.
     pub aggregates: Vec<Aggregate<usize>>,
+    /// One a measure: whether it is a part that a coordinator adds to those of other sites. Its answer is then neither rounded nor cut to
+    /// what is possible: of many small numbers that would add up to a bias.
+    pub is_part: Vec<bool>,
     /// One a key of the release unit, in its order.
     pub keys: Vec<Key>,
     /// What the policies of its tables allow.

@@ -10,6 +10,7 @@
 //! together by the same [`layout::Layout`].
 
 pub mod layout;
+pub mod rounds;
 
 mod check;
 mod expr;

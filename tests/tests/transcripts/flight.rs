@@ -248,6 +248,7 @@ impl Peer {
             sql,
             participants: std::slice::from_ref(&beta),
             min_sites: 1,
+            asked: None,
             valid_seconds: 60,
         };
         let signed = ticket::issue(&self.identity, &request).unwrap();

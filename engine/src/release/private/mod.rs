@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, UInt64Array};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::execution::SessionState;
 use futures::FutureExt;
 use kanon_planner::private::Question;
@@ -53,6 +53,21 @@ pub async fn release(
     Ok(Released { batch })
 }
 
+/// The answer to a question of public keys alone: of the catalog, and of no data.
+///
+/// # Errors
+/// XX000 if the question asks for more.
+pub fn of_public_keys(unit: &ReleaseUnit, question: &Question) -> Result<Released> {
+    let types: Vec<DataType> = unit.schema.fields().iter().map(|field| field.data_type().clone()).collect();
+    if question.public_cells().is_none() || types.len() != question.keys.len() {
+        return Err(Error::internal("a release that is not of public keys alone was not charged"));
+    }
+    let keys = groups::Groups::of(question, &types)?.keys()?;
+    let fields = unit.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), keys).map_err(below)?;
+    Ok(Released { batch: sorted(batch, question.keys.len(), None)? })
+}
+
 /// Selects keys, adds noise, finalises.
 fn answer(
     unit: &ReleaseUnit,
@@ -86,8 +101,9 @@ fn answer(
             };
             statistics.push(Noisy::new(value, scale, law.clone()));
         }
-        for (column, finaliser) in columns.iter_mut().zip(finalisers) {
-            column.push(finalise(finaliser, &statistics, grid).ok_or_else(Error::below_boundary)?.value);
+        for ((column, finaliser), is_part) in columns.iter_mut().zip(finalisers).zip(&question.is_part) {
+            let answer = finalise(finaliser, &statistics, grid).ok_or_else(Error::below_boundary)?;
+            column.push(if *is_part { answer.unprocessed } else { answer.value });
         }
         shown.push(group as u64);
     }
