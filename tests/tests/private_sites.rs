@@ -178,7 +178,7 @@ async fn unknown_keys_are_selected_first_and_then_answered_by_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_site_spends_no_more_than_its_own_rules_allow() {
-    let federation = hospitals(["100", "1", "100"]).await;
+    let federation = hospitals(["100", "0.3", "100"]).await;
     let ana = federation.site("basel").connect(ANALYST).await.unwrap();
     let count = "SELECT count(*) FROM federation.patients";
     // More than a site's policy is refused here already, before anybody is asked.
@@ -203,11 +203,11 @@ async fn a_site_spends_no_more_than_its_own_rules_allow() {
     assert!(wards.notices.join("\n").contains("2 of 3 sites answered"), "{:?}", wards.notices);
     assert!(wards.lines().iter().all(|line| !line.starts_with("only_bern")), "{:?}", wards.lines());
     // A smaller part fits.
-    ask(&ana, "SET kanon.epsilon = 0.5").await;
+    ask(&ana, "SET kanon.epsilon = 0.25").await;
     let answer = ask(&ana, count).await;
     assert!(answer.notices.join("\n").contains("3 of 3 sites answered"), "{:?}", answer.notices);
     near(&answer.lines()[0], 6000.0, 150.0);
-    assert!(spent(&federation, "bern").await <= 0.5);
+    assert!(spent(&federation, "bern").await <= 0.25);
     // Rows stay where they are, whoever asks.
     for sql in ["SELECT * FROM federation.patients", "SELECT age FROM bern.patients LIMIT 1"] {
         let text = refused(&ana, sql).await;
