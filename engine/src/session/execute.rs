@@ -300,8 +300,7 @@ impl Session {
         }
         let (planned, _) = self.plan(&declare.query, parameters).await?;
         // Its rows are read by later statements: they stop with the session, not with this statement's time.
-        let (rows, report) =
-            self.run_query(planned, &Stop { token: self.closed.child_token(), deadline: None }).await?;
+        let (rows, report) = self.run_query(planned, &Stop::begin(self.closed.child_token(), 0)).await?;
         let _ = stop;
         let mut answer = Answer::done("DECLARE CURSOR");
         let mut state = self.state();

@@ -105,10 +105,21 @@ impl Session {
     ) -> Result<(Rows, Option<Arc<PrivacyReport>>)> {
         let schema = planned.schema();
         let Planned { plan, state, .. } = planned;
+        let coarse;
+        let mut stop = stop;
         let (state, plan, mut report) = match self.decide(plan)? {
             Decision::Open(plan) => (state, plan, None),
             Decision::Release { outer, units } => {
-                let (state, report) = self.release(state, &units, stop).await?;
+                let is_protected = units.iter().any(|unit| unit.protection.is_some());
+                if is_protected {
+                    coarse = stop.coarse();
+                    stop = &coarse;
+                }
+                let released = self.release(state, &units, stop).await;
+                if let Some(tick) = self.node.config.release_tick.filter(|_| is_protected) {
+                    stop.next_tick(tick).await?;
+                }
+                let (state, report) = released?;
                 (state, outer, report)
             }
         };

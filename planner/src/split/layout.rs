@@ -13,7 +13,7 @@ use datafusion::logical_expr::{Aggregate, AggregateUDF, Expr, ExprSchemable, Gro
 
 use kanon_privacy::policy::Access;
 
-use super::write;
+use super::columns;
 use crate::facts::Facts;
 use crate::parts::{names, part_aggregates};
 use crate::refusal::Refusal;
@@ -288,7 +288,7 @@ fn keys_and_sets(aggregate: &Aggregate, facts: &dyn Facts) -> Result<(Vec<Key>, 
             (plain, None)
         }
     };
-    let columns = write::columns_of(&aggregate.input, facts)?;
+    let columns = columns::columns_of(&aggregate.input, facts)?;
     let mut keys = Vec::with_capacity(exprs.len());
     for expr in exprs {
         let data_type =
