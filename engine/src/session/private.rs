@@ -4,6 +4,8 @@
 //! units ─► Mechanisms and fingerprint of each (public) ─► Ledger::reserve, all in one transaction ─┬─ answered before: the same numbers
 //!                                                                                                   └─ charged: release::private, commit
 //! ```
+//!
+//! While a release is charged and not yet answered, whoever asks for the same waits for it: see [`Session::release_first`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,16 +24,25 @@ use kanon_privacy::budget::{Delta, Epsilon, Rho};
 use super::Session;
 use super::fingerprint::{self, Canonical};
 use crate::error::{Error, Result, Sqlstate};
-use crate::ledger::{Cost, ReleaseRequest, Reserved};
+use crate::ledger::{Cost, ReleaseFingerprint, ReleaseRequest, Reserved};
 use crate::release::{Released, private};
 
 /// A private release that may run.
 pub(super) struct Charged {
     question: Arc<Question>,
     mechanisms: Arc<Mechanisms>,
-    reserved: Reserved,
+    source: Source,
     /// What was charged for it just now.
     pub(super) cost: Option<Cost>,
+    /// Whether others may ask for the same, and so wait for it. Then it is a question of its own: no answer to another release is in it.
+    pub(super) is_shared: bool,
+}
+
+/// Where the answer comes from.
+enum Source {
+    Reserved(Reserved),
+    /// From the ledger, once this release, an earlier one of the statement, is done.
+    Same(ReleaseFingerprint),
 }
 
 impl Session {
@@ -71,18 +82,31 @@ impl Session {
             let mechanisms = Arc::new(Mechanisms::of(question, epsilon)?);
             let fingerprint = canonical.fingerprint(epsilon, &mechanisms);
             let cost = cost(&mechanisms)?;
-            requests.push(ReleaseRequest { fingerprint, kind: protection.unit_kind.clone(), cost });
-            prepared.push((unit.id, Arc::clone(question), mechanisms, cost));
+            if !requests.iter().any(|known: &ReleaseRequest| known.fingerprint == fingerprint) {
+                requests.push(ReleaseRequest { fingerprint, kind: protection.unit_kind.clone(), cost });
+            }
+            prepared.push((unit.id, Arc::clone(question), mechanisms, fingerprint, cost, canonical.is_known()));
         }
+        let fingerprints: Vec<ReleaseFingerprint> = requests.iter().map(|request| request.fingerprint).collect();
         let reserved = self.node.ledger.reserve(&self.principal().display(), requests).await?;
-        Ok(prepared
-            .into_iter()
-            .zip(reserved)
-            .map(|((id, question, mechanisms, cost), reserved)| {
-                let cost = matches!(reserved, Reserved::Charged(_)).then_some(cost);
-                (id, Charged { question, mechanisms, reserved, cost })
-            })
-            .collect())
+        let mut reserved: BTreeMap<_, _> = fingerprints.into_iter().zip(reserved).collect();
+        let charged = prepared.into_iter().map(|(id, question, mechanisms, fingerprint, cost, is_shared)| {
+            let source = reserved.remove(&fingerprint).map_or(Source::Same(fingerprint), Source::Reserved);
+            let cost = matches!(source, Source::Reserved(Reserved::Charged(_))).then_some(cost);
+            (id, Charged { question, mechanisms, source, cost, is_shared })
+        });
+        Ok(charged.collect())
+    }
+
+    /// Units in the order in which they are released: first those that others may be waiting for. So nobody waits for a statement that
+    /// waits for somebody else in turn, such as another node.
+    pub(super) fn release_first<'u>(
+        units: &'u [Arc<ReleaseUnit>],
+        charged: &BTreeMap<usize, Charged>,
+    ) -> impl Iterator<Item = &'u Arc<ReleaseUnit>> {
+        let is_shared = |unit: &Arc<ReleaseUnit>| charged.get(&unit.id).is_some_and(|charged| charged.is_shared);
+        let (shared, rest): (Vec<_>, Vec<_>) = units.iter().partition(|unit| is_shared(unit));
+        shared.into_iter().chain(rest)
     }
 
     /// The answer that the ledger has, or a new one, which it keeps before anybody sees it.
@@ -92,9 +116,15 @@ impl Session {
         unit: &ReleaseUnit,
         charged: Charged,
     ) -> Result<Released> {
-        let kept = match charged.reserved {
-            Reserved::Answered(kept) => kept,
-            Reserved::Charged(reservation) => {
+        let kept = match charged.source {
+            Source::Same(fingerprint) => {
+                let kept = self.node.ledger.answer(&fingerprint).await?;
+                kept.ok_or_else(|| {
+                    Error::internal("a release of a statement has no answer when it is asked for again")
+                })?
+            }
+            Source::Reserved(Reserved::Answered(kept)) => kept,
+            Source::Reserved(Reserved::Charged(reservation)) => {
                 let key = self.node.site_key();
                 let released =
                     private::release(state, unit, &charged.question, &charged.mechanisms, key, &reservation).await?;

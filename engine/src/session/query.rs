@@ -145,7 +145,7 @@ impl Session {
         let mut report = PrivacyReport::default();
         // Charged before any data is touched, all together.
         let mut charged = stop.guard(self.charge(units)).await?;
-        for unit in units {
+        for unit in Session::release_first(units, &charged).collect::<Vec<_>>() {
             let released = match &unit.placement {
                 Placement::Local if unit.question.is_some() => {
                     let charged = charged
