@@ -10,6 +10,9 @@
 )]
 
 pub mod client;
+pub mod clinic;
+pub mod flight;
+pub mod peer;
 pub mod postgres;
 pub mod tools;
 

@@ -1,7 +1,8 @@
 //! The ledger: what was spent of every budget, and what was answered for it.
 //!
 //! ```text
-//! release ─► Ledger::reserve ─► one transaction: is there an answer? do the budgets have room? write the charge, flush
+//! release ─► Ledger::reserve ─► is somebody computing the same? then wait for that answer
+//!              │             ─► one transaction: is there an answer? do the budgets have room? write the charge, flush
 //!              │
 //!              ├─ Answered     the same numbers again, no charge
 //!              ├─ Reserved ─►  compute, add noise ─► Reservation::commit ─► one transaction: answer and audit entry, flush ─► hand out
@@ -13,12 +14,15 @@
 //! - Nothing is given back. A reservation that is dropped (a crash, a cancel, a timeout, an error) stays charged, and the same release is
 //!   charged again when it is asked for again. There is no function that lowers what was spent.
 //! - Of many at once no more are charged than fit: there is one writer, and it checks and charges in one transaction.
+//! - Identical ones at once are one: the others wait for its answer (`flight`). If it fails, is cancelled or is out of time, the next one
+//!   reserves and computes.
 //! - A clock that is set back frees nothing: the ledger's time is the latest moment that it has seen. One that is set far ahead does free
 //!   what is in the windows, once, and until it is caught up with nothing more leaves them.
 //! - What cannot be written down is refused: a full disk, a failing store.
 //!
 //! Charges are kept by the name of the unit's kind, so that a kind that is dropped and created again finds what was spent of it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bytes::Bytes;
@@ -33,6 +37,7 @@ use crate::store::{Store, failed};
 mod account;
 mod budget;
 mod clock;
+mod flight;
 mod spending;
 mod sums;
 #[cfg(test)]
@@ -47,6 +52,7 @@ pub use clock::Clock;
 pub use spending::Spending;
 pub use window::BudgetWindow;
 
+use flight::{Boarded, Flights, Lead};
 use writer::{Command, Entry, Writer};
 
 /// The most commands that wait for the writer; who comes later waits to be let in.
@@ -139,6 +145,7 @@ pub struct Ledger {
     store: Store,
     clock: Clock,
     writer: mpsc::Sender<Command>,
+    flights: Flights,
 }
 
 impl fmt::Debug for Ledger {
@@ -156,10 +163,13 @@ impl Ledger {
     pub(crate) fn with_clock(store: &Store, clock: Clock) -> Ledger {
         let (writer, commands) = mpsc::channel(MOST_WAITING);
         tokio::spawn(Writer::new(store, clock.clone()).run(commands));
-        Ledger { store: store.clone(), clock, writer }
+        Ledger { store: store.clone(), clock, writer, flights: Flights::default() }
     }
 
     /// Charges the distinct releases of one statement, all or none, but for those that were answered before. In order of `releases`.
+    ///
+    /// Waits while somebody else computes one of them. Whoever holds a [`Reservation`] therefore computes and commits it, or drops it,
+    /// and waits for nothing else meanwhile: not for another reservation, and not for another node.
     ///
     /// `principal` is who asks, as [`crate::principal::Principal::display`] names it. What is charged is on disk when this returns, and
     /// may be so too if the caller goes away before.
@@ -175,18 +185,46 @@ impl Ledger {
             let message = "the query costs more than any budget";
             return Err(Refused::Store(Error::new(Sqlstate::BudgetExceeded, message)));
         }
-        let fingerprints: Vec<_> = releases.iter().map(|release| release.fingerprint).collect();
-        let (reply, done) = oneshot::channel();
-        let command = Command::Reserve { principal: principal.to_owned(), releases, reply };
-        self.writer.send(command).await.map_err(|_| Refused::Store(stopped()))?;
-        let entries = done.await.map_err(|_| Refused::Store(stopped()))??;
-        let reserved = entries.into_iter().zip(fingerprints).map(|(entry, fingerprint)| match entry {
-            Entry::Answered(answer) => Reserved::Answered(answer),
-            Entry::Charged(charge) => {
-                Reserved::Charged(Reservation { charge, fingerprint, writer: self.writer.clone() })
+        let mut boarded = self.board(&releases).await?;
+        let charging =
+            releases.iter().filter(|release| matches!(boarded.get(&release.fingerprint), Some(Boarded::Lead(_))));
+        let charging: Vec<ReleaseRequest> = charging.cloned().collect();
+        let mut entries = BTreeMap::new();
+        if !charging.is_empty() {
+            let fingerprints: Vec<_> = charging.iter().map(|release| release.fingerprint).collect();
+            let (reply, done) = oneshot::channel();
+            let command = Command::Reserve { principal: principal.to_owned(), releases: charging, reply };
+            self.writer.send(command).await.map_err(|_| Refused::Store(stopped()))?;
+            entries.extend(fingerprints.into_iter().zip(done.await.map_err(|_| Refused::Store(stopped()))??));
+        }
+        let reserved = releases.iter().map(|release| {
+            match (boarded.remove(&release.fingerprint), entries.remove(&release.fingerprint)) {
+                (Some(Boarded::Landed(answer)), _) => Ok(Reserved::Answered(answer)),
+                (Some(Boarded::Lead(lead)), Some(Entry::Answered(answer))) => {
+                    lead.land(answer.clone());
+                    Ok(Reserved::Answered(answer))
+                }
+                (Some(Boarded::Lead(lead)), Some(Entry::Charged(charge))) => {
+                    Ok(Reserved::Charged(Reservation { charge, lead, writer: self.writer.clone() }))
+                }
+                _ => Err(Refused::Store(Error::internal("a release was reserved without a charge"))),
             }
         });
-        Ok(reserved.collect())
+        reserved.collect()
+    }
+
+    /// Waits until nobody else computes any of these. In the order of fingerprints, so that no two statements wait for each other.
+    async fn board(&self, releases: &[ReleaseRequest]) -> Result<BTreeMap<ReleaseFingerprint, Boarded>, Refused> {
+        let fingerprints: BTreeSet<ReleaseFingerprint> = releases.iter().map(|release| release.fingerprint).collect();
+        if fingerprints.len() < releases.len() {
+            // It would wait for itself.
+            return Err(Refused::Store(Error::internal("a release was asked for twice in one statement")));
+        }
+        let mut boarded = BTreeMap::new();
+        for fingerprint in fingerprints {
+            boarded.insert(fingerprint, self.flights.board(fingerprint).await);
+        }
+        Ok(boarded)
     }
 
     /// The answer to a release, if it was given before. Grants are for the caller to check first.
@@ -204,14 +242,15 @@ impl Ledger {
 #[must_use = "it is charged whether it runs or not"]
 pub struct Reservation {
     charge: i64,
-    fingerprint: ReleaseFingerprint,
+    /// While it is held, whoever asks for the same waits.
+    lead: Lead,
     writer: mpsc::Sender<Command>,
 }
 
 impl Reservation {
     /// Which release.
     pub fn fingerprint(&self) -> ReleaseFingerprint {
-        self.fingerprint
+        self.lead.fingerprint()
     }
 
     /// Keeps the answer, and does `also` in the same transaction. What is to be handed out is what this returns: of two answers to the
@@ -224,11 +263,14 @@ impl Reservation {
             return Err(Error::new(Sqlstate::StatementTooComplex, "the answer is too large to be kept")
                 .hint("Ask for fewer groups."));
         }
-        let Reservation { charge, fingerprint, writer } = self;
+        // Dropped on the way, it passes on the lead: what it sent to the writer comes before whatever the next one sends.
+        let Reservation { charge, lead, writer } = self;
         let (reply, done) = oneshot::channel();
-        let command = Command::Commit { charge, fingerprint, answer, also, reply };
+        let command = Command::Commit { charge, fingerprint: lead.fingerprint(), answer, also, reply };
         writer.send(command).await.map_err(|_| stopped())?;
-        done.await.map_err(|_| stopped())?
+        let kept = done.await.map_err(|_| stopped())??;
+        lead.land(kept.clone());
+        Ok(kept)
     }
 }
 

@@ -65,7 +65,22 @@ impl Site {
     }
 
     async fn charge(&self, number: u32, epsilon: f64) -> Result<Reservation, Refused> {
-        let mut all = self.ledger.reserve("alice", vec![release(number, "patient", epsilon)]).await?;
+        self.ledger.charge(number, epsilon).await
+    }
+
+    /// The same ledger with flights of its own: it does not wait for what the other computes.
+    fn apart(&self) -> Ledger {
+        Ledger { flights: flight::Flights::default(), ..self.ledger.clone() }
+    }
+
+    async fn charges(&self) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM charges").fetch_one(self.store.pool()).await.unwrap()
+    }
+}
+
+impl Ledger {
+    async fn charge(&self, number: u32, epsilon: f64) -> Result<Reservation, Refused> {
+        let mut all = self.reserve("alice", vec![release(number, "patient", epsilon)]).await?;
         match all.remove(0) {
             Reserved::Charged(reservation) => Ok(reservation),
             Reserved::Answered(_) => panic!("answered"),
@@ -171,8 +186,115 @@ async fn of_64_that_race_for_the_last_charge_exactly_one_wins() {
         }
     }
     assert_eq!(won, 1);
-    let charges: i64 = sqlx::query_scalar("SELECT count(*) FROM charges").fetch_one(site.store.pool()).await.unwrap();
-    assert_eq!(charges, 2);
+    assert_eq!(site.charges().await, 2);
+}
+
+/// Asks as a client does: computes if it is to, and takes what is there if not. Gives the answer and whether it computed.
+async fn ask(ledger: Ledger, principal: String, number: u32, computed: &str) -> (Bytes, bool) {
+    let mut all = ledger.reserve(&principal, vec![release(number, "patient", 0.1)]).await.unwrap();
+    match all.remove(0) {
+        Reserved::Answered(answer) => (answer, false),
+        Reserved::Charged(reservation) => {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            (reservation.commit(Bytes::from(computed.to_owned()), None).await.unwrap(), true)
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_64_identical_ones_at_once_one_is_charged_and_all_have_its_answer() {
+    let site = Site::new().await;
+    // There is room for one.
+    site.unit("patient", &[("budget_epsilon", "0.1")]).await;
+    let tasks: Vec<_> = (0..64)
+        .map(|number| {
+            let (ledger, who) = (site.ledger.clone(), format!("analyst {number}"));
+            tokio::spawn(async move { ask(ledger, who, 1, &format!("answer {number}")).await })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for task in tasks {
+        answers.push(task.await.unwrap());
+    }
+    assert_eq!(answers.iter().filter(|(_, computed)| *computed).count(), 1);
+    assert!(answers.iter().all(|(answer, _)| *answer == answers[0].0), "{answers:?}");
+    assert_eq!(site.charges().await, 1);
+    assert_eq!(site.ledger.answer(&fingerprint(1)).await.unwrap().unwrap(), answers[0].0);
+    // Who comes later has it from the store.
+    assert_eq!(ask(site.ledger.clone(), "bob".into(), 1, "another").await, (answers[0].0.clone(), false));
+    assert_eq!(site.ledger.flights.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn when_the_one_who_computes_goes_away_the_next_is_charged_again() {
+    let site = Site::new().await;
+    site.unit("patient", &[("budget_epsilon", "1")]).await;
+    let first = site.charge(1, 0.1).await.unwrap();
+    let mut cancelled = Box::pin(site.charge(1, 0.1));
+    assert!(futures::poll!(cancelled.as_mut()).is_pending());
+    let waiting: Vec<_> = (0..8).map(|_| tokio::spawn(ask(site.ledger.clone(), "bob".into(), 1, "second"))).collect();
+    while site.ledger.flights.seats(&fingerprint(1)) < 10 {
+        tokio::task::yield_now().await;
+    }
+    drop(cancelled);
+    assert_eq!(site.charges().await, 1, "who waits is not charged");
+    // It failed.
+    drop(first);
+    let mut computed = 0;
+    for task in waiting {
+        let (answer, by_itself) = task.await.unwrap();
+        assert_eq!(answer, "second");
+        computed += usize::from(by_itself);
+    }
+    assert_eq!((computed, site.charges().await), (1, 2), "what was charged first stays charged");
+    assert_eq!(site.ledger.flights.len(), 0);
+    // One that is cancelled while its answer is on the way to the disk: the next one finds it, and is not charged.
+    let third = site.charge(2, 0.1).await.unwrap();
+    let mut commit = Box::pin(third.commit(Bytes::from_static(b"third"), None));
+    assert!(futures::poll!(commit.as_mut()).is_pending());
+    let next = tokio::spawn(ask(site.ledger.clone(), "bob".into(), 2, "fourth"));
+    drop(commit);
+    assert_eq!(next.await.unwrap(), (Bytes::from_static(b"third"), false));
+    assert_eq!(site.charges().await, 3);
+    // A refusal passes the turn on as well.
+    let (a, b) = tokio::join!(site.charge(3, 5.0), site.charge(3, 5.0));
+    assert!(a.is_err() && b.is_err());
+    assert_eq!(site.ledger.flights.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn statements_that_share_releases_do_not_wait_in_a_circle() {
+    let site = Site::new().await;
+    site.unit("patient", &[("budget_epsilon", "1000")]).await;
+    let tasks: Vec<_> = (0..60_u32)
+        .map(|number| {
+            let ledger = site.ledger.clone();
+            tokio::spawn(async move {
+                // Three of five, in any order.
+                let of = |i: u32| release((number * 7 + i * (1 + number % 4)) % 5, "patient", 0.1);
+                let reserved = ledger.reserve("alice", vec![of(0), of(1), of(2)]).await.unwrap();
+                for one in reserved {
+                    match one {
+                        Reserved::Charged(_) if number % 6 == 0 => return,
+                        Reserved::Charged(reservation) => {
+                            drop(reservation.commit(Bytes::from_static(b"x"), None).await.unwrap());
+                        }
+                        Reserved::Answered(answer) => assert_eq!(answer, "x"),
+                    }
+                }
+            })
+        })
+        .collect();
+    let all = futures::future::join_all(tasks);
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(60), all).await.expect("nobody hangs");
+    ended.into_iter().for_each(|one| one.unwrap());
+    assert_eq!(site.ledger.flights.len(), 0);
+    for number in 0..5 {
+        assert!(site.ledger.answer(&fingerprint(number)).await.unwrap().is_some());
+    }
+    // Twice in one statement would wait for itself.
+    let twice = vec![release(9, "patient", 0.1), release(9, "patient", 0.1)];
+    assert!(matches!(site.ledger.reserve("alice", twice).await, Err(Refused::Store(_))));
 }
 
 #[tokio::test]
@@ -307,7 +429,8 @@ async fn the_first_answer_counts_and_its_audit_entry_stands_or_falls_with_it() {
             })
         })
     };
-    let (first, second) = (site.charge(1, 0.1).await.unwrap(), site.charge(1, 0.1).await.unwrap());
+    // Two at once of the same release: when one who commits is cancelled, the next one leads before that answer is there.
+    let (first, second) = (site.charge(1, 0.1).await.unwrap(), site.apart().charge(1, 0.1).await.unwrap());
     assert_eq!(first.commit(Bytes::from_static(b"first"), Some(entry("a"))).await.unwrap(), "first");
     assert_eq!(second.commit(Bytes::from_static(b"second"), Some(entry("b"))).await.unwrap(), "first");
     // The entry is there already: no answer then. What others do in the same transaction stands.

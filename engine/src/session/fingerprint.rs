@@ -24,13 +24,25 @@ const VERSION: &str = "kanon release 1";
 
 /// The canonical text of a release, without its ε.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Canonical(String);
+pub(super) struct Canonical {
+    text: String,
+    is_known: bool,
+}
 
 impl Canonical {
+    fn unknown() -> Canonical {
+        Canonical { text: uuid::Uuid::new_v4().to_string(), is_known: false }
+    }
+
+    /// Whether another one may be the same. If not, it is a release of its own.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known
+    }
+
     /// The release at ε with these mechanisms.
     pub(super) fn fingerprint(&self, epsilon: Epsilon, mechanisms: &Mechanisms) -> ReleaseFingerprint {
         let mut hasher = Sha256::new();
-        hasher.update(self.0.as_bytes());
+        hasher.update(self.text.as_bytes());
         hasher.update(epsilon.get().to_bits().to_le_bytes());
         hasher.update(format!("{mechanisms:?}").as_bytes());
         ReleaseFingerprint::from_bytes(hasher.finalize().into())
@@ -49,18 +61,18 @@ pub(super) async fn canonical(catalog: &Catalog, unit: &ReleaseUnit) -> Result<C
             Some(version) if known => {
                 let _ = writeln!(text, "table {oid} {version:?} {policy}");
             }
-            _ => return Ok(Canonical(uuid::Uuid::new_v4().to_string())),
+            _ => return Ok(Canonical::unknown()),
         }
     }
     if !known {
-        return Ok(Canonical(uuid::Uuid::new_v4().to_string()));
+        return Ok(Canonical::unknown());
     }
     let question = unit.question.as_ref().ok_or_else(|| Error::internal("a private release without a question"))?;
     let _ = writeln!(text, "rules {:?}", question.rules);
     let _ = writeln!(text, "keys {:?}", question.keys.iter().map(|key| &key.public).collect::<Vec<_>>());
     let _ = writeln!(text, "grids {:?}", question.arguments.iter().map(|a| a.grid).collect::<Vec<_>>());
     let _ = writeln!(text, "schema {:?}", unit.schema.fields().iter().map(|f| f.data_type()).collect::<Vec<_>>());
-    Ok(Canonical(text))
+    Ok(Canonical { text, is_known: true })
 }
 
 /// Writes a plan, a node a line; `None` if something in it has no text that tells it from everything else.

@@ -4,6 +4,8 @@
 //! units ─► Mechanisms and fingerprint of each (public) ─► Ledger::reserve, all in one transaction ─┬─ answered before: the same numbers
 //!                                                                                                   └─ charged: release::private, commit
 //! ```
+//!
+//! While a release is charged and not yet answered, whoever asks for the same waits for it: see [`PrivateReleases::first`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +26,7 @@ use super::Session;
 use super::fingerprint::{self, Canonical};
 use crate::error::{Error, Result, Sqlstate};
 use crate::federation::client::Asked;
-use crate::ledger::{Cost, ReleaseRequest, Reserved};
+use crate::ledger::{Cost, ReleaseFingerprint, ReleaseRequest, Reserved};
 use crate::release::{Released, private};
 
 /// The private releases of a statement, by the units' numbers.
@@ -36,14 +38,34 @@ pub(super) struct PrivateReleases {
     pub(super) of_sites: BTreeMap<usize, Asked>,
 }
 
+impl PrivateReleases {
+    /// Units in the order in which they are released: first those that others may be waiting for. So nobody waits for a statement that
+    /// waits for somebody else in turn, such as another node.
+    pub(super) fn first<'u>(&self, units: &'u [Arc<ReleaseUnit>]) -> impl Iterator<Item = &'u Arc<ReleaseUnit>> + use<'u> {
+        let is_shared = |unit: &&Arc<ReleaseUnit>| self.here.get(&unit.id).is_some_and(|charged| charged.is_shared);
+        let (shared, rest): (Vec<_>, Vec<_>) = units.iter().partition(is_shared);
+        shared.into_iter().chain(rest)
+    }
+}
+
 /// A private release that may run.
 pub(super) struct Charged {
     question: Arc<Question>,
     mechanisms: Arc<Mechanisms>,
-    /// `None` for what costs nothing: public keys alone.
-    reserved: Option<Reserved>,
+    source: Source,
     /// What was charged for it just now.
     pub(super) cost: Option<Cost>,
+    /// Whether others may ask for the same, and so wait for it. Then it is a question of its own: no answer to another release is in it.
+    is_shared: bool,
+}
+
+/// Where the answer comes from.
+enum Source {
+    /// It costs nothing: public keys alone.
+    Free,
+    Reserved(Reserved),
+    /// From the ledger, once this release, an earlier one of the statement, is done.
+    Same(ReleaseFingerprint),
 }
 
 impl Session {
@@ -80,23 +102,30 @@ impl Session {
             }
             let mechanisms = Arc::new(Mechanisms::of(&question, epsilon)?);
             if mechanisms.is_free() {
-                let free = Charged { question, mechanisms, reserved: None, cost: None };
+                let free = Charged { question, mechanisms, source: Source::Free, cost: None, is_shared: false };
                 releases.here.insert(unit.id, free);
                 continue;
             }
             let fingerprint = canonical.fingerprint(epsilon, &mechanisms);
             let cost = cost(&mechanisms)?;
-            requests.push(ReleaseRequest { fingerprint, kind: protection.unit_kind.clone(), cost });
-            prepared.push((unit.id, question, mechanisms, cost));
+            if !requests.iter().any(|known: &ReleaseRequest| known.fingerprint == fingerprint) {
+                requests.push(ReleaseRequest { fingerprint, kind: protection.unit_kind.clone(), cost });
+            }
+            prepared.push((unit.id, question, mechanisms, fingerprint, cost, canonical.is_known()));
         }
         if requests.is_empty() {
             return Ok(releases);
         }
+        let fingerprints: Vec<ReleaseFingerprint> = requests.iter().map(|request| request.fingerprint).collect();
         let reserved = self.node.ledger.reserve(&self.principal().display(), requests).await?;
-        releases.here.extend(prepared.into_iter().zip(reserved).map(|((id, question, mechanisms, cost), reserved)| {
-            let cost = matches!(reserved, Reserved::Charged(_)).then_some(cost);
-            (id, Charged { question, mechanisms, reserved: Some(reserved), cost })
-        }));
+        let mut reserved: BTreeMap<_, _> = fingerprints.into_iter().zip(reserved).collect();
+        releases.here.extend(prepared.into_iter().map(
+            |(id, question, mechanisms, fingerprint, cost, is_shared)| {
+                let source = reserved.remove(&fingerprint).map_or(Source::Same(fingerprint), Source::Reserved);
+                let cost = matches!(source, Source::Reserved(Reserved::Charged(_))).then_some(cost);
+                (id, Charged { question, mechanisms, source, cost, is_shared })
+            },
+        ));
         Ok(releases)
     }
 
@@ -135,10 +164,16 @@ impl Session {
         unit: &ReleaseUnit,
         charged: Charged,
     ) -> Result<Released> {
-        let kept = match charged.reserved {
-            None => return private::of_public_keys(unit, &charged.question),
-            Some(Reserved::Answered(kept)) => kept,
-            Some(Reserved::Charged(reservation)) => {
+        let kept = match charged.source {
+            Source::Free => return private::of_public_keys(unit, &charged.question),
+            Source::Same(fingerprint) => {
+                let kept = self.node.ledger.answer(&fingerprint).await?;
+                kept.ok_or_else(|| {
+                    Error::internal("a release of a statement has no answer when it is asked for again")
+                })?
+            }
+            Source::Reserved(Reserved::Answered(kept)) => kept,
+            Source::Reserved(Reserved::Charged(reservation)) => {
                 let key = self.node.site_key();
                 let released =
                     private::release(state, unit, &charged.question, &charged.mechanisms, key, &reservation).await?;

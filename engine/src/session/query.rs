@@ -156,7 +156,7 @@ impl Session {
         let mut report = PrivacyReport::default();
         // Charged before any data is touched, all together.
         let mut private = stop.guard(self.charge(units)).await?;
-        for unit in units {
+        for unit in private.first(units) {
             let released = match &unit.placement {
                 Placement::Local if unit.question.is_some() => {
                     let charged = private

@@ -15,6 +15,8 @@ pub struct Attempt {
     pub known: bool,
     /// Gives the sizes of all cohorts behind what is released, if answers may differ at all.
     pub cohorts: Option<String>,
+    /// The answer holds numbers with noise, behind so many columns of keys.
+    pub released: Option<usize>,
 }
 
 /// A value that may be a parameter.
@@ -94,6 +96,11 @@ pub fn all() -> Vec<Attempt> {
     read(include_str!("attempts.sql"))
 }
 
+/// What is asked of tables with private access.
+pub fn of_private_tables() -> Vec<Attempt> {
+    read(include_str!("private.sql"))
+}
+
 /// What only a peer may ask.
 pub fn of_peers() -> Vec<Attempt> {
     read(include_str!("peer.sql"))
@@ -107,12 +114,15 @@ fn read(text: &str) -> Vec<Attempt> {
             once = block.ends_with("(once)");
         }
         let (mut name, mut text) = (String::new(), String::new());
-        let (mut cohorts, mut truth, mut known) = (None, None, false);
+        let (mut cohorts, mut truth, mut known, mut released) = (None, None, false, None);
         for line in block.lines() {
             match line.strip_prefix("-- ") {
                 Some(comment) if text.is_empty() => match comment.strip_prefix("cohorts: ") {
                     Some(sql) => cohorts = Some(sql.to_owned()),
                     None if comment.starts_with("truth: ") => truth = comment.get(7..).map(str::to_owned),
+                    None if comment.starts_with("released: ") => {
+                        released = comment.get(10..).map(|n| n.parse().unwrap())
+                    }
                     None if comment == "known" => known = true,
                     None => name = comment.to_owned(),
                 },
@@ -120,7 +130,7 @@ fn read(text: &str) -> Vec<Attempt> {
             }
         }
         if !text.is_empty() && !text.starts_with("--") {
-            attempts.push(Attempt { name, text, truth, once, known, cohorts });
+            attempts.push(Attempt { name, text, truth, once, known, cohorts, released });
         }
     }
     attempts

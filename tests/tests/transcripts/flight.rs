@@ -3,23 +3,16 @@
 use std::sync::Arc;
 
 use arrow_flight::decode::FlightRecordBatchStream;
-use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::client::FlightSqlServiceClient;
-use arrow_flight::sql::{CommandGetDbSchemas, CommandGetTables, ProstMessageExt as _, TicketStatementQuery};
-use arrow_flight::{FlightData, FlightInfo, Ticket};
+use arrow_flight::sql::{CommandGetDbSchemas, CommandGetTables};
+use arrow_flight::{FlightData, FlightInfo};
 use datafusion::arrow::array::{Array, ArrayRef, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::{StreamExt as _, TryStreamExt as _};
-use hyper_util::rt::TokioIo;
-use kanon_engine::federation::identity::{self, Identity};
-use kanon_engine::federation::ticket::{self, TicketRequest};
-use kanon_engine::federation::{TICKET_HEADER, tls};
-use kanon_planner::facts::SiteId;
 use kanon_tests::{ANALYST, Federation};
 use prost::Message as _;
-use tokio::net::TcpStream;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
@@ -219,68 +212,18 @@ fn status(error: arrow_flight::error::FlightError) -> Status {
 }
 
 /// Whoever holds the key of node `alpha`: a trusted coordinator that asks `beta` what it likes.
-pub struct Peer {
-    client: FlightServiceClient<Channel>,
-    identity: Identity,
-    audience: identity::Fingerprint,
-}
+pub struct Peer(kanon_tests::peer::Peer);
 
 impl Peer {
     /// Takes alpha's key and connects to beta.
     pub async fn connect(federation: &Federation) -> Peer {
-        let identity = identity::ensure(&federation.site("alpha").dir).unwrap();
-        let beta = federation.site("beta");
-        let audience = identity::ensure(&beta.dir).unwrap().fingerprint;
-        let connector = Connector { port: beta.flight_port, tls: tls::client_config(&identity, audience).unwrap() };
-        let channel = Endpoint::from_static("http://peer").connect_with_connector(connector).await.unwrap();
-        Peer { client: FlightServiceClient::new(channel), identity, audience }
+        Peer(kanon_tests::peer::Peer::connect(federation.site("alpha"), federation.site("beta")).await)
     }
 
     /// A subplan of its own writing, with a good ticket.
     pub async fn ask(&mut self, sql: &str) -> Heard {
-        let (alpha, beta) = (SiteId::new("alpha"), SiteId::new("beta"));
-        let request = TicketRequest {
-            home_node: &alpha,
-            audience: &beta,
-            audience_key: self.audience,
-            user: ANALYST.0,
-            roles: vec!["admin".to_owned(), "steward".to_owned()],
-            sql,
-            participants: std::slice::from_ref(&beta),
-            min_sites: 1,
-            asked: None,
-            valid_seconds: 60,
-        };
-        let signed = ticket::issue(&self.identity, &request).unwrap();
-        let statement = TicketStatementQuery { statement_handle: sql.to_owned().into() };
-        let mut message = tonic::Request::new(Ticket { ticket: statement.as_any().encode_to_vec().into() });
-        message.metadata_mut().insert(TICKET_HEADER, signed.parse().unwrap());
-        let stream = self.client.do_get(message).await;
+        let ticket = self.0.ticket(sql, ANALYST.0);
+        let stream = self.0.get(sql, &ticket).await;
         Heard::default().stream(stream).await
-    }
-}
-
-#[derive(Clone)]
-struct Connector {
-    port: u16,
-    tls: Arc<rustls::ClientConfig>,
-}
-
-impl tonic::codegen::Service<tonic::transport::Uri> for Connector {
-    type Response = TokioIo<tokio_rustls::client::TlsStream<TcpStream>>;
-    type Error = std::io::Error;
-    type Future = futures::future::BoxFuture<'static, std::io::Result<Self::Response>>;
-
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: tonic::transport::Uri) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move {
-            let tcp = TcpStream::connect(("127.0.0.1", this.port)).await?;
-            let name = tls::PEER_SERVER_NAME.try_into().map_err(std::io::Error::other)?;
-            Ok(TokioIo::new(tokio_rustls::TlsConnector::from(this.tls).connect(name, tcp).await?))
-        })
     }
 }

@@ -14,6 +14,7 @@ mod compare;
 mod flight;
 mod oracle;
 mod pg;
+mod private;
 mod world;
 
 use std::sync::Arc;

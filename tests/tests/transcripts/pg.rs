@@ -128,7 +128,8 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     out
 }
 
-fn query(sql: &str) -> Vec<u8> {
+/// A Query message.
+pub fn query(sql: &str) -> Vec<u8> {
     message(b'Q', format!("{sql}\0").as_bytes())
 }
 

@@ -1,0 +1,76 @@
+//! A client of Flight SQL that says what it was told: rows as text, errors with their SQLSTATE.
+
+use arrow_flight::FlightInfo;
+use arrow_flight::error::FlightError;
+use arrow_flight::sql::client::FlightSqlServiceClient;
+use datafusion::arrow::array::Array;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use futures::TryStreamExt;
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::client::ServerError;
+
+/// A connection, logged in.
+pub struct FlightClient {
+    /// Arrow's own client.
+    pub inner: FlightSqlServiceClient<Channel>,
+}
+
+impl FlightClient {
+    /// Connects on loopback and logs in.
+    pub async fn connect(port: u16, role: (&str, &str)) -> FlightClient {
+        let channel = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap().connect().await.unwrap();
+        let mut inner = FlightSqlServiceClient::new(channel);
+        inner.handshake(role.0, role.1).await.unwrap();
+        FlightClient { inner }
+    }
+
+    /// Asks, and gives the rows: columns by `|`, NULL as nothing.
+    pub async fn ask(&mut self, sql: &str) -> Result<Vec<String>, ServerError> {
+        let info = self.inner.execute(sql.to_owned(), None).await.map_err(of_flight)?;
+        self.fetch(info).await
+    }
+
+    async fn fetch(&mut self, info: FlightInfo) -> Result<Vec<String>, ServerError> {
+        let mut lines = Vec::new();
+        for endpoint in info.endpoint {
+            let mut stream = self.inner.do_get(endpoint.ticket.unwrap()).await.map_err(of_flight)?;
+            while let Some(batch) = stream.try_next().await.map_err(of_flight)? {
+                let options = FormatOptions::default();
+                let columns: Vec<_> =
+                    batch.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
+                lines.extend((0..batch.num_rows()).map(|row| {
+                    let cells = columns.iter().zip(batch.columns());
+                    let cells =
+                        cells.map(|(text, c)| if c.is_null(row) { String::new() } else { text.value(row).to_string() });
+                    cells.collect::<Vec<_>>().join("|")
+                }));
+            }
+        }
+        Ok(lines)
+    }
+}
+
+fn of_flight(error: FlightError) -> ServerError {
+    match error {
+        FlightError::Tonic(status) => of_status(&status),
+        other => ServerError { code: "-".into(), message: other.to_string(), detail: None, hint: None },
+    }
+}
+
+/// The error of a status, as nodes write it.
+pub fn of_status(status: &Status) -> ServerError {
+    let metadata = status.metadata();
+    let text = |key: &str| {
+        let bytes = metadata.get_bin(key)?.to_bytes().ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let code = metadata.get("kanon-sqlstate").and_then(|code| code.to_str().ok());
+    ServerError {
+        code: code.unwrap_or("-").to_owned(),
+        message: status.message().to_owned(),
+        detail: text("kanon-detail-bin"),
+        hint: text("kanon-hint-bin"),
+    }
+}

@@ -1,0 +1,94 @@
+//! A coordinator that means no good: it holds the key of a node that the site trusts.
+
+use arrow_flight::decode::FlightRecordBatchStream;
+use futures::TryStreamExt as _;
+use kanon_engine::federation::identity;
+use kanon_tests::flight::of_status;
+use kanon_tests::peer::Peer;
+use kanon_tests::{ANALYST, Federation};
+
+use crate::Row;
+use crate::world::spent;
+
+/// Rows that came, or the SQLSTATE.
+async fn asked(peer: &mut Peer, sql: &str, ticket: &str) -> Result<usize, String> {
+    let stream = peer.get(sql, ticket).await.map_err(|status| of_status(&status).code)?;
+    let mut code = None;
+    let data = stream.into_inner().map_err(|status| {
+        code = Some(of_status(&status).code);
+        status.into()
+    });
+    let batches: Result<Vec<_>, _> = FlightRecordBatchStream::new_from_flight_data(data).try_collect().await;
+    match batches {
+        Ok(batches) => Ok(batches.iter().map(|batch| batch.num_rows()).sum()),
+        Err(error) => Err(code.unwrap_or_else(|| error.to_string())),
+    }
+}
+
+pub async fn rows(federation: &Federation) -> Row {
+    let mut peer = Peer::connect(federation.site("alpha"), federation.site("beta")).await;
+    let texts = [
+        "SELECT * FROM peer",
+        "SELECT pay FROM peer WHERE town = 'Ems'",
+        "SELECT pid, sum(pay) FROM peer GROUP BY pid",
+        "SELECT count(*) FROM peer WHERE pid = 9017",
+        "SELECT count(DISTINCT bed) FROM peer GROUP BY pid",
+        "SELECT min(pay) FROM peer",
+        "SET kanon.epsilon = '1000000000'",
+        "ALTER TABLE peer SET (unit = 'bed')",
+        "ALTER PRIVACY UNIT of_peer SET (budget_epsilon = 1000000000)",
+        "COPY peer TO STDOUT",
+    ];
+    for sql in texts {
+        let ticket = peer.ticket(sql, ANALYST.0);
+        let told = asked(&mut peer, sql, &ticket).await;
+        assert!(told.is_err(), "{sql}: {told:?}");
+    }
+    assert_eq!(spent(federation.site("beta"), "peer").await, 0.0);
+    Row::new(
+        "a malicious coordinator with good tickets: raw rows, ε = 10⁹, another unit, another policy",
+        "private",
+        texts.len().to_string(),
+        "refused, each; nothing charged",
+    )
+}
+
+pub async fn tickets(federation: &Federation) -> Row {
+    let beta = federation.site("beta");
+    let mut peer = Peer::connect(federation.site("alpha"), beta).await;
+    let open = "SELECT node_id FROM kanon.nodes";
+    // Negative control: a good ticket is admitted, once.
+    let good = peer.ticket(open, ANALYST.0);
+    assert!(asked(&mut peer, open, &good).await.is_ok());
+    let folder = tempfile::TempDir::new().unwrap();
+    let stranger = identity::ensure(folder.path()).unwrap();
+    let mut fresh = peer.ticket(open, ANALYST.0);
+    let tampered = {
+        let cut = fresh.len() - 4;
+        fresh.truncate(cut);
+        fresh + "AAAA"
+    };
+    let other = peer.ticket(open, ANALYST.0);
+    let attempts = [
+        ("replayed", open, good),
+        ("forged", open, peer.forged(&stranger, open, ANALYST.0)),
+        ("tampered", open, tampered),
+        ("for another text", "SELECT count(*) FROM peer", other),
+        ("for another site", open, peer.misdirected("gamma", open, ANALYST.0)),
+        (
+            "for a user who is not there",
+            "SELECT count(*) FROM peer",
+            peer.ticket("SELECT count(*) FROM peer", "nobody"),
+        ),
+    ];
+    for (what, sql, ticket) in &attempts {
+        let told = asked(&mut peer, sql, ticket).await;
+        assert!(told.is_err(), "{what}: {told:?}");
+    }
+    Row::new(
+        "a malicious coordinator with bad tickets: replayed, forged, tampered, for another text, site or user",
+        "private",
+        attempts.len().to_string(),
+        "refused, each",
+    )
+}
