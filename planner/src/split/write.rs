@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::ast;
 
 use super::columns::{at, opaque, stand_in};
 use super::expr::{self, identifier};
-use super::layout::{self, Layout, SITE};
+use super::layout::{self, Layout};
 use crate::facts::{Facts, Placement, SiteId};
 use crate::refusal::Refusal;
 
