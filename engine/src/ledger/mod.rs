@@ -33,6 +33,7 @@ use crate::store::{Store, failed};
 mod account;
 mod budget;
 mod clock;
+mod left;
 mod spending;
 mod sums;
 #[cfg(test)]
@@ -44,6 +45,7 @@ mod writer;
 pub use account::{Cost, Spent};
 pub use budget::{BUDGET_OPTIONS, Budget, PrincipalBudget};
 pub use clock::Clock;
+pub use left::Left;
 pub use spending::Spending;
 pub use window::BudgetWindow;
 
@@ -139,6 +141,7 @@ pub struct Ledger {
     store: Store,
     clock: Clock,
     writer: mpsc::Sender<Command>,
+    known: left::Known,
 }
 
 impl fmt::Debug for Ledger {
@@ -156,7 +159,7 @@ impl Ledger {
     pub(crate) fn with_clock(store: &Store, clock: Clock) -> Ledger {
         let (writer, commands) = mpsc::channel(MOST_WAITING);
         tokio::spawn(Writer::new(store, clock.clone()).run(commands));
-        Ledger { store: store.clone(), clock, writer }
+        Ledger { store: store.clone(), clock, writer, known: left::Known::default() }
     }
 
     /// Charges the distinct releases of one statement, all or none, but for those that were answered before. In order of `releases`.

@@ -14,7 +14,9 @@ use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::execution::session_state::SessionState;
+use kanon_planner::facts::Placement;
 use kanon_planner::private::Question;
+use kanon_planner::private::accuracy::MeasureNoise;
 use kanon_planner::private::mechanisms::Mechanisms;
 use kanon_planner::release_unit::ReleaseUnit;
 use kanon_privacy::budget::{Delta, Epsilon, Rho};
@@ -22,8 +24,18 @@ use kanon_privacy::budget::{Delta, Epsilon, Rho};
 use super::Session;
 use super::fingerprint::{self, Canonical};
 use crate::error::{Error, Result, Sqlstate};
-use crate::ledger::{Cost, ReleaseRequest, Reserved};
+use crate::ledger::{Cost, Left, ReleaseRequest, Reserved};
 use crate::release::{Released, private};
+
+/// A private release as it would run, from public parameters alone: nothing is charged and nothing is read.
+pub(super) struct Asked {
+    /// The unit's number.
+    pub(super) id: usize,
+    pub(super) question: Arc<Question>,
+    pub(super) mechanisms: Arc<Mechanisms>,
+    /// What is asked of the ledger.
+    pub(super) request: ReleaseRequest,
+}
 
 /// A private release that may run.
 pub(super) struct Charged {
@@ -34,55 +46,96 @@ pub(super) struct Charged {
     pub(super) cost: Option<Cost>,
 }
 
+impl Charged {
+    /// What is publicly known of the noise in each measure.
+    pub(super) fn noise(&self) -> Vec<Option<MeasureNoise>> {
+        (0..self.question.aggregates.len()).map(|measure| self.mechanisms.of_measure(&self.question, measure)).collect()
+    }
+}
+
 impl Session {
-    /// Charges the private releases among some units: all or none, each once. By the units' numbers.
+    /// The private releases among some units, each with its part of the statement's ε.
     ///
     /// # Errors
-    /// 53400 if they do not fit the budget, 22023 if `kanon.epsilon` is above a policy's.
-    pub(super) async fn charge(&self, units: &[Arc<ReleaseUnit>]) -> Result<BTreeMap<usize, Charged>> {
+    /// 22023 if `kanon.epsilon` is above a policy's; if ε is too small for a question.
+    pub(super) async fn asked(&self, units: &[Arc<ReleaseUnit>]) -> Result<Vec<Asked>> {
         let mut private = Vec::new();
         for unit in units {
             if let (Some(question), Some(protection)) = (&unit.question, &unit.protection) {
                 private.push((unit, question, protection, fingerprint::canonical(&self.node.catalog, unit).await?));
             }
         }
-        if private.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let wanted = self.setting("kanon.epsilon").and_then(|text| text.parse::<f64>().ok());
         let distinct: BTreeSet<&Canonical> = private.iter().map(|(.., canonical)| canonical).collect();
-        let parts = distinct.len() as f64;
-        let mut requests = Vec::new();
-        let mut prepared = Vec::new();
+        let mut asked = Vec::new();
         for (unit, question, protection, canonical) in &private {
-            let most = question.rules.epsilon.get();
-            let epsilon = wanted.unwrap_or(most);
-            if epsilon > most {
-                return Err(Error::new(
-                    Sqlstate::InvalidParameterValue,
-                    format!("kanon.epsilon is {epsilon}, and {} allows {most} a query", unit.tables.join(", ")),
-                )
-                .hint(format!("SET kanon.epsilon = {most}, or RESET kanon.epsilon.")));
-            }
-            // Rounded down: the parts together are not more than the whole.
-            let share = if distinct.len() > 1 { (epsilon / parts).next_down() } else { epsilon };
-            let epsilon =
-                Epsilon::try_from(share).map_err(|e| Error::new(Sqlstate::InvalidParameterValue, e.to_string()))?;
-            let mechanisms = Arc::new(Mechanisms::of(question, epsilon)?);
+            let (epsilon, mechanisms) = self.mechanisms(unit, question, distinct.len())?;
             let fingerprint = canonical.fingerprint(epsilon, &mechanisms);
             let cost = cost(&mechanisms)?;
-            requests.push(ReleaseRequest { fingerprint, kind: protection.unit_kind.clone(), cost });
-            prepared.push((unit.id, Arc::clone(question), mechanisms, cost));
+            let request = ReleaseRequest { fingerprint, kind: protection.unit_kind.clone(), cost };
+            asked.push(Asked { id: unit.id, question: Arc::clone(question), mechanisms, request });
         }
+        Ok(asked)
+    }
+
+    /// The mechanisms of one of so many different releases of a statement, and its part of ε.
+    ///
+    /// # Errors
+    /// As [`Session::asked`].
+    pub(super) fn mechanisms(
+        &self,
+        unit: &ReleaseUnit,
+        question: &Question,
+        releases: usize,
+    ) -> Result<(Epsilon, Arc<Mechanisms>)> {
+        let wanted = self.setting("kanon.epsilon").and_then(|text| text.parse::<f64>().ok());
+        let most = question.rules.epsilon.get();
+        let epsilon = wanted.unwrap_or(most);
+        if epsilon > most {
+            return Err(Error::new(
+                Sqlstate::InvalidParameterValue,
+                format!("kanon.epsilon is {epsilon}, and {} allows {most} a query", unit.tables.join(", ")),
+            )
+            .hint(format!("SET kanon.epsilon = {most}, or RESET kanon.epsilon.")));
+        }
+        // Rounded down: the parts together are not more than the whole.
+        let share = if releases > 1 { (epsilon / releases as f64).next_down() } else { epsilon };
+        let epsilon =
+            Epsilon::try_from(share).map_err(|e| Error::new(Sqlstate::InvalidParameterValue, e.to_string()))?;
+        Ok((epsilon, Arc::new(Mechanisms::of(question, epsilon)?)))
+    }
+
+    /// Charges the private releases among some units: all or none, each once. By the units' numbers.
+    ///
+    /// # Errors
+    /// 53400 if they do not fit the budget, and as [`Session::asked`].
+    pub(super) async fn charge(&self, units: &[Arc<ReleaseUnit>]) -> Result<BTreeMap<usize, Charged>> {
+        let asked = self.asked(units).await?;
+        if asked.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let requests = asked.iter().map(|asked| asked.request.clone()).collect();
         let reserved = self.node.ledger.reserve(&self.principal().display(), requests).await?;
-        Ok(prepared
+        Ok(asked
             .into_iter()
             .zip(reserved)
-            .map(|((id, question, mechanisms, cost), reserved)| {
-                let cost = matches!(reserved, Reserved::Charged(_)).then_some(cost);
+            .map(|(Asked { id, question, mechanisms, request }, reserved)| {
+                let cost = matches!(reserved, Reserved::Charged(_)).then_some(request.cost);
                 (id, Charged { question, mechanisms, reserved, cost })
             })
             .collect())
+    }
+
+    /// What is left here of the budgets of the kinds of units that private releases are about.
+    pub(super) async fn left(&self, units: &[Arc<ReleaseUnit>]) -> Result<Vec<Left>> {
+        let private = units.iter().filter(|unit| unit.question.is_some() && unit.placement == Placement::Local);
+        let kinds: BTreeSet<&str> =
+            private.filter_map(|unit| unit.protection.as_ref()).map(|p| p.unit_kind.as_str()).collect();
+        let principal = self.principal().display();
+        let mut left = Vec::new();
+        for kind in kinds {
+            left.extend(self.node.ledger.left(&principal, kind).await?);
+        }
+        Ok(left)
     }
 
     /// The answer that the ledger has, or a new one, which it keeps before anybody sees it.
