@@ -4,6 +4,7 @@
 //! [`Session::execute`]. Text of several statements is split by [`Session::split`]. Everything about transactions, settings,
 //! cursors and privacy happens in here; frontends translate.
 
+pub mod accuracy;
 pub mod context;
 mod cursor;
 mod execute;

@@ -18,6 +18,7 @@ use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::execution::session_state::SessionState;
 use kanon_planner::facts::Placement;
 use kanon_planner::private::Question;
+use kanon_planner::private::accuracy::MeasureNoise;
 use kanon_planner::private::mechanisms::Mechanisms;
 use kanon_planner::release_unit::ReleaseUnit;
 use kanon_privacy::budget::{Delta, Epsilon, Rho};
@@ -26,7 +27,7 @@ use super::Session;
 use super::fingerprint::{self, Canonical};
 use crate::error::{Error, Result, Sqlstate};
 use crate::federation::client::Asked;
-use crate::ledger::{Cost, ReleaseFingerprint, ReleaseRequest, Reserved};
+use crate::ledger::{Cost, Left, ReleaseFingerprint, ReleaseRequest, Reserved};
 use crate::release::{Released, private};
 
 /// The private releases of a statement, by the units' numbers.
@@ -41,11 +42,26 @@ pub(super) struct PrivateReleases {
 impl PrivateReleases {
     /// Units in the order in which they are released: first those that others may be waiting for. So nobody waits for a statement that
     /// waits for somebody else in turn, such as another node.
-    pub(super) fn first<'u>(&self, units: &'u [Arc<ReleaseUnit>]) -> impl Iterator<Item = &'u Arc<ReleaseUnit>> + use<'u> {
+    pub(super) fn first<'u>(
+        &self,
+        units: &'u [Arc<ReleaseUnit>],
+    ) -> impl Iterator<Item = &'u Arc<ReleaseUnit>> + use<'u> {
         let is_shared = |unit: &&Arc<ReleaseUnit>| self.here.get(&unit.id).is_some_and(|charged| charged.is_shared);
         let (shared, rest): (Vec<_>, Vec<_>) = units.iter().partition(is_shared);
         shared.into_iter().chain(rest)
     }
+}
+
+/// A private release of this node's tables as it would run, from public parameters alone: nothing is charged and nothing is read.
+pub(super) struct Proposed {
+    /// The unit's number.
+    pub(super) id: usize,
+    pub(super) question: Arc<Question>,
+    pub(super) mechanisms: Arc<Mechanisms>,
+    /// What is asked of the ledger; `None` for what costs nothing: public keys alone.
+    pub(super) request: Option<ReleaseRequest>,
+    /// Whether others may ask for the same: see [`Charged::is_shared`].
+    is_shared: bool,
 }
 
 /// A private release that may run.
@@ -68,69 +84,115 @@ enum Source {
     Same(ReleaseFingerprint),
 }
 
+impl Charged {
+    /// What is publicly known of the noise in each measure.
+    pub(super) fn noise(&self) -> Vec<Option<MeasureNoise>> {
+        (0..self.question.aggregates.len()).map(|measure| self.mechanisms.of_measure(&self.question, measure)).collect()
+    }
+}
+
 impl Session {
-    /// Charges the private releases among some units that are this node's: all or none, each once. What others may spend is settled too.
+    /// The private releases among some units, each with its part of the statement's ε: those of this node's tables, and what sites are asked to
+    /// spend on the others.
     ///
     /// # Errors
-    /// 53400 if they do not fit the budget, 22023 if `kanon.epsilon` is above a policy's.
-    pub(super) async fn charge(&self, units: &[Arc<ReleaseUnit>]) -> Result<PrivateReleases> {
-        let mut here = Vec::new();
-        let mut of_sites = Vec::new();
+    /// 22023 if `kanon.epsilon` is above a policy's; if ε is too small for a question.
+    pub(super) async fn proposed(&self, units: &[Arc<ReleaseUnit>]) -> Result<(Vec<Proposed>, BTreeMap<usize, Asked>)> {
+        let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
         for unit in units {
             let (Some(question), Some(protection)) = (&unit.question, &unit.protection) else { continue };
             match unit.placement {
                 Placement::Local => {
                     here.push((unit, question, protection, fingerprint::canonical(&self.node.catalog, unit).await?));
                 }
-                Placement::Sites { .. } => of_sites.push((unit, question)),
+                Placement::Sites { .. } => elsewhere.push((unit, question)),
             }
         }
         let distinct: BTreeSet<&Canonical> = here.iter().map(|(.., canonical)| canonical).collect();
-        let parts = distinct.len() + of_sites.len();
-        let mut releases = PrivateReleases::default();
-        for (unit, question) in &of_sites {
-            let asked = Asked { epsilon: self.share(unit, question, parts)?, delta: self.delta(question) };
-            releases.of_sites.insert(unit.id, asked);
+        let releases = distinct.len() + elsewhere.len();
+        let mut of_sites = BTreeMap::new();
+        for (unit, question) in &elsewhere {
+            let asked = Asked { epsilon: self.share(unit, question, releases)?, delta: self.delta(question) };
+            of_sites.insert(unit.id, asked);
         }
-        let mut requests = Vec::new();
-        let mut prepared = Vec::new();
+        let mut proposed = Vec::new();
         for (unit, question, protection, canonical) in &here {
-            let epsilon = self.share(unit, question, parts)?;
-            let mut question = Arc::clone(question);
-            if question.rules.delta > self.delta(&question) {
-                Arc::make_mut(&mut question).rules.delta = self.delta(&question);
-            }
-            let mechanisms = Arc::new(Mechanisms::of(&question, epsilon)?);
-            if mechanisms.is_free() {
-                let free = Charged { question, mechanisms, source: Source::Free, cost: None, is_shared: false };
-                releases.here.insert(unit.id, free);
-                continue;
-            }
-            let fingerprint = canonical.fingerprint(epsilon, &mechanisms);
-            let cost = cost(&mechanisms)?;
-            if !requests.iter().any(|known: &ReleaseRequest| known.fingerprint == fingerprint) {
-                requests.push(ReleaseRequest { fingerprint, kind: protection.unit_kind.clone(), cost });
-            }
-            prepared.push((unit.id, question, mechanisms, fingerprint, cost, canonical.is_known()));
+            let (epsilon, question, mechanisms) = self.mechanisms(unit, question, releases)?;
+            let request = if mechanisms.is_free() {
+                None
+            } else {
+                let (fingerprint, cost) = (canonical.fingerprint(epsilon, &mechanisms), cost(&mechanisms)?);
+                Some(ReleaseRequest { fingerprint, kind: protection.unit_kind.clone(), cost })
+            };
+            proposed.push(Proposed { id: unit.id, question, mechanisms, request, is_shared: canonical.is_known() });
         }
-        if requests.is_empty() {
-            return Ok(releases);
+        Ok((proposed, of_sites))
+    }
+
+    /// The mechanisms of one of so many different releases of a statement, its part of ε, and the question with the δ that it may spend.
+    ///
+    /// # Errors
+    /// As [`Session::proposed`].
+    pub(super) fn mechanisms(
+        &self,
+        unit: &ReleaseUnit,
+        question: &Arc<Question>,
+        releases: usize,
+    ) -> Result<(Epsilon, Arc<Question>, Arc<Mechanisms>)> {
+        let epsilon = self.share(unit, question, releases)?;
+        let mut question = Arc::clone(question);
+        if question.rules.delta > self.delta(&question) {
+            let delta = self.delta(&question);
+            Arc::make_mut(&mut question).rules.delta = delta;
         }
-        let fingerprints: Vec<ReleaseFingerprint> = requests.iter().map(|request| request.fingerprint).collect();
-        let reserved = self.node.ledger.reserve(&self.principal().display(), requests).await?;
-        let mut reserved: BTreeMap<_, _> = fingerprints.into_iter().zip(reserved).collect();
-        releases.here.extend(prepared.into_iter().map(
-            |(id, question, mechanisms, fingerprint, cost, is_shared)| {
-                let source = reserved.remove(&fingerprint).map_or(Source::Same(fingerprint), Source::Reserved);
-                let cost = matches!(source, Source::Reserved(Reserved::Charged(_))).then_some(cost);
-                (id, Charged { question, mechanisms, source, cost, is_shared })
-            },
-        ));
-        Ok(releases)
+        let mechanisms = Arc::new(Mechanisms::of(&question, epsilon)?);
+        Ok((epsilon, question, mechanisms))
+    }
+
+    /// Charges the private releases among some units that are this node's: all or none, each once. What others may spend is settled too.
+    ///
+    /// # Errors
+    /// 53400 if they do not fit the budget, and as [`Session::proposed`].
+    pub(super) async fn charge(&self, units: &[Arc<ReleaseUnit>]) -> Result<PrivateReleases> {
+        let (proposed, of_sites) = self.proposed(units).await?;
+        let mut requests: Vec<ReleaseRequest> = Vec::new();
+        for request in proposed.iter().filter_map(|proposed| proposed.request.as_ref()) {
+            if !requests.iter().any(|known| known.fingerprint == request.fingerprint) {
+                requests.push(request.clone());
+            }
+        }
+        let mut reserved = BTreeMap::new();
+        if !requests.is_empty() {
+            let fingerprints: Vec<ReleaseFingerprint> = requests.iter().map(|request| request.fingerprint).collect();
+            let all = self.node.ledger.reserve(&self.principal().display(), requests).await?;
+            reserved.extend(fingerprints.into_iter().zip(all));
+        }
+        let here = proposed.into_iter().map(|Proposed { id, question, mechanisms, request, is_shared }| {
+            let Some(ReleaseRequest { fingerprint, cost, .. }) = request else {
+                return (id, Charged { question, mechanisms, source: Source::Free, cost: None, is_shared: false });
+            };
+            let source = reserved.remove(&fingerprint).map_or(Source::Same(fingerprint), Source::Reserved);
+            let cost = matches!(source, Source::Reserved(Reserved::Charged(_))).then_some(cost);
+            (id, Charged { question, mechanisms, source, cost, is_shared })
+        });
+        Ok(PrivateReleases { here: here.collect(), of_sites })
+    }
+
+    /// What is left here of the budgets of the kinds of units that private releases are about.
+    pub(super) async fn left(&self, units: &[Arc<ReleaseUnit>]) -> Result<Vec<Left>> {
+        let private = units.iter().filter(|unit| unit.question.is_some() && unit.placement == Placement::Local);
+        let kinds: BTreeSet<&str> =
+            private.filter_map(|unit| unit.protection.as_ref()).map(|p| p.unit_kind.as_str()).collect();
+        let principal = self.principal().display();
+        let mut left = Vec::new();
+        for kind in kinds {
+            left.extend(self.node.ledger.left(&principal, kind).await?);
+        }
+        Ok(left)
     }
 
     /// ε of one of so many releases of a statement: a part of what the session or its coordinator asks for, and at most what the policy allows.
-    fn share(&self, unit: &ReleaseUnit, question: &Question, parts: usize) -> Result<Epsilon> {
+    fn share(&self, unit: &ReleaseUnit, question: &Question, releases: usize) -> Result<Epsilon> {
         let most = question.rules.epsilon.get();
         let wanted = match self.asked {
             // The stricter of ticket and policy.
@@ -145,7 +207,7 @@ impl Session {
             .hint(format!("SET kanon.epsilon = {most}, or RESET kanon.epsilon.")));
         }
         // Rounded down: the parts together are not more than the whole.
-        let share = if parts > 1 { (wanted / parts as f64).next_down() } else { wanted };
+        let share = if releases > 1 { (wanted / releases as f64).next_down() } else { wanted };
         Epsilon::try_from(share).map_err(|e| Error::new(Sqlstate::InvalidParameterValue, e.to_string()))
     }
 

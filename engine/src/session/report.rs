@@ -4,9 +4,11 @@
 //! tell a cohort of k − 1 from none.
 
 use crate::federation::client::Asked;
-use crate::ledger::Cost;
+use crate::ledger::{Cost, Left, Spent};
 use kanon_planner::facts::SiteId;
+use kanon_planner::private::accuracy::MeasureNoise;
 use kanon_planner::release_unit::ReleaseUnit;
+use kanon_privacy::expected::Short;
 
 /// How asking a site ended. In order: of several releases of a statement the worst counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +76,34 @@ pub struct SiteReport {
     pub delta: Option<f64>,
     /// The answer came from the store and cost nothing.
     pub cached: bool,
+    /// The columns with noise.
+    pub columns: Vec<NoisyColumn>,
+    /// What is left of the budgets, by kind of unit.
+    pub left: Vec<Left>,
+}
+
+/// A column with noise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NoisyColumn {
+    /// Its name as the client sees it; of a measure that is no column by itself, what it is in the plan.
+    pub name: String,
+    /// The noise in it.
+    pub noise: MeasureNoise,
+}
+
+impl SiteReport {
+    /// The columns with noise as JSON: name, mechanism, scale, and half the width of the 95% interval if it can be told before.
+    pub fn columns_as_json(&self) -> serde_json::Value {
+        let column = |column: &NoisyColumn| {
+            serde_json::json!({
+                "name": column.name,
+                "mechanism": column.noise.mechanism(),
+                "scale": column.noise.scale(),
+                "error": column.noise.expected.map(|expected| expected.to_string()),
+            })
+        };
+        self.columns.iter().map(column).collect()
+    }
 }
 
 /// A statement's releases.
@@ -105,6 +135,20 @@ impl PrivacyReport {
             add(&mut report.epsilon, cost.map_or(0.0, |cost| cost.epsilon.get()));
             add(&mut report.delta, cost.map_or(0.0, |cost| cost.delta.get()));
             report.cached = cost.is_none() && known.is_none_or(|(epsilon, cached)| epsilon.is_none() || cached);
+        }
+    }
+
+    /// The columns with noise of what was released at a site.
+    pub fn add_columns(&mut self, site: &SiteId, columns: Vec<NoisyColumn>) {
+        if let Some(report) = self.sites.iter_mut().find(|known| known.site == *site) {
+            report.columns.extend(columns);
+        }
+    }
+
+    /// What is left of the budgets at a site, after what was charged.
+    pub fn add_left(&mut self, site: &SiteId, left: Vec<Left>) {
+        if let Some(report) = self.sites.iter_mut().find(|known| known.site == *site) {
+            report.left = left;
         }
     }
 
@@ -152,7 +196,17 @@ impl PrivacyReport {
                 }
             }
             Err(place) => {
-                self.sites.insert(place, SiteReport { site, status, rule, epsilon: None, delta: None, cached: false });
+                let report = SiteReport {
+                    site,
+                    status,
+                    rule,
+                    epsilon: None,
+                    delta: None,
+                    cached: false,
+                    columns: Vec::new(),
+                    left: Vec::new(),
+                };
+                self.sites.insert(place, report);
             }
         }
     }
@@ -187,9 +241,14 @@ impl PrivacyReport {
             match (site.epsilon, site.delta) {
                 _ if site.cached => text.push_str(&format!("; {} answered from its ledger, at no cost", site.site)),
                 (Some(epsilon), Some(delta)) => {
-                    text.push_str(&format!("; {} charged epsilon {epsilon} and delta {delta:e}", site.site));
+                    // As the ledger enters it: in units of 10^-9, rounded up.
+                    let epsilon = (epsilon * 1e9).ceil() / 1e9;
+                    text.push_str(&format!("; {} charged {}", site.site, amounts(epsilon, delta)));
                 }
                 _ => {}
+            }
+            for left in &site.left {
+                text.push_str(&format!("; {}", what_is_left(left)));
             }
         }
         if let Some((epsilon, delta)) = self.asked {
@@ -199,6 +258,25 @@ impl PrivacyReport {
         }
         Some(text)
     }
+}
+
+/// What is left of a kind's budget, in words.
+pub(super) fn what_is_left(left: &Left) -> String {
+    // Rounded down: what is told is there.
+    let spent = |spent: &Spent| amounts((spent.epsilon * 1e6).floor() / 1e6, spent.delta);
+    let Left { kind, principal, own, everybody, .. } = left;
+    if own == everybody {
+        return format!("left of unit kind {kind} are {} for {principal}, as for everybody together", spent(own));
+    }
+    format!(
+        "left of unit kind {kind} are {} for {principal} and {} for everybody together",
+        spent(own),
+        spent(everybody)
+    )
+}
+
+fn amounts(epsilon: f64, delta: f64) -> String {
+    format!("epsilon {epsilon} and delta {}", Short(delta))
 }
 
 /// What a unit's rules withhold: from the policy, never from the data.

@@ -12,6 +12,7 @@ use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
 use futures::Stream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::accuracy::KEYS;
 use crate::error::{Error, Sqlstate};
 
 /// Why a running statement ends before its time.
@@ -156,14 +157,19 @@ pub fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> DfResult<RecordBa
         .map_err(|e| DataFusionError::from(Error::internal(e)))
 }
 
-/// A schema with other names; everything may be NULL, as in every answer to a client.
+/// A schema with other names; everything may be NULL, as in every answer to a client. What is said of noise is not said by files.
 pub fn renamed(schema: &Schema, names: &[String]) -> SchemaRef {
     let fields: Vec<_> = schema
         .fields()
         .iter()
         .enumerate()
         .map(|(i, field)| {
-            let field = field.as_ref().clone().with_nullable(true);
+            let mut field = field.as_ref().clone().with_nullable(true);
+            if KEYS.iter().any(|key| field.metadata().contains_key(*key)) {
+                let mut metadata = field.metadata().clone();
+                metadata.retain(|key, _| !KEYS.contains(&key.as_str()));
+                field.set_metadata(metadata);
+            }
             match names.get(i) {
                 Some(name) => field.with_name(name.clone()),
                 None => {

@@ -19,21 +19,10 @@ use super::rows::{Rows, bare, bare_base, range_of};
 use crate::conditions::uncast;
 use crate::facts::{Domain, PrivatePolicy, Protection};
 use crate::parts::{self, names};
+use crate::private::defaults::{DISTINCT, GROUPS, ROWS};
 use crate::private::{Argument, Key, MAX_PUBLIC_KEYS, PublicKeys, Question, Rules, in_order, listed};
 use crate::refusal::Refusal;
 use crate::release_unit::Measure;
-
-/// C, m and d where a policy does not say.
-const GROUPS: NonZeroU32 = at_least_one(4);
-const ROWS: NonZeroU32 = at_least_one(8);
-const DISTINCT: NonZeroU32 = at_least_one(8);
-
-const fn at_least_one(n: u32) -> NonZeroU32 {
-    match NonZeroU32::new(n) {
-        Some(n) => n,
-        None => NonZeroU32::MIN,
-    }
-}
 
 impl Walk<'_> {
     /// What a private release asks; `None` for another access.

@@ -11,6 +11,8 @@
 //! Bounds of an expression follow from its columns' by interval arithmetic. They decide only how far a value is clamped, and so how exact an answer
 //! is: every value is clamped to them before it counts, so no mistake in them can cost anybody's privacy.
 
+pub mod accuracy;
+pub mod defaults;
 pub mod mechanisms;
 
 use std::num::NonZeroU32;

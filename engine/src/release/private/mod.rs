@@ -8,6 +8,7 @@
 
 mod exact;
 mod groups;
+mod intervals;
 #[cfg(test)]
 mod tests;
 
@@ -20,11 +21,12 @@ use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::execution::SessionState;
 use futures::FutureExt;
 use kanon_planner::private::Question;
+use kanon_planner::private::accuracy::law;
 use kanon_planner::private::mechanisms::Mechanisms;
 use kanon_planner::release_unit::ReleaseUnit;
 use kanon_privacy::bounding::SiteKey;
 use kanon_privacy::finalise::finalise;
-use kanon_privacy::noise::{Noise, OpenDp, Sampler};
+use kanon_privacy::noise::{OpenDp, Sampler};
 use kanon_privacy::noisy::{self, Noisy};
 use kanon_privacy::statistics::Statistic;
 
@@ -82,6 +84,7 @@ fn answer(
     let finalisers = mechanisms.plan.finalisers();
     let mut shown = Vec::new();
     let mut columns: Vec<Vec<Option<f64>>> = vec![Vec::new(); finalisers.len()];
+    let mut ends = intervals::Ends::of(finalisers.len());
     for (group, (units, sums)) in exact.units.iter().zip(&exact.statistics).enumerate() {
         let counted = match &mechanisms.selection {
             None => None,
@@ -101,9 +104,11 @@ fn answer(
             };
             statistics.push(Noisy::new(value, scale, law.clone()));
         }
-        for ((column, finaliser), is_part) in columns.iter_mut().zip(finalisers).zip(&question.is_part) {
+        let measures = columns.iter_mut().zip(finalisers).zip(&question.is_part);
+        for (measure, ((column, finaliser), is_part)) in measures.enumerate() {
             let answer = finalise(finaliser, &statistics, grid).ok_or_else(Error::below_boundary)?;
             column.push(if *is_part { answer.unprocessed } else { answer.value });
+            ends.push(measure, answer.interval);
         }
         shown.push(group as u64);
     }
@@ -125,17 +130,10 @@ fn answer(
         let nullable = field.is_nullable() || of_measure || array.null_count() > 0;
         fields.push(Arc::new(field.as_ref().clone().with_nullable(nullable)));
     }
+    ends.add_to(unit, &mut fields, &mut arrays)?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options).map_err(below)?;
     sorted(batch, question.keys.len(), None)
-}
-
-/// The law of a mechanism's noise, for intervals: its scale or more.
-fn law(noise: &Noise) -> noisy::Noise {
-    match noise {
-        Noise::Laplace(scale) => noisy::Noise::laplace(scale.upper()),
-        Noise::Gaussian(scale) => noisy::Noise::gaussian(scale.upper()),
-    }
 }
 
 /// To whole numbers, the nearest.
