@@ -9,6 +9,7 @@ use kanon_privacy::statistics::{Present, Statistic};
 use crate::facts::Placement;
 use crate::private::Question;
 use crate::private::mechanisms::Mechanisms;
+use crate::private::ranks;
 use crate::release_unit::{Decision, MeasureKind, ReleaseUnit};
 
 /// One line a plan node: the outer plan, then each release unit's inner plan under its boundary.
@@ -97,6 +98,7 @@ fn mechanisms(id: usize, question: &Question, kind: &str) -> Vec<String> {
         let (what, step) = described(statistic, question);
         lines.push(format!("Release #{id} adds {name} noise of scale {:.4} to {what}", scale * step));
     }
+    lines.extend(ranks::told(&mechanisms, question).iter().map(|line| format!("Release #{id} {line}")));
     lines
 }
 

@@ -12,6 +12,7 @@
 //! is: every value is clamped to them before it counts, so no mistake in them can cost anybody's privacy.
 
 pub mod mechanisms;
+pub mod ranks;
 
 use std::num::NonZeroU32;
 

@@ -8,13 +8,14 @@
 
 mod exact;
 mod groups;
+mod ranks;
 #[cfg(test)]
 mod tests;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, UInt64Array};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::execution::SessionState;
@@ -26,7 +27,7 @@ use kanon_privacy::bounding::SiteKey;
 use kanon_privacy::finalise::finalise;
 use kanon_privacy::noise::{Noise, OpenDp, Sampler};
 use kanon_privacy::noisy::{self, Noisy};
-use kanon_privacy::statistics::Statistic;
+use kanon_privacy::statistics::{Finaliser, Statistic};
 
 use super::run::{pick, sorted};
 use super::{Released, below};
@@ -47,7 +48,10 @@ pub async fn release(
 ) -> Result<Released> {
     let computed = async {
         let exact = exact::compute(state, unit, question, mechanisms, key).await?;
-        answer(unit, question, mechanisms, exact, &mut OpenDp)
+        let (unit, question, mechanisms) = (unit.clone(), Arc::clone(question), Arc::clone(mechanisms));
+        // To choose among a million values takes long: not on a thread that serves others.
+        let work = move || answer(&unit, &question, &mechanisms, exact, &mut OpenDp);
+        tokio::task::spawn_blocking(work).await.map_err(below)?
     };
     let batch = AssertUnwindSafe(computed).catch_unwind().await.map_err(below)??;
     Ok(Released { batch })
@@ -66,7 +70,7 @@ fn answer(
     let grid = |x: &usize| question.arguments.get(*x).and_then(|a| a.grid.as_ref());
     let finalisers = mechanisms.plan.finalisers();
     let mut shown = Vec::new();
-    let mut columns: Vec<Vec<Option<f64>>> = vec![Vec::new(); finalisers.len()];
+    let mut columns: Vec<Vec<ranks::Value>> = vec![Vec::new(); finalisers.len()];
     for (group, (units, sums)) in exact.units.iter().zip(&exact.statistics).enumerate() {
         let counted = match &mechanisms.selection {
             None => None,
@@ -86,21 +90,28 @@ fn answer(
             };
             statistics.push(Noisy::new(value, scale, law.clone()));
         }
+        let chosen = ranks::chosen(mechanisms, &exact.ranks, group, sampler)?;
         for (column, finaliser) in columns.iter_mut().zip(finalisers) {
-            column.push(finalise(finaliser, &statistics, grid).ok_or_else(Error::below_boundary)?.value);
+            if let Finaliser::Rank(place) = finaliser {
+                let at = place.checked_sub(statistics.len()).and_then(|at| chosen.get(at));
+                column.push(ranks::Value::Chosen(*at.ok_or_else(Error::below_boundary)?));
+                continue;
+            }
+            let answer = finalise(finaliser, &statistics, grid).ok_or_else(Error::below_boundary)?;
+            column.push(ranks::Value::Computed(answer.value));
         }
         shown.push(group as u64);
     }
     let rows = UInt64Array::from(shown);
     let mut arrays: Vec<ArrayRef> = exact.keys.iter().map(|key| pick(key, &rows)).collect::<Result<_>>()?;
-    arrays.extend(columns.into_iter().map(|values| Arc::new(Float64Array::from(values)) as ArrayRef));
+    arrays.extend(columns.into_iter().map(|values| ranks::column(&values)));
     if arrays.len() != unit.schema.fields().len() {
         return Err(Error::internal("a release unit's schema does not fit its question"));
     }
     let mut fields = Vec::with_capacity(arrays.len());
     for (index, (field, array)) in unit.schema.fields().iter().zip(&mut arrays).enumerate() {
         let of_measure = index >= question.keys.len();
-        if of_measure && field.data_type().is_integer() {
+        if of_measure && field.data_type().is_integer() && array.data_type().is_floating() {
             *array = round(array)?;
         }
         if array.data_type() != field.data_type() {
