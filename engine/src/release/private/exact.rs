@@ -27,6 +27,7 @@ use kanon_privacy::statistics::Statistic;
 
 use super::super::{below, run};
 use super::groups::{Groups, KeyBytes};
+use super::ranks::{Ordered, Ranks};
 use crate::error::{Error, Result};
 
 /// The exact statistics of a release, by group.
@@ -37,6 +38,8 @@ pub(super) struct Exact {
     pub(super) units: Vec<u64>,
     /// In the order of the plan's statistics.
     pub(super) statistics: Vec<Vec<i128>>,
+    /// The values that quantiles and extremes are chosen from.
+    pub(super) ranks: Ordered,
 }
 
 /// Computes them.
@@ -60,6 +63,7 @@ pub(super) async fn compute(
         units: Vec::new(),
         statistics: Vec::new(),
         distinct: HashSet::new(),
+        ranks: Ranks::of(mechanisms, memory.new_empty()),
         memory,
     };
     let mut kept = Kept { rows: Vec::new(), batches: Vec::new() };
@@ -119,6 +123,7 @@ struct Tally {
     statistics: Vec<Vec<i128>>,
     /// Distinct values: the number of the statistic among those, the group, the value.
     distinct: HashSet<(usize, u32, Box<[u8]>)>,
+    ranks: Ranks,
     memory: MemoryReservation,
 }
 
@@ -240,7 +245,7 @@ impl Tally {
         for (sum, statistic) in sums.iter_mut().zip(self.mechanisms.plan.statistics()) {
             *sum = sum.checked_add(statistic.of_row(grid, value)).ok_or_else(Error::below_boundary)?;
         }
-        Ok(())
+        self.ranks.add(group, value)
     }
 
     /// Keeps a batch until all rows are there.
@@ -370,7 +375,8 @@ impl Tally {
                 }
             }
         }
-        Ok(Exact { keys: self.groups.keys()?, units: self.units, statistics: self.statistics })
+        let ranks = self.ranks.finish();
+        Ok(Exact { keys: self.groups.keys()?, units: self.units, statistics: self.statistics, ranks })
     }
 }
 

@@ -80,7 +80,13 @@ fn table(rows: &[Row], batch: usize) -> MemTable {
 /// The statistics by group (its keys as text), units first; and how far one unit may move each: in one group, and in all.
 type Statistics = BTreeMap<Vec<String>, Vec<i128>>;
 
-async fn exact(world: &World, rows: &[Row], batch: usize, sql: &str) -> (Statistics, Vec<(u128, u128)>) {
+/// The exact statistics of a question that has one release.
+async fn computed(
+    world: &World,
+    rows: &[Row],
+    batch: usize,
+    sql: &str,
+) -> (Arc<Question>, Arc<Mechanisms>, exact::Exact) {
     let ctx = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2).with_batch_size(batch));
     ctx.register_table("v", Arc::new(table(rows, batch))).unwrap();
     let mut seen = std::collections::BTreeSet::new();
@@ -98,6 +104,11 @@ async fn exact(world: &World, rows: &[Row], batch: usize, sql: &str) -> (Statist
     let mechanisms = Arc::new(Mechanisms::of(question, question.rules.epsilon).unwrap());
     let key = SiteKey::new(*b"0123456789abcdef");
     let exact = exact::compute(&state, unit, question, &mechanisms, &key).await.unwrap();
+    (Arc::clone(question), mechanisms, exact)
+}
+
+async fn exact(world: &World, rows: &[Row], batch: usize, sql: &str) -> (Statistics, Vec<(u128, u128)>) {
+    let (question, mechanisms, exact) = computed(world, rows, batch, sql).await;
     let mut found = BTreeMap::new();
     for (group, (units, sums)) in exact.units.iter().zip(&exact.statistics).enumerate() {
         let name: Vec<String> = exact.keys.iter().map(|k| array_value_to_string(k, group).unwrap()).collect();
@@ -185,6 +196,63 @@ async fn bounds_are_what_holds_and_no_more() {
     let total = |all: &Statistics, place: usize| all.values().map(|s| s[place]).sum::<i128>();
     for (place, (_, sum)) in bounds.iter().enumerate().take(2) {
         assert_eq!((total(&with, place) - total(&without, place)).unsigned_abs(), *sum, "{place}");
+    }
+}
+
+/// The values of a rank by group (its keys as text), by candidate.
+type Ordered = BTreeMap<Vec<String>, BTreeMap<u32, u64>>;
+
+async fn ordered(world: &World, rows: &[Row], batch: usize, sql: &str) -> Ordered {
+    let (_, mechanisms, exact) = computed(world, rows, batch, sql).await;
+    let (argument, _) = mechanisms.ranks().next().unwrap();
+    let of_group = |group: usize| {
+        let name = exact.keys.iter().map(|k| array_value_to_string(k, group).unwrap()).collect();
+        (name, exact.ranks.of(argument, group as u32).unwrap().into_iter().collect())
+    };
+    (0..exact.units.len()).map(of_group).collect()
+}
+
+const RANKS: [&str; 6] = [
+    "SELECT median(x), min(x) FROM v",
+    "SELECT g, percentile_cont(0.2) WITHIN GROUP (ORDER BY x), count(*) FROM v GROUP BY g",
+    "SELECT g, max(x) FILTER (WHERE x < 3), avg(x) FROM v GROUP BY g",
+    "SELECT a.g, median(b.x + a.x) FROM v AS a JOIN v AS b ON a.id = b.id GROUP BY a.g",
+    "SELECT g, max(x), count(DISTINCT x) FROM t GROUP BY g",
+    "SELECT max(n) FROM (SELECT id, LEAST(count(*), 4) AS n FROM v GROUP BY id) AS u",
+];
+
+/// A unit has at most m values in each of at most C groups among those from which the exponential mechanism chooses.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_unit_has_more_values_in_order_than_declared() {
+    let mut random = Random(13);
+    for world in [World { groups: 1, rows: 1 }, World { groups: 2, rows: 2 }] {
+        let (mut most_groups, mut most_values) = (0, 0);
+        for _ in 0..4 {
+            let rows = data(&mut random);
+            for sql in RANKS {
+                let bounds = computed(&world, &rows, 5, sql).await.0.rules.bounds;
+                let with = ordered(&world, &rows, 5, sql).await;
+                for unit in 1..6 {
+                    let fewer: Vec<Row> = rows.iter().filter(|r| r.0 != Some(unit)).copied().collect();
+                    let without = ordered(&world, &fewer, 5, sql).await;
+                    let mut groups = 0;
+                    for (name, values) in &with {
+                        let before = without.get(name);
+                        let added = values.iter().map(|(candidate, n)| {
+                            let before = before.and_then(|b| b.get(candidate)).copied().unwrap_or(0);
+                            n.checked_sub(before).expect("no unit takes away values of others")
+                        });
+                        let added: u64 = added.sum();
+                        assert!(added <= u64::from(bounds.rows.get()), "{sql}\n{rows:?}\nunit {unit}: {added}");
+                        most_values = most_values.max(added);
+                        groups += u32::from(added > 0);
+                    }
+                    assert!(groups <= bounds.groups.get(), "{sql}\n{rows:?}\nunit {unit}: {groups} groups");
+                    most_groups = most_groups.max(groups);
+                }
+            }
+        }
+        assert_eq!((most_groups, most_values), (world.groups, u64::from(world.rows)), "the bounds are reached");
     }
 }
 
