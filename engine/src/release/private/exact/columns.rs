@@ -93,6 +93,16 @@ impl Layout {
         Ok(Layout { unit, keys: keys.to_vec(), contents, arguments: question.arguments.len(), schema })
     }
 
+    /// Whether ids are the units themselves, as 64 bits.
+    pub(super) fn ids_are_words(&self) -> bool {
+        self.unit.is_integer()
+    }
+
+    /// Whether those are numbers with a sign.
+    pub(super) fn ids_are_signed(&self) -> bool {
+        self.unit != DataType::UInt64
+    }
+
     /// The keys in a batch of the plan.
     pub(super) fn keys_of<'b>(&self, batch: &'b RecordBatch) -> Result<&'b [ArrayRef]> {
         batch.columns().get(1..=self.keys.len()).ok_or_else(Error::below_boundary)

@@ -3,6 +3,7 @@
 //! ```text
 //!                              ┌─ one row a unit: added as it comes (units)
 //! plan ─► a reader a partition ┤
+//!                              ├─ units that come one after the other: bounded as they come (ordered)
 //!                              └─ partitions by a hash of the unit (partition), which wait in memory or on disk (waiting, spill)
 //!                                     └─► a worker a core: of each unit C groups, in each m rows (bound) ─► totals
 //! ```
@@ -17,6 +18,7 @@ mod bound;
 mod columns;
 mod distinct;
 mod heavy;
+mod ordered;
 mod partition;
 mod spill;
 #[cfg(test)]
@@ -33,7 +35,7 @@ use datafusion::arrow::datatypes::Schema;
 use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::physical_plan::execute_stream_partitioned;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
 use kanon_planner::private::Question;
 use kanon_planner::private::mechanisms::Mechanisms;
 use kanon_planner::release_unit::ReleaseUnit;
@@ -44,6 +46,7 @@ use tokio::task::JoinSet;
 
 use self::columns::Layout;
 use self::distinct::Distinct;
+use self::ordered::Shortcut;
 use self::partition::Hasher;
 use self::totals::Totals;
 use super::super::{below, run};
@@ -99,16 +102,33 @@ async fn in_sizes(
     mechanisms: &Arc<Mechanisms>,
     key: &SiteKey,
 ) -> Result<Exact> {
-    let plan = run::physical(state, &columns::rows(unit, question, mechanisms)?).await?;
-    let job = Arc::new(Job::new(sizes, state, &plan.schema(), question, mechanisms, key)?);
-    let _stop = Stop(Arc::clone(&job));
+    let plan = columns::rows(unit, question, mechanisms)?;
+    for shortcut in [true, false] {
+        let plan = run::physical(state, &plan).await?;
+        let job = Job::new(sizes, state, &plan.schema(), question, mechanisms, key, Shortcut::new(shortcut))?;
+        let job = Stop(Arc::new(job));
+        match statistics(&job.0, state, unit, plan).await {
+            Err(_) if job.0.shortcut.is_wrong() => {}
+            result => return result,
+        }
+    }
+    Err(Error::below_boundary())
+}
+
+async fn statistics(
+    job: &Arc<Job>,
+    state: &SessionState,
+    unit: &ReleaseUnit,
+    plan: Arc<dyn ExecutionPlan>,
+) -> Result<Exact> {
     let streams = execute_stream_partitioned(plan, state.task_ctx()).map_err(below)?;
     let totals = if unit.one_row_a_unit {
-        all(streams.into_iter().map(|rows| units::add(Arc::clone(&job), rows))).await?
+        all(streams.into_iter().map(|rows| units::add(Arc::clone(job), rows))).await?
     } else {
-        waiting::add(&job, streams, state.config().target_partitions()).await?
+        waiting::add(job, streams, state.config().target_partitions()).await?
     };
     // Adding up may take long where there are many groups.
+    let job = Arc::clone(job);
     tokio::task::spawn_blocking(move || job.finish(totals)).await.map_err(below)?
 }
 
@@ -125,6 +145,7 @@ struct Job {
     groups: Arc<RwLock<Groups>>,
     distinct: Mutex<Distinct>,
     hasher: Hasher,
+    shortcut: Shortcut,
     runtime: Arc<RuntimeEnv>,
     /// Of what cannot spill: groups, totals, distinct values.
     memory: Arc<MemoryReservation>,
@@ -139,6 +160,7 @@ impl Job {
         question: &Arc<Question>,
         mechanisms: &Arc<Mechanisms>,
         key: &SiteKey,
+        shortcut: Shortcut,
     ) -> Result<Job> {
         let Bounding::Sampled(bounds) = mechanisms.bounding else { return Err(Error::below_boundary()) };
         let layout = Layout::of(plan, question)?;
@@ -159,6 +181,7 @@ impl Job {
             layout: Arc::new(layout),
             distinct: Mutex::new(Distinct::new(memory.new_empty())),
             hasher: Hasher::new(),
+            shortcut,
             runtime,
             memory: Arc::new(memory),
             stopped: AtomicBool::new(false),

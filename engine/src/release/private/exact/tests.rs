@@ -113,6 +113,19 @@ async fn reference(asked: &Asked) -> Statistics {
     by_key(&exact)
 }
 
+/// In which order the rows of table v lie.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Arranged {
+    /// None.
+    Mixed,
+    /// By unit, partition after partition.
+    Sorted,
+    /// By unit in each partition.
+    SortedInParts,
+    /// By unit, but for a few at the end.
+    SortedAtFirst,
+}
+
 /// What tables are made of.
 struct Data {
     units: usize,
@@ -124,13 +137,14 @@ struct Data {
     key: DataType,
     /// How many values there are of column n.
     spread: usize,
+    order: Arranged,
     seed: u64,
 }
 
 impl Default for Data {
     fn default() -> Data {
         let (unit, key) = (DataType::Int64, DataType::Utf8);
-        Data { units: 40, rows: 600, batch: 50, partitions: 3, unit, key, spread: 14, seed: 1 }
+        Data { units: 40, rows: 600, batch: 50, partitions: 3, unit, key, spread: 14, order: Arranged::Mixed, seed: 1 }
     }
 }
 
@@ -140,6 +154,12 @@ impl Data {
         let mut random = Random(self.seed);
         let mut rows: Vec<usize> =
             (0..self.rows).map(|_| random.below(self.units).min(random.below(self.units))).collect();
+        if self.order != Arranged::Mixed {
+            rows.sort();
+        }
+        if self.order == Arranged::SortedAtFirst {
+            rows.rotate_left(5);
+        }
         ctx.register_table("v", self.table(&rows, &mut random)).unwrap();
         rows.sort();
         rows.dedup();
@@ -173,7 +193,12 @@ impl Data {
                 Arc::new(numbers(&mut maybe)),
                 Arc::new(Int64Array::from_iter(units.iter().map(|_| maybe(self.spread).map(|i| i as i64 - 4)))),
             ];
-            partitions[number % self.partitions].push(RecordBatch::try_new(Arc::clone(&schema), columns).unwrap());
+            let partition = match self.order {
+                Arranged::Mixed | Arranged::SortedInParts => number % self.partitions,
+                _ => number * self.batch * self.partitions / self.rows.max(1),
+            };
+            partitions[partition.min(self.partitions - 1)]
+                .push(RecordBatch::try_new(Arc::clone(&schema), columns).unwrap());
         }
         Arc::new(MemTable::try_new(schema, partitions).unwrap())
     }
@@ -236,6 +261,42 @@ async fn streaming_gives_what_sorting_gives() {
                 }
             }
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_come_sorted_give_the_same() {
+    for order in [Arranged::Sorted, Arranged::SortedInParts, Arranged::SortedAtFirst] {
+        for (seed, unit) in [(1, DataType::Int64), (2, DataType::UInt64), (3, DataType::Utf8)] {
+            for (units, batch) in [(40, 50), (40, 3), (3, 20), (400, 64)] {
+                let data = Data { units, batch, unit: unit.clone(), order, seed, ..Data::default() };
+                let ctx = context(None, DiskManagerMode::Disabled);
+                data.register(&ctx);
+                for sql in [QUERIES[1], QUERIES[3], QUERIES[4], QUERIES[9], QUERIES[10]] {
+                    let asked = asked(&World { groups: 2, rows: 3 }, &ctx, sql).await;
+                    let expected = reference(&asked).await;
+                    for run_rows in [10, 64, 1_000] {
+                        let found = computed(&asked, Sizes { run_rows, ..SMALL }).await.unwrap();
+                        assert_eq!(
+                            by_key(&found),
+                            expected,
+                            "{sql}, {order:?}, {unit:?}, {units}, {batch}, {run_rows}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_come_sorted_need_no_memory() {
+    for (order, fits) in [(Arranged::Sorted, true), (Arranged::Mixed, false), (Arranged::SortedInParts, false)] {
+        let data = Data { units: 3_000, rows: 40_000, batch: 1_000, order, ..Data::default() };
+        let ctx = context(Some(300_000), DiskManagerMode::Disabled);
+        data.register(&ctx);
+        let asked = asked(&World { groups: 2, rows: 3 }, &ctx, QUERIES[3]).await;
+        assert_eq!(computed(&asked, Sizes { run_rows: 1_000, ..SMALL }).await.is_ok(), fits, "{order:?}");
     }
 }
 

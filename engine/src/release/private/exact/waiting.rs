@@ -1,7 +1,8 @@
 //! Rows that wait until all of their unit are there.
 //!
 //! ```text
-//! readers ─► runs in memory ──────────────────────────┐
+//! readers ─► units that are complete, where rows are sorted: ordered
+//!         └► runs in memory ──────────────────────────┐
 //!               └─ no memory: all of a reader's ─► disk ┴─► partitions ─► workers ─► totals
 //!                                                             ├─ still too large: split by more bits of the hash
 //!                                                             └─ that does not help, it is one unit's: heavy
@@ -17,6 +18,7 @@ use futures::TryStreamExt;
 
 use super::super::super::below;
 use super::columns::Identifier;
+use super::ordered::Ordered;
 use super::partition::{Level, Run, Size};
 use super::spill::{Spill, Spilled, finish, joined};
 use super::totals::Totals;
@@ -32,7 +34,7 @@ pub(super) async fn add(
     let level = Level::first(job.sizes.partition_bits);
     let disk = Arc::new(Mutex::new(Spill::new(&job.runtime, &job.layout.schema, level.partitions())));
     let readers = streams.into_iter().map(|rows| Reader::new(job, level, &disk).read(rows));
-    let mut waiting = all(readers).await?;
+    let (mut waiting, complete): (Vec<Waiting>, Vec<Totals>) = all(readers).await?.into_iter().unzip();
 
     // What bounding takes is asked for at once: if it is not there, what waits in memory makes room.
     let in_memory = |waiting: &[Waiting], number: usize| {
@@ -64,11 +66,13 @@ pub(super) async fn add(
     let parts: Vec<Part> = parts.filter(|part| part.size.rows > 0).collect();
     let parts = Arc::new(Mutex::new(parts));
     let waiting = Arc::new(waiting);
-    all(memory.into_iter().map(|memory| {
+    let mut totals = all(memory.into_iter().map(|memory| {
         let (job, parts, waiting) = (Arc::clone(job), Arc::clone(&parts), Arc::clone(&waiting));
         Worker { job, parts, waiting, memory, fits }.work()
     }))
-    .await
+    .await?;
+    totals.extend(complete);
+    Ok(totals)
 }
 
 /// Rows in memory.
@@ -96,46 +100,88 @@ struct Reader {
     job: Arc<Job>,
     level: Level,
     disk: Arc<Mutex<Spill>>,
+    /// Rows that were read, and are not looked at yet.
+    read: Batches,
+    ordered: Ordered,
+    /// Rows that must wait, and are in no run yet.
+    late: Batches,
     waiting: Waiting,
+}
+
+#[derive(Default)]
+struct Batches {
+    batches: Vec<RecordBatch>,
+    rows: usize,
+}
+
+impl Batches {
+    fn push(&mut self, batch: RecordBatch) {
+        self.rows += batch.num_rows();
+        self.batches.push(batch);
+    }
 }
 
 impl Reader {
     fn new(job: &Arc<Job>, level: Level, disk: &Arc<Mutex<Spill>>) -> Reader {
-        let waiting = Waiting { runs: Vec::new(), memory: job.spillable() };
-        Reader { job: Arc::clone(job), level, disk: Arc::clone(disk), waiting }
+        Reader {
+            job: Arc::clone(job),
+            level,
+            disk: Arc::clone(disk),
+            read: Batches::default(),
+            ordered: Ordered::new(job),
+            late: Batches::default(),
+            waiting: Waiting { runs: Vec::new(), memory: job.spillable() },
+        }
     }
 
-    async fn read(mut self, mut stream: SendableRecordBatchStream) -> Result<Waiting> {
+    async fn read(mut self, mut stream: SendableRecordBatchStream) -> Result<(Waiting, Totals)> {
         let mut numbers = self.job.numbers()?;
         let mut identifier = Identifier::new(&self.job.layout, &self.job.key)?;
-        let mut batches: Vec<RecordBatch> = Vec::new();
-        let mut rows = 0;
         while let Some(batch) = stream.try_next().await.map_err(below)? {
             let groups = numbers.of_rows(self.job.layout.keys_of(&batch)?, batch.num_rows())?;
-            rows += batch.num_rows();
-            batches.push(identifier.rows(&batch, groups)?);
-            if rows >= self.job.sizes.run_rows {
-                self.wait(&batches).await?;
-                batches.clear();
-                rows = 0;
+            self.read.push(identifier.rows(&batch, groups)?);
+            if self.read.rows >= self.job.sizes.run_rows {
+                self.look().await?;
             }
             tokio::task::consume_budget().await;
         }
-        self.wait(&batches).await?;
-        Ok(self.waiting)
+        self.look().await?;
+        let (complete, carried) = self.ordered.finish();
+        carried.into_iter().for_each(|rows| self.late.push(rows));
+        Reader::wait(&mut self.waiting, &mut self.late, &self.job, self.level, &self.disk).await?;
+        Ok((self.waiting, complete))
     }
 
-    async fn wait(&mut self, batches: &[RecordBatch]) -> Result<()> {
-        if batches.is_empty() {
+    /// Bounds what can be at once; the rest waits.
+    async fn look(&mut self) -> Result<()> {
+        let read = std::mem::take(&mut self.read);
+        if read.rows > 0 {
+            let rows = joined(&self.job.layout.schema, &read.batches)?;
+            self.ordered.take(rows)?.into_iter().for_each(|rows| self.late.push(rows));
+        }
+        if self.late.rows >= self.job.sizes.run_rows {
+            Reader::wait(&mut self.waiting, &mut self.late, &self.job, self.level, &self.disk).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets late rows wait.
+    async fn wait(
+        waiting: &mut Waiting,
+        late: &mut Batches,
+        job: &Job,
+        level: Level,
+        disk: &Arc<Mutex<Spill>>,
+    ) -> Result<()> {
+        let late = std::mem::take(late);
+        if late.rows == 0 {
             return Ok(());
         }
-        let rows = joined(&self.job.layout.schema, batches)?;
-        let run = Run::of(&rows, self.level, &self.job.hasher)?;
-        drop(rows);
-        let fits = self.waiting.memory.try_grow(run.bytes()).is_ok();
-        self.waiting.runs.push(run);
+        let run = Run::of(&joined(&job.layout.schema, &late.batches)?, level, &job.hasher)?;
+        let fits = waiting.memory.try_grow(run.bytes()).is_ok();
+        waiting.runs.push(run);
         if !fits {
-            self.waiting.to_disk(&self.disk).await?;
+            waiting.to_disk(disk).await?;
         }
         Ok(())
     }
