@@ -6,11 +6,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array};
+use datafusion::arrow::datatypes::{Float64Type, Int64Type};
 use datafusion::common::HashMap;
 use datafusion::execution::memory_pool::MemoryReservation;
+use kanon_planner::private::Question;
 use kanon_planner::private::mechanisms::Mechanisms;
-use kanon_privacy::grid::Tick;
 use kanon_privacy::noise::Sampler;
 use kanon_privacy::ranks::{Candidates, Chosen};
 
@@ -56,17 +57,37 @@ impl Ranks {
         Ranks { arguments, memory }
     }
 
-    /// Adds the values of a row; none where an argument is NULL.
-    #[inline]
-    pub(super) fn add(&mut self, group: u32, value: impl Fn(&usize) -> Option<Tick>) -> Result<()> {
+    /// Adds the values of rows that count: the group of each, and the columns of the arguments. NULL and NaN are none.
+    pub(super) fn add(&mut self, question: &Question, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
         for counts in &mut self.arguments {
-            if let Some(tick) = value(&counts.argument) {
-                if counts.counts.len() == counts.room {
-                    let more = counts.room.max(64);
-                    self.memory.try_grow(more * ENTRY).map_err(below)?;
-                    counts.room += more;
-                }
-                *counts.counts.entry((group, counts.candidates.nearest(tick))).or_default() += 1;
+            let argument = question.arguments.get(counts.argument).zip(columns.get(counts.argument));
+            let (argument, column) = argument.ok_or_else(Error::below_boundary)?;
+            let grid = argument.grid.as_ref().ok_or_else(Error::below_boundary)?;
+            let rows = groups.iter().enumerate().filter(|(row, _)| column.is_valid(*row));
+            if argument.is_integer {
+                let column = column.as_primitive_opt::<Int64Type>().ok_or_else(Error::below_boundary)?;
+                let values = rows.map(|(row, group)| (*group, column.value(row)));
+                values.map(|(group, x)| (group, grid.tick_of_integer(x))).try_for_each(|(group, tick)| {
+                    let candidate = counts.candidates.nearest(tick);
+                    counts.add(group, candidate, 1, &self.memory)
+                })?;
+            } else {
+                let column = column.as_primitive_opt::<Float64Type>().ok_or_else(Error::below_boundary)?;
+                let values = rows.map(|(row, group)| (*group, column.value(row)));
+                values.filter_map(|(group, x)| Some((group, grid.tick(x)?))).try_for_each(|(group, tick)| {
+                    let candidate = counts.candidates.nearest(tick);
+                    counts.add(group, candidate, 1, &self.memory)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the values of other rows.
+    pub(super) fn absorb(&mut self, other: &Ranks) -> Result<()> {
+        for (mine, theirs) in self.arguments.iter_mut().zip(&other.arguments) {
+            for ((group, candidate), count) in &theirs.counts {
+                mine.add(*group, *candidate, *count, &self.memory)?;
             }
         }
         Ok(())
@@ -81,6 +102,18 @@ impl Ranks {
             (counts.argument, entries)
         };
         Ordered(self.arguments.into_iter().map(ordered).collect())
+    }
+}
+
+impl Counts {
+    fn add(&mut self, group: u32, candidate: u32, count: u64, memory: &MemoryReservation) -> Result<()> {
+        if self.counts.len() == self.room {
+            let more = self.room.max(64);
+            memory.try_grow(more * ENTRY).map_err(below)?;
+            self.room += more;
+        }
+        *self.counts.entry((group, candidate)).or_default() += count;
+        Ok(())
     }
 }
 

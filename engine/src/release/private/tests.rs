@@ -20,9 +20,10 @@ use super::*;
 /// A row of table v: unit, group, value. Table t has the first row of each unit.
 type Row = (Option<i64>, Option<&'static str>, Option<f64>);
 
-struct World {
-    groups: u32,
-    rows: u32,
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) groups: u32,
+    pub(super) rows: u32,
 }
 
 impl Facts for World {
@@ -32,6 +33,7 @@ impl Facts for World {
         let mut columns = BTreeMap::new();
         let bounds = Some(Bounds::new(-2.0, 6.0).unwrap());
         columns.insert("x".to_owned(), PrivateColumn { bounds, domain: None });
+        columns.insert("n".to_owned(), PrivateColumn { bounds, domain: None });
         if name == "t" {
             let domain = Domain::new(vec!["a".into(), "b".into(), "rest".into()], Some("rest".into())).unwrap();
             columns.insert("g".to_owned(), PrivateColumn { bounds: None, domain: Some(domain) });
@@ -78,7 +80,39 @@ fn table(rows: &[Row], batch: usize) -> MemTable {
 }
 
 /// The statistics by group (its keys as text), units first; and how far one unit may move each: in one group, and in all.
-type Statistics = BTreeMap<Vec<String>, Vec<i128>>;
+pub(super) type Statistics = BTreeMap<Vec<String>, Vec<i128>>;
+
+/// A question that may be asked.
+pub(super) struct Asked {
+    pub(super) state: SessionState,
+    pub(super) unit: Arc<ReleaseUnit>,
+    pub(super) question: Arc<Question>,
+    pub(super) mechanisms: Arc<Mechanisms>,
+    pub(super) key: SiteKey,
+}
+
+pub(super) async fn asked(world: &World, ctx: &SessionContext, sql: &str) -> Asked {
+    let state = ctx.state();
+    let plan = state.create_logical_plan(sql).await.unwrap();
+    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).unwrap();
+    let unit = match decide(plan, world, &Options::default()) {
+        Ok(Decision::Release { units, .. }) => Arc::clone(&units[0]),
+        other => panic!("{sql}: {other:?}"),
+    };
+    let question = Arc::clone(unit.question.as_ref().unwrap());
+    let mechanisms = Arc::new(Mechanisms::of(&question, question.rules.epsilon).unwrap());
+    Asked { state, unit, question, mechanisms, key: SiteKey::new(*b"0123456789abcdef") }
+}
+
+pub(super) fn by_key(exact: &exact::Exact) -> Statistics {
+    let mut found = BTreeMap::new();
+    for (group, (units, sums)) in exact.units.iter().zip(&exact.statistics).enumerate() {
+        let name: Vec<String> = exact.keys.iter().map(|k| array_value_to_string(k, group).unwrap()).collect();
+        let all = std::iter::once(i128::from(*units)).chain(sums.iter().copied()).collect();
+        assert!(found.insert(name.clone(), all).is_none(), "group {name:?} twice");
+    }
+    found
+}
 
 /// The exact statistics of a question that has one release.
 async fn computed(
@@ -92,29 +126,14 @@ async fn computed(
     let mut seen = std::collections::BTreeSet::new();
     let first: Vec<Row> = rows.iter().filter(|r| r.0.is_none() || seen.insert(r.0)).copied().collect();
     ctx.register_table("t", Arc::new(table(&first, batch))).unwrap();
-    let state = ctx.state();
-    let plan = state.create_logical_plan(sql).await.unwrap();
-    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).unwrap();
-    let units = match decide(plan, world, &Options::default()) {
-        Ok(Decision::Release { units, .. }) => units,
-        other => panic!("{sql}: {other:?}"),
-    };
-    let unit = &units[0];
-    let question = unit.question.as_ref().unwrap();
-    let mechanisms = Arc::new(Mechanisms::of(question, question.rules.epsilon).unwrap());
-    let key = SiteKey::new(*b"0123456789abcdef");
-    let exact = exact::compute(&state, unit, question, &mechanisms, &key).await.unwrap();
-    (Arc::clone(question), mechanisms, exact)
+    let Asked { state, unit, question, mechanisms, key } = asked(world, &ctx, sql).await;
+    let exact = exact::compute(&state, &unit, &question, &mechanisms, &key).await.unwrap();
+    (question, mechanisms, exact)
 }
 
 async fn exact(world: &World, rows: &[Row], batch: usize, sql: &str) -> (Statistics, Vec<(u128, u128)>) {
     let (question, mechanisms, exact) = computed(world, rows, batch, sql).await;
-    let mut found = BTreeMap::new();
-    for (group, (units, sums)) in exact.units.iter().zip(&exact.statistics).enumerate() {
-        let name: Vec<String> = exact.keys.iter().map(|k| array_value_to_string(k, group).unwrap()).collect();
-        let all = std::iter::once(i128::from(*units)).chain(sums.iter().copied()).collect();
-        assert!(found.insert(name, all).is_none(), "{sql}: a group twice");
-    }
+    let found = by_key(&exact);
     let grid = |x: &usize| question.arguments[*x].grid.as_ref();
     let of = |contribution| {
         let sensitivity = mechanisms.bounding.sensitivity(contribution).unwrap();
@@ -126,10 +145,10 @@ async fn exact(world: &World, rows: &[Row], batch: usize, sql: &str) -> (Statist
 }
 
 /// Numbers that look random, the same each time.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % n
     }
