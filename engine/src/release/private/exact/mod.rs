@@ -220,7 +220,7 @@ impl Job {
         let of_distinct = self.mechanisms.plan.statistics().iter().enumerate();
         let of_distinct = of_distinct.filter(|(_, s)| matches!(s, Statistic::Distinct(..))).map(|(place, _)| place);
         self.distinct.lock().map_err(below)?.count(&of_distinct.collect::<Vec<_>>(), &mut totals.sums)?;
-        let Totals { mut units, mut sums, ranks, .. } = totals;
+        let Totals { units, mut sums, ranks, .. } = totals;
         for (sums, statistic) in sums.iter_mut().zip(self.mechanisms.plan.statistics()) {
             if *statistic == Statistic::Units {
                 *sums = units.iter().map(|n| i128::from(*n)).collect();
