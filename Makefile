@@ -29,7 +29,7 @@ test: lint build clients  ## everything
 
 bench: clients   ## the figures, in a release build
 	cargo build --locked --release --workspace
-	for figure in gate federation wire node; do $(CARGO_TARGET_DIR)/release/$$figure || exit 1; done
+	for figure in gate federation wire node ledger; do $(CARGO_TARGET_DIR)/release/$$figure || exit 1; done
 
 install:         ## the program, in the release profile, into cargo's bin folder
 	cargo install --locked --path node

@@ -92,7 +92,7 @@ impl Logins {
             ticket.to_str().map_err(|_| Error::new(Sqlstate::InvalidAuthorization, "the ticket cannot be read"))?;
         let admitted = self.node.federation.admit(ticket, sql, key).await?;
         let principal = auth::peer_principal(&self.node.store, &admitted.peer, &admitted.claims.user);
-        let session = Session::open(Arc::clone(&self.node), principal);
+        let session = Session::open_for_subplan(Arc::clone(&self.node), principal, admitted.claims.asked());
         // A site does not work on after its coordinator has given up.
         if let Some(wait_ms) =
             metadata.get(TIMEOUT_HEADER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u32>().ok())

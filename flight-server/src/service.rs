@@ -158,7 +158,14 @@ async fn prepare_one(session: &Session, text: &str) -> KanonResult<Prepared> {
 }
 
 fn answer_schema(prepared: &Prepared) -> Schema {
-    prepared.schema.as_ref().map_or_else(Schema::empty, |s| public_schema(s).as_ref().clone())
+    prepared.schema.as_ref().map_or_else(Schema::empty, |s| stream::answer_schema(s).as_ref().clone())
+}
+
+/// The columns that a prepared statement will answer, with the values that are bound.
+async fn bound_schema(statement: &Statement) -> StatusResult<Schema> {
+    let values = statement.parameters.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let columns = statement.login.session.columns_with(&statement.prepared, values).await.map_err(failed)?;
+    Ok(columns.map_or_else(Schema::empty, |schema| stream::answer_schema(&schema).as_ref().clone()))
 }
 
 fn flight_info(
@@ -287,7 +294,8 @@ impl FlightSqlService for Service {
             let ticket = TicketStatementQuery { statement_handle: handle.into() };
             return flight_info(ticket, &Schema::empty(), request.into_inner());
         }
-        flight_info(query, &answer_schema(&statement.prepared), request.into_inner())
+        let schema = bound_schema(&statement).await?;
+        flight_info(query, &schema, request.into_inner())
     }
 
     async fn get_flight_info_catalogs(

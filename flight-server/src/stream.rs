@@ -1,5 +1,6 @@
 //! An answer as Flight data: streamed, in batches of our size, with the notices behind the last.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::{Stream, StreamExt as _};
 use kanon_engine::error::Error;
 use kanon_engine::federation::wire::to_status;
+use kanon_engine::session::accuracy::KEYS;
 use kanon_engine::session::{Answer, Session};
 use serde_json::json;
 use tonic::Status;
@@ -34,12 +36,23 @@ pub(crate) fn public_schema(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
+/// The columns of an answer: without metadata, but for what the node itself says of their noise.
+pub(crate) fn answer_schema(schema: &Schema) -> SchemaRef {
+    let said = |field: &Field| -> HashMap<String, String> {
+        let said = KEYS.iter().filter_map(|key| Some(((*key).to_owned(), field.metadata().get(*key)?.clone())));
+        said.collect()
+    };
+    let fields: Vec<Field> =
+        schema.fields().iter().map(|field| field.as_ref().clone().with_metadata(said(field))).collect();
+    Arc::new(Schema::new(fields))
+}
+
 /// Streams an answer. The session lives until the stream ends or is dropped, which stops the query.
 pub(crate) fn encode(answer: Answer, session: Arc<Session>) -> FlightStream {
     let metadata = metadata(&answer);
     match answer.rows {
         Some(rows) => {
-            let schema = public_schema(&rows.schema);
+            let schema = answer_schema(&rows.schema);
             let source = Source::new(rows.stream, Arc::clone(&schema), session);
             send(schema, futures::stream::unfold(source, Source::next).boxed(), metadata)
         }
@@ -62,6 +75,7 @@ fn metadata(answer: &Answer) -> Bytes {
             json!({
                 "site": site.site.as_str(), "status": site.status.as_str(), "rule": site.rule,
                 "epsilon": site.epsilon, "delta": site.delta, "cached": site.cached,
+                "columns": site.columns_as_json(),
             })
         })
         .collect();

@@ -252,6 +252,7 @@ fn subplan(sql: &str) -> SubplanRequest {
         },
         participants: vec![SiteId::new("zurich")],
         min_sites: 1,
+        asked: None,
         timeout: Duration::from_secs(10),
     }
 }
@@ -383,6 +384,7 @@ async fn tickets_are_taken_once_and_for_what_they_say() {
         sql: SQL,
         participants: std::slice::from_ref(&site),
         min_sites: 1,
+        asked: None,
         valid_seconds: 30,
     };
     let good = ticket::issue(key, &request).unwrap();

@@ -2,9 +2,8 @@
 
 use datafusion::logical_expr::LogicalPlan;
 
-use kanon_privacy::noise::Noise;
+use kanon_privacy::expected::{Expected, Short};
 use kanon_privacy::sensitivity::Bounding;
-use kanon_privacy::statistics::{Present, Statistic};
 
 use crate::facts::Placement;
 use crate::private::Question;
@@ -37,11 +36,15 @@ pub fn explain(decision: &Decision) -> Vec<String> {
     lines
 }
 
-/// What a release withholds by its rules, in words: from the query and the policy, never from data.
+/// What a release withholds by its rules, in words: from the query and the policy, never from data. Of a private one, what it adds and costs
+/// at its policy's ε.
 pub fn rules(unit: &ReleaseUnit) -> Vec<String> {
     let Some(protection) = &unit.protection else { return Vec::new() };
     if let Some(question) = &unit.question {
-        return mechanisms(unit.id, question, &protection.unit_kind);
+        return match Mechanisms::of(question, question.rules.epsilon) {
+            Ok(mechanisms) => private_rules(unit, question, &mechanisms),
+            Err(refusal) => vec![format!("Release #{} is refused: {}", unit.id, refusal.message)],
+        };
     }
     let k = protection.min_cohort.get();
     let mut rules = vec![
@@ -64,19 +67,27 @@ pub fn rules(unit: &ReleaseUnit) -> Vec<String> {
     rules.iter().map(|rule| format!("Release #{} withholds {rule}", unit.id)).collect()
 }
 
-/// What a private release adds and costs, at its policy's ε.
-fn mechanisms(id: usize, question: &Question, kind: &str) -> Vec<String> {
-    let mechanisms = match Mechanisms::of(question, question.rules.epsilon) {
-        Ok(mechanisms) => mechanisms,
-        Err(refusal) => return vec![format!("Release #{id} is refused: {}", refusal.message)],
-    };
+/// What a private release costs, bounds and adds with these mechanisms, in words: from public parameters only.
+pub fn private_rules(unit: &ReleaseUnit, question: &Question, mechanisms: &Mechanisms) -> Vec<String> {
+    let id = unit.id;
+    let kind = unit.protection.as_ref().map_or("", |protection| protection.unit_kind.as_str());
     let (epsilon, delta) = mechanisms.cost.basic();
-    let mut lines = vec![format!("Release #{id} costs unit kind {kind} at most epsilon {epsilon} and delta {delta:e}")];
+    let (rho, zcdp_delta) = mechanisms.cost.zcdp();
+    let mut lines = vec![format!(
+        "Release #{id} costs unit kind {kind} epsilon {epsilon} and delta {delta:e}, or by zCDP rho {} and delta {zcdp_delta:e}",
+        Short(rho)
+    )];
     if let Bounding::Sampled(bounds) = mechanisms.bounding {
         lines.push(format!(
             "Release #{id} counts at most {} groups of a unit, and {} rows in each",
             bounds.groups, bounds.rows
         ));
+    }
+    for argument in &question.arguments {
+        if let Some(grid) = &argument.grid {
+            let (lower, upper) = (grid.lower(), grid.upper());
+            lines.push(format!("Release #{id} takes values of {} as between {lower} and {upper}", argument.expr));
+        }
     }
     match (&mechanisms.selection, question.public_cells()) {
         (Some(selection), _) => lines.push(format!(
@@ -89,42 +100,23 @@ fn mechanisms(id: usize, question: &Question, kind: &str) -> Vec<String> {
         }
         _ => {}
     }
-    for (statistic, noise) in mechanisms.plan.statistics().iter().zip(&mechanisms.noise) {
-        let (name, scale) = match noise {
-            Noise::Laplace(scale) => ("Laplace", scale.upper()),
-            Noise::Gaussian(scale) => ("Gaussian", scale.upper()),
+    for (place, measure) in unit.measures.iter().enumerate() {
+        let Some(noise) = mechanisms.of_measure(question, place) else { continue };
+        let adds = noise.parts.iter().map(|part| {
+            let name = if part.mechanism == "laplace" { "Laplace" } else { "Gaussian" };
+            format!("{name} noise of scale {} to {}", Short(part.scale), part.of)
+        });
+        let error = match noise.expected {
+            Some(Expected::Fixed(half)) => format!("expected error {}, half a 95% interval", Short(half)),
+            Some(Expected::OverRows(half)) => {
+                format!("expected error about {}/n over n rows, half a 95% interval", Short(half))
+            }
+            None => "an error that depends on the data".to_owned(),
         };
-        let (what, step) = described(statistic, question);
-        lines.push(format!("Release #{id} adds {name} noise of scale {:.4} to {what}", scale * step));
+        let adds = adds.collect::<Vec<_>>().join(" and ");
+        lines.push(format!("Release #{id} answers {} with {adds}: {error}", measure.aggregate));
     }
     lines
-}
-
-/// A statistic in words, and the size of its steps.
-fn described(statistic: &Statistic<usize>, question: &Question) -> (String, f64) {
-    let name = |x: &usize| question.arguments.get(*x).map_or_else(String::new, |a| a.expr.to_string());
-    let step = |x: &usize| question.arguments.get(*x).and_then(|a| a.grid.as_ref()).map_or(1.0, |grid| grid.step());
-    let middle = |x: &usize| {
-        let grid = question.arguments.get(*x).and_then(|a| a.grid.as_ref());
-        grid.map_or(0.0, |grid| grid.middle() as f64 * grid.step())
-    };
-    match statistic {
-        Statistic::Rows(Present::All) => ("the number of rows".to_owned(), 1.0),
-        Statistic::Rows(Present::One(x)) => (format!("the number of rows with {}", name(x)), 1.0),
-        Statistic::Rows(Present::Both(x, y)) => (format!("the number of rows with {} and {}", name(x), name(y)), 1.0),
-        Statistic::Units => ("the number of units".to_owned(), 1.0),
-        Statistic::Distinct(x, most) => {
-            (format!("the number of values of {}, of which a unit adds at most {most}", name(x)), 1.0)
-        }
-        Statistic::Sum(x) => (format!("the sum of {}", name(x)), step(x)),
-        Statistic::Centred(x, _) => (format!("the sum of {} less {}", name(x), middle(x)), step(x)),
-        Statistic::Square(x, _) => (format!("the sum of squares of {} less {}", name(x), middle(x)), step(x) * step(x)),
-        Statistic::Product(x, y) => (
-            format!("the sum of products of {} less {} and {} less {}", name(x), middle(x), name(y), middle(y)),
-            step(x) * step(y),
-        ),
-        Statistic::Ranks(x, _) => (format!("the choice among the values of {}", name(x)), step(x)),
-    }
 }
 
 fn add(lines: &mut Vec<String>, plan: &LogicalPlan, indent: &str) {

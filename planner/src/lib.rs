@@ -18,6 +18,7 @@ pub mod constants;
 pub mod explain;
 pub mod facts;
 pub mod functions;
+pub mod intervals;
 pub mod merge;
 pub mod parts;
 pub mod private;

@@ -2,6 +2,8 @@
 //!
 //! Answers are taken in the order of the sites' names, so that every coordinator gives bit-equal results.
 
+mod private;
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -193,7 +195,10 @@ fn table(
         }
         for (measure, merging) in layout.measures.iter().enumerate() {
             let field = fields.get(cells.len()).ok_or_else(|| internal(format!("no column for measure {measure}")))?;
-            cells.push(merged(layout, *merging, values, field.data_type())?);
+            cells.push(match &unit.question {
+                Some(question) => private::merged(question, measure, *merging, values, field.data_type())?,
+                None => merged(layout, *merging, values, field.data_type())?,
+            });
         }
         if cells.len() != fields.len() {
             return Err(internal("the unit has other columns"));

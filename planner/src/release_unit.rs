@@ -84,6 +84,8 @@ pub struct ReleaseUnit {
 pub struct ReleaseNode {
     /// What it stands for.
     pub unit: Arc<ReleaseUnit>,
+    /// The unit's schema with the ends of intervals behind its columns, if the plan reads them: see [`crate::intervals`].
+    pub with_intervals: Option<DFSchemaRef>,
 }
 
 impl fmt::Debug for ReleaseNode {
@@ -93,18 +95,20 @@ impl fmt::Debug for ReleaseNode {
 }
 impl PartialEq for ReleaseNode {
     fn eq(&self, other: &Self) -> bool {
-        self.unit.id == other.unit.id
+        self.unit.id == other.unit.id && self.with_intervals.is_some() == other.with_intervals.is_some()
     }
 }
 impl Eq for ReleaseNode {}
 impl PartialOrd for ReleaseNode {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        self.unit.id.partial_cmp(&other.unit.id)
+        let of = |node: &Self| (node.unit.id, node.with_intervals.is_some());
+        of(self).partial_cmp(&of(other))
     }
 }
 impl Hash for ReleaseNode {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.unit.id.hash(state);
+        self.with_intervals.is_some().hash(state);
     }
 }
 
@@ -116,7 +120,7 @@ impl UserDefinedLogicalNodeCore for ReleaseNode {
         vec![]
     }
     fn schema(&self) -> &DFSchemaRef {
-        &self.unit.schema
+        self.with_intervals.as_ref().unwrap_or(&self.unit.schema)
     }
     fn expressions(&self) -> Vec<Expr> {
         vec![]

@@ -16,7 +16,7 @@
 //! - [`sensitivity`]: how far a statistic moves with one unit, and the weights that keep it from moving further.
 //! - [`division`]: the part of ε that each statistic gets.
 //! - [`noisy`]: a statistic with noise, and how far it can be off.
-//! - [`finalise`]: from noisy statistics to SQL's answers, with intervals.
+//! - [`finalise`]: from noisy statistics to SQL's answers, with intervals; [`expected`]: how wide those will be.
 //!
 //! ```text
 //! exact statistics of every group ─► rule 1, 3, 4: which cells could stand alone ─► complement::protect ─► which are released
@@ -31,6 +31,7 @@ pub mod complement;
 pub mod division;
 pub mod dominance;
 pub mod evidence;
+pub mod expected;
 pub mod exponential;
 pub mod finalise;
 pub mod grid;

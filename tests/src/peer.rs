@@ -62,6 +62,7 @@ impl Peer {
             sql,
             participants: std::slice::from_ref(to),
             min_sites: 1,
+            asked: None,
             valid_seconds: 60,
         };
         ticket::issue(key, &request).unwrap()

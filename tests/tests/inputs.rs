@@ -6,6 +6,8 @@
 mod bounds;
 #[path = "inputs/files.rs"]
 mod files;
+#[path = "inputs/private.rs"]
+mod private;
 #[path = "inputs/values.rs"]
 mod values;
 

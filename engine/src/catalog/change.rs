@@ -357,8 +357,12 @@ impl Catalog {
             .hint("Name the column that identifies the person of each row."));
         }
         if record.policy.unit_unique && !units.unique {
+            let so = match record.policy.access {
+                Some(Access::Private) => "one row of each is read",
+                _ => "the table is treated so",
+            };
             notices.push(format!(
-                "column \"{unit}\" of table \"{}\" is not unique: some units have several rows, and the table is treated so",
+                "column \"{unit}\" of table \"{}\" is not unique: some units have several rows, and {so}",
                 record.name
             ));
         }

@@ -31,7 +31,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use kanon_planner::facts::{Placement, SiteId, TableFacts};
-use kanon_privacy::policy::MinCohort;
+use kanon_privacy::policy::{Access, MinCohort};
 
 use crate::config::Config;
 use crate::error::Result;
@@ -45,7 +45,7 @@ pub use guarded::GuardedTable;
 pub(crate) use options::{delta, epsilon, unknown_option};
 pub use policy::{DEFAULT_UNIT_KIND, Policy, TABLE_OPTIONS};
 pub(crate) use source::Source;
-use unique::VerifiedUnique;
+use unique::{OneRowAUnit, Otherwise};
 
 /// The most columns a table may have: PostgreSQL's limit, which drivers rely on.
 pub const MAX_COLUMNS: usize = 1600;
@@ -234,9 +234,15 @@ impl Catalog {
         let policy = &record.policy;
         let rows = read::provider(&self.runtime, &record.name, &record.source, &record.schema, policy.is_protected());
         match (&policy.unit, &policy.unit_data_version) {
-            (Some(unit), Some(version)) if policy.unit_unique && policy.unit_unique_verified => {
-                let state = Arc::clone(&self.state);
-                Arc::new(VerifiedUnique::new(rows, state, record.source.clone(), unit.clone(), version.clone()))
+            (Some(unit), version) if policy.takes_one_row_a_unit() => {
+                let otherwise = match policy.access {
+                    Some(Access::Private) => Otherwise::OneRow,
+                    _ => Otherwise::Nothing,
+                };
+                // What was not looked at is, before it is read.
+                let seen = (version.clone().unwrap_or_default(), policy.unit_unique_verified);
+                let (state, source) = (Arc::clone(&self.state), record.source.clone());
+                Arc::new(OneRowAUnit::new(rows, state, source, unit.clone(), otherwise, seen))
             }
             _ => rows,
         }

@@ -165,6 +165,17 @@ impl Policy {
             return Err(invalid("unit_unique needs a unit")
                 .hint("Name the column whose values are the people: unit = 'patient_id'."));
         }
+        if let (Some(delta), Some(k)) = (self.delta_per_query, self.min_cohort)
+            && delta.get() * f64::from(k.get()) >= 1.0
+        {
+            // How many people there are is not asked: they may be as few as this.
+            return Err(invalid(format!(
+                "delta_per_query must be less than one in the number of people, and {} is not if there are {}, which min_cohort allows",
+                delta.get(),
+                k.get()
+            ))
+            .hint("A delta is the chance that somebody is told of: far less than one in all people of the table, such as 1e-8."));
+        }
         if matches!(self.access, Some(Access::Cohort | Access::Private)) && self.unit.is_none() {
             return Err(invalid(format!("access to table \"{table}\" needs a unit"))
                 .hint("Name the column whose values are the people: ALTER TABLE … SET (access = 'cohort', unit = 'patient_id')."));
@@ -175,6 +186,12 @@ impl Policy {
     /// Whether rows are protected. A table without a policy is, too.
     pub fn is_protected(&self) -> bool {
         self.access != Some(Access::Open)
+    }
+
+    /// Whether plans take each unit to have one row. For private access that is as declared, true or not: a plan that followed what was found
+    /// would tell of the data, and no more than one row of a unit is read (see [`super::unique`]).
+    pub(super) fn takes_one_row_a_unit(&self) -> bool {
+        self.unit.is_some() && self.unit_unique && (self.unit_unique_verified || self.access == Some(Access::Private))
     }
 
     /// What the planner is told of a table with this policy.
@@ -196,7 +213,7 @@ impl Policy {
                 access,
                 unit_column: unit.clone(),
                 unit_kind: self.unit_kind.clone().unwrap_or_else(|| DEFAULT_UNIT_KIND.to_owned()),
-                unit_unique: self.unit_unique && self.unit_unique_verified,
+                unit_unique: self.takes_one_row_a_unit(),
                 min_cohort: self.min_cohort.unwrap_or(default_min_cohort),
                 dominance_percent: self.dominance_percent.unwrap_or_default(),
             }),

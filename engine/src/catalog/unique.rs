@@ -4,11 +4,16 @@ use std::sync::{Arc, RwLock};
 
 use async_trait::async_trait;
 use datafusion::arrow::array::{Array, Int64Array};
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{Column, ScalarValue};
+use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
 use datafusion::functions_aggregate::expr_fn::{count, count_distinct};
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType, lit};
+use datafusion::functions_window::expr_fn::row_number;
+use datafusion::logical_expr::{
+    Expr, ExprFunctionExt, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, UNNAMED_TABLE, lit,
+};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionContext, ident};
 
@@ -49,58 +54,108 @@ pub(super) async fn count_units(
     }
 }
 
-/// Reads a table that plans take to have one row a unit. Data that changed is looked at before it is read; if units have several rows
-/// now, nothing is read: an answer would be of other people than it says.
+/// What is read of a table that plans take to have one row a unit, where it has more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Otherwise {
+    /// Nothing: an answer would be of other people than it says.
+    Nothing,
+    /// One row of each unit, for private access: a unit adds no more than it may, and only its steward is told.
+    OneRow,
+}
+
+/// Reads a table that plans take to have one row a unit. Data that changed is looked at before it is read.
 #[derive(Debug)]
-pub(super) struct VerifiedUnique {
+pub(super) struct OneRowAUnit {
     inner: Arc<dyn TableProvider>,
     state: Arc<SessionState>,
     source: Source,
     unit: String,
-    /// The data that was looked at.
-    version: RwLock<String>,
+    otherwise: Otherwise,
+    /// The data that was looked at, and whether each of its units has one row.
+    seen: RwLock<(String, bool)>,
 }
 
-impl VerifiedUnique {
+impl OneRowAUnit {
+    /// `version` is of the data that was looked at, and `unique` what was found.
     pub(super) fn new(
         inner: Arc<dyn TableProvider>,
         state: Arc<SessionState>,
         source: Source,
         unit: String,
-        version: String,
-    ) -> VerifiedUnique {
-        VerifiedUnique { inner, state, source, unit, version: RwLock::new(version) }
+        otherwise: Otherwise,
+        (version, unique): (String, bool),
+    ) -> OneRowAUnit {
+        OneRowAUnit { inner, state, source, unit, otherwise, seen: RwLock::new((version, unique)) }
     }
 
-    async fn verify(&self) -> Result<()> {
+    /// Whether each unit of the present data has one row.
+    async fn is_unique(&self) -> Result<bool> {
         let present = read::data_version(&self.state, &self.source).await?;
-        if self.seen() == present {
-            return Ok(());
+        let (version, unique) = self.seen();
+        if version == present {
+            return Ok(unique);
         }
-        if !count_units(&self.state, Arc::clone(&self.inner), &self.unit, true).await?.unique {
-            return Err(Error::new(
-                Sqlstate::ObjectNotInPrerequisiteState,
-                "the table changed since its policy was set",
-            )
-            .hint("Its steward can look at it again: ALTER TABLE … SET (refresh = true)."));
+        let unique = count_units(&self.state, Arc::clone(&self.inner), &self.unit, true).await?.unique;
+        match self.seen.write() {
+            Ok(mut seen) => *seen = (present, unique),
+            Err(poisoned) => *poisoned.into_inner() = (present, unique),
         }
-        match self.version.write() {
-            Ok(mut version) => *version = present,
-            Err(poisoned) => *poisoned.into_inner() = present,
-        }
-        Ok(())
+        Ok(unique)
     }
 
-    fn seen(&self) -> String {
-        match self.version.read() {
-            Ok(version) => version.clone(),
+    fn seen(&self) -> (String, bool) {
+        match self.seen.read() {
+            Ok(seen) => seen.clone(),
             Err(poisoned) => poisoned.into_inner().clone(),
         }
+    }
+
+    /// One row of each unit, the first in the order of all its columns: whatever else is in the table, and in whatever order.
+    async fn one_row_each(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+        const NUMBER: &str = "__kanon_number";
+        let schema = self.inner.schema();
+        let column = |field: &Arc<Field>| Expr::Column(Column::new_unqualified(field.name()));
+        let columns: Vec<Expr> = schema.fields().iter().map(column).collect();
+        // Lists and structs have no order, and two rows that differ in nothing else could come either way round: none of them is read.
+        let ordered = schema.fields().iter().filter(|field| !field.data_type().is_nested());
+        let order: Vec<_> = ordered.map(|field| column(field).sort(true, false)).collect();
+        let number = row_number()
+            .partition_by(vec![Expr::Column(Column::new_unqualified(&self.unit))])
+            .order_by(order)
+            .build()?
+            .alias(NUMBER);
+        let shown = columns.iter().zip(schema.fields()).map(|(column, field)| {
+            if field.data_type().is_nested() {
+                let nothing = ScalarValue::try_from(field.data_type())?;
+                return Ok(Expr::Literal(nothing, None).alias(field.name()));
+            }
+            Ok(column.clone())
+        });
+        let shown = shown.collect::<datafusion::error::Result<Vec<_>>>()?;
+        let rows = provider_as_source(Arc::clone(&self.inner));
+        let mut plan = LogicalPlanBuilder::scan(UNNAMED_TABLE, rows, None)?
+            .window(vec![number])?
+            .filter(Expr::Column(Column::new_unqualified(NUMBER)).eq(lit(1_u64)))?
+            .project(shown)?;
+        for filter in filters {
+            plan = plan.filter(filter.clone())?;
+        }
+        if let Some(projection) = projection {
+            let projected = projection.iter().filter_map(|place| schema.fields().get(*place)).map(column);
+            plan = plan.project(projected.collect::<Vec<_>>())?;
+        }
+        state.create_physical_plan(&plan.limit(0, limit)?.build()?).await
     }
 }
 
 #[async_trait]
-impl TableProvider for VerifiedUnique {
+impl TableProvider for OneRowAUnit {
     fn schema(&self) -> SchemaRef {
         self.inner.schema()
     }
@@ -123,7 +178,14 @@ impl TableProvider for VerifiedUnique {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
-        self.verify().await?;
-        self.inner.scan(state, projection, filters, limit).await
+        match (self.is_unique().await?, self.otherwise) {
+            (true, _) => self.inner.scan(state, projection, filters, limit).await,
+            (false, Otherwise::OneRow) => self.one_row_each(state, projection, filters, limit).await,
+            (false, Otherwise::Nothing) => {
+                Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, "the table changed since its policy was set")
+                    .hint("Its steward can look at it again: ALTER TABLE … SET (refresh = true).")
+                    .into())
+            }
+        }
     }
 }

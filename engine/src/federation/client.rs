@@ -6,9 +6,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use datafusion::execution::SendableRecordBatchStream;
 use kanon_planner::facts::SiteId;
+use kanon_privacy::budget::{Delta, Epsilon};
 
 use crate::error::Error;
 use crate::principal::Principal;
+
+/// What a coordinator asks a site with private access to spend on a subplan at most. The site takes the less of it and of its own policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// ε
+    pub epsilon: Epsilon,
+    /// δ
+    pub delta: Delta,
+}
 
 /// One subplan on its way to one site.
 #[derive(Debug, Clone)]
@@ -21,6 +31,8 @@ pub struct SubplanRequest {
     pub participants: Vec<SiteId>,
     /// The fewest sites whose answers will be merged; for the ticket.
     pub min_sites: usize,
+    /// What the site may spend on it where access is private; `None` where it is not.
+    pub asked: Option<Asked>,
     /// How long the coordinator will wait for the whole answer. A transport passes on what is left of it.
     pub timeout: Duration,
 }

@@ -12,17 +12,18 @@ use base64::prelude::BASE64_STANDARD;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::arrow::ipc::writer::IpcWriteOptions;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
-use kanon_planner::facts::Protection;
+use kanon_planner::facts::{PrivatePolicy, Protection};
 use kanon_privacy::policy::{Access, ColumnRole, DominancePercent, MinCohort};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::identity::{Fingerprint, Identity, PublicKey};
+use super::offered_private::OfferedPrivate;
 use super::ticket::CLOCK_SKEW_SECONDS;
 use crate::error::{Error, Result, Sqlstate};
 
 /// The version of what nodes say to one another. Nodes of different versions do not ask each other.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 /// The Flight action that answers with the node's descriptor.
 pub const DESCRIPTOR_ACTION: &str = "kanon.descriptor";
 /// How long a descriptor is good for, in seconds.
@@ -79,6 +80,9 @@ pub struct OfferedTable {
     /// Roles of columns that have one.
     #[serde(default)]
     pub roles: BTreeMap<String, ColumnRole>,
+    /// The rules of private access; `None` for another access.
+    #[serde(default)]
+    pub private: Option<OfferedPrivate>,
 }
 
 /// A node, as it describes itself.
@@ -159,6 +163,20 @@ impl OfferedTable {
     }
 }
 
+impl OfferedTable {
+    /// The rules of private access; `None` for another access.
+    ///
+    /// # Errors
+    /// 08P01 for a table with private access and without rules, and for rules that cannot be.
+    pub fn private(&self) -> Result<Option<PrivatePolicy>> {
+        match (self.access, &self.private) {
+            (Access::Private, Some(offered)) => offered.policy().map(Some).ok_or_else(malformed),
+            (Access::Private, None) | (_, Some(_)) => Err(malformed()),
+            (_, None) => Ok(None),
+        }
+    }
+}
+
 /// SHA-256 of offered tables and their rules, in hexadecimal digits.
 pub fn policy_digest(tables: &[OfferedTable]) -> Result<String> {
     let text = serde_json::to_vec(tables).map_err(Error::internal)?;
@@ -206,6 +224,7 @@ pub fn read(token: &str, pinned: Fingerprint) -> Result<Descriptor> {
     for table in &descriptor.tables {
         table.schema()?;
         table.protection()?;
+        table.private()?;
     }
     Ok(descriptor)
 }
@@ -269,6 +288,7 @@ mod tests {
                 dominance_percent: DominancePercent::default(),
             }),
             roles: [("age".to_owned(), ColumnRole::Measure)].into(),
+            private: None,
         }
     }
 
@@ -324,6 +344,12 @@ mod tests {
         let mut described = descriptor(&identity);
         described.tables[0].unit = None;
         assert!(read(&sign(&identity, &described).unwrap(), identity.fingerprint).is_err());
+        // Nor a private one without its rules.
+        let mut described = descriptor(&identity);
+        described.tables[0].access = Access::Private;
+        assert!(read(&sign(&identity, &described).unwrap(), identity.fingerprint).is_err());
+        described.tables[0].private = Some(OfferedPrivate::default());
+        assert!(read(&sign(&identity, &described).unwrap(), identity.fingerprint).is_ok());
     }
 
     #[test]

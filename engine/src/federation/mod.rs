@@ -15,6 +15,7 @@ mod constants;
 pub mod descriptor;
 pub mod identity;
 mod inline;
+mod offered_private;
 mod own;
 mod peer;
 pub mod pin;
@@ -25,6 +26,7 @@ pub mod status;
 pub mod tables;
 pub mod ticket;
 pub mod tls;
+mod two_rounds;
 pub mod wire;
 
 use std::collections::BTreeMap;

@@ -9,6 +9,7 @@ use kanon_planner::facts::Placement;
 
 use super::descriptor::{self, Descriptor, Endpoints, OfferedTable, OfferedUnit, PROTOCOL, VALID_SECONDS};
 use super::identity::Identity;
+use super::offered_private::OfferedPrivate;
 use crate::catalog::{Snapshot, Table};
 use crate::config::Config;
 use crate::error::Result;
@@ -124,5 +125,6 @@ fn offered(table: &Table) -> Result<OfferedTable> {
             dominance_percent: p.dominance_percent,
         }),
         roles: table.facts.roles.clone(),
+        private: table.facts.private.as_ref().map(OfferedPrivate::from),
     })
 }

@@ -16,11 +16,11 @@ use futures::StreamExt;
 use kanon_planner::facts::{Facts, Placement, SiteId};
 use kanon_planner::merge::{MergeError, merge};
 use kanon_planner::release_unit::ReleaseUnit;
-use kanon_planner::split::{Layout, Split, Subplan, split};
+use kanon_planner::split::{Layout, Split, Subplan, rounds, split};
 
-use super::client::{SiteClient, SiteError, SubplanRequest};
+use super::client::{Asked, SiteClient, SiteError, SubplanRequest};
 use super::scan::Asker;
-use super::{constants, inline};
+use super::{constants, inline, two_rounds};
 use crate::error::{Error, Result, Sqlstate};
 use crate::node::Node;
 use crate::principal::Principal;
@@ -123,7 +123,7 @@ impl SiteClient for Here {
         self.node.site()
     }
     async fn query(&self, request: SubplanRequest) -> Result<SendableRecordBatchStream, SiteError> {
-        let session = Session::open_for_subplan(Arc::clone(&self.node), request.principal);
+        let session = Session::open_for_subplan(Arc::clone(&self.node), request.principal, request.asked);
         let prepared = session.prepare(&request.sql, &[]).await.map_err(SiteError::Answered)?;
         let answer = session.execute(&prepared, vec![]).await.map_err(SiteError::Answered)?;
         match answer.rows {
@@ -140,7 +140,8 @@ impl SiteClient for Here {
     }
 }
 
-/// Releases a federated unit: each site under its own rules. Dropping the future cancels the sites.
+/// Releases a federated unit: each site under its own rules. Dropping the future cancels the sites. `asked` is what each may spend on it
+/// where access is private.
 ///
 /// # Errors
 /// 0A000 if it cannot be split; with `kanon.on_site_failure = error` a site's error, naming it; with `partial`, 08001 if fewer than
@@ -150,6 +151,7 @@ pub async fn release(
     state: &SessionState,
     facts: &(dyn Facts + Sync),
     unit: &ReleaseUnit,
+    asked: Option<Asked>,
 ) -> Result<(Released, Vec<(SiteId, SiteStatus)>)> {
     let wishes = Wishes::of(session);
     let (evaluated, before) = constants::evaluated(state, unit, &wishes).await?.unzip();
@@ -158,6 +160,12 @@ pub async fn release(
     let unit = written.as_ref().unwrap_or(unit);
     let mut before = before.unwrap_or_default();
     before.extend(more.into_iter().flatten());
+    let asking = Asking { sites: &session.node, principal: session.principal(), wishes: wishes.clone(), asked };
+    if rounds::are_needed(unit, facts)? {
+        let (batch, statuses) = two_rounds::release(&asking, state, facts, unit).await?;
+        before.extend(statuses);
+        return Ok((Released::merged(batch), before));
+    }
     let Split { subplans, layout } = match planned(unit, facts, state, &wishes) {
         Ok(split) => split,
         // Rows of open tables may come here and be aggregated here.
@@ -180,7 +188,7 @@ pub async fn release(
         }
         Err(error) => return Err(error),
     };
-    let (batch, statuses) = ask(&session.node, &session.principal(), unit, &layout, subplans, &wishes).await?;
+    let (batch, statuses) = ask(&asking, unit, &layout, subplans).await?;
     before.extend(statuses);
     Ok((Released::merged(batch), before))
 }
@@ -208,7 +216,13 @@ pub fn subplans(
         lines.push(format!("Release #{} takes along the rows of {} (shown as NULLs)", unit.id, tables.join(", ")));
         unit
     });
-    match planned(sketched.as_ref().unwrap_or(unit), facts, state, &Wishes::of(session)) {
+    let wishes = Wishes::of(session);
+    let unit = sketched.as_ref().unwrap_or(unit);
+    if rounds::are_needed(unit, facts)? {
+        lines.extend(two_rounds::lines(unit, facts, state, &wishes)?);
+        return Ok(Some(lines));
+    }
+    match planned(unit, facts, state, &wishes) {
         Ok(split) => {
             let subplan = |part: &Subplan| format!("Release #{} at {}: {}", unit.id, part.site, part.sql);
             lines.extend(split.subplans.iter().map(subplan));
@@ -219,7 +233,20 @@ pub fn subplans(
     }
 }
 
-fn planned(unit: &ReleaseUnit, facts: &dyn Facts, state: &SessionState, wishes: &Wishes) -> Result<Split> {
+/// Whom to ask, for whom, and how.
+#[derive(Clone)]
+pub(crate) struct Asking<'a> {
+    /// The sites.
+    pub sites: &'a dyn Sites,
+    /// Who asks.
+    pub principal: Principal,
+    /// What the session wants.
+    pub wishes: Wishes,
+    /// What each site may spend, where access is private.
+    pub asked: Option<Asked>,
+}
+
+pub(super) fn planned(unit: &ReleaseUnit, facts: &dyn Facts, state: &SessionState, wishes: &Wishes) -> Result<Split> {
     let Placement::Sites { sites: all, .. } = &unit.placement else {
         return Err(Error::internal("a local unit was given to the federation"));
     };
@@ -233,13 +260,12 @@ fn names<'a>(sites: impl Iterator<Item = &'a SiteId>) -> String {
 
 /// Asks all sites at once and merges their answers in order of name.
 pub(crate) async fn ask(
-    sites: &dyn Sites,
-    principal: &Principal,
+    asking: &Asking<'_>,
     unit: &ReleaseUnit,
     layout: &Layout,
     subplans: Vec<Subplan>,
-    wishes: &Wishes,
 ) -> Result<(RecordBatch, Vec<(SiteId, SiteStatus)>)> {
+    let Asking { sites, principal, wishes, asked } = asking;
     let participants: Vec<SiteId> = subplans.iter().map(|s| s.site.clone()).collect();
     let count = participants.len();
     let questions = subplans.into_iter().map(|subplan| {
@@ -248,6 +274,7 @@ pub(crate) async fn ask(
             principal: principal.clone(),
             participants: participants.clone(),
             min_sites: wishes.min_sites,
+            asked: *asked,
             timeout: wishes.timeout,
         };
         let client = sites.client(&subplan.site);

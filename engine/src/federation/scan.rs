@@ -238,6 +238,7 @@ impl TableProvider for RemoteTable {
                     principal: asker.principal.clone(),
                     participants: sites.clone(),
                     min_sites: asker.wishes.min_sites,
+                    asked: None,
                     timeout: asker.wishes.timeout,
                 },
             });

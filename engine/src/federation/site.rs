@@ -107,6 +107,7 @@ impl PeerSite {
                 sql: &request.sql,
                 participants: &request.participants,
                 min_sites: request.min_sites,
+                asked: request.asked,
                 valid_seconds: wait_seconds.saturating_add(1),
             },
         )

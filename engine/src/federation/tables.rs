@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use kanon_planner::facts::{Placement, Protection, SiteId, TableFacts};
+use kanon_planner::facts::{Placement, PrivatePolicy, Protection, SiteId, TableFacts};
 use kanon_privacy::policy::{Access, ColumnRole};
 
 use super::descriptor::Descriptor;
@@ -73,6 +73,7 @@ struct Offer {
     site: SiteId,
     schema: SchemaRef,
     protection: Option<Protection>,
+    private: Option<PrivatePolicy>,
     roles: BTreeMap<String, ColumnRole>,
     description: Option<String>,
     column_descriptions: BTreeMap<String, String>,
@@ -88,6 +89,7 @@ fn remote_tables(node: &Arc<Node>, snapshot: &Snapshot, descriptors: &[Arc<Descr
             site: node.site().clone(),
             schema: bare(&table.schema),
             protection,
+            private: table.facts.private.clone(),
             roles: table.facts.roles.clone(),
             description: table.description.clone(),
             column_descriptions: table.column_descriptions.clone(),
@@ -95,7 +97,8 @@ fn remote_tables(node: &Arc<Node>, snapshot: &Snapshot, descriptors: &[Arc<Descr
     }
     for descriptor in descriptors {
         for table in &descriptor.tables {
-            let (Ok(schema), Ok(protection)) = (table.schema(), table.protection()) else {
+            let (Ok(schema), Ok(protection), Ok(private)) = (table.schema(), table.protection(), table.private())
+            else {
                 tracing::warn!(peer = %descriptor.id, table = %table.name, "a table of a peer cannot be read");
                 continue;
             };
@@ -103,6 +106,7 @@ fn remote_tables(node: &Arc<Node>, snapshot: &Snapshot, descriptors: &[Arc<Descr
                 site: SiteId::new(descriptor.id.clone()),
                 schema: bare(&schema),
                 protection,
+                private,
                 roles: table.roles.clone(),
                 description: table.description.clone(),
                 column_descriptions: table.column_descriptions.clone(),
@@ -230,10 +234,12 @@ fn made(
         .collect();
     let shown =
         if schema_name == "federation" { format!("federation.{name}") } else { format!("{schema_name}.{name}") };
-    let closed = protection
-        .as_ref()
-        .filter(|p| p.access == Access::Private)
-        .map(|_| "has private access, which is not built yet: it answers nothing".to_owned());
+    // A site with other access is asked within its own rules; what is planned here is planned for the strictest.
+    let is_private = protection.as_ref().is_some_and(|p| p.access == Access::Private);
+    let private = is_private.then(|| PrivatePolicy::at_all(offers.iter().filter_map(|o| o.private.as_ref())));
+    let all_private = offers.iter().all(|o| o.private.is_some());
+    let closed = (is_private && !all_private)
+        .then(|| "has private access at some of its sites and not at others: ask them one by one".to_owned());
     let provider = RemoteTable::new(
         node,
         Arc::clone(&schema),
@@ -250,7 +256,7 @@ fn made(
         schema,
         description: offers.iter().find_map(|o| o.description.clone()),
         column_descriptions: offers.iter().rev().flat_map(|o| o.column_descriptions.clone()).collect(),
-        facts: TableFacts { name: shown, protection, private: None, closed, roles, placement },
+        facts: TableFacts { name: shown, protection, private, closed, roles, placement },
         policy,
         column_settings,
         kind: if site_column { "federation".to_owned() } else { "peer".to_owned() },

@@ -7,9 +7,11 @@
 use chrono::Utc;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use kanon_planner::facts::SiteId;
+use kanon_privacy::budget::{Delta, Epsilon};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::client::Asked;
 use super::identity::{Fingerprint, Identity, PublicKey};
 use crate::error::{Error, Result, Sqlstate};
 
@@ -45,6 +47,10 @@ pub struct TicketClaims {
     pub participants: Vec<String>,
     /// The fewest sites whose answers will be merged.
     pub min_sites: u32,
+    /// ε: the most that the site may spend on it, where access is private.
+    pub epsilon: Option<Epsilon>,
+    /// δ: the most that the site may spend on it, where access is private.
+    pub delta: Option<Delta>,
     /// When it was issued, in seconds of Unix time.
     #[serde(rename = "iat")]
     pub issued_at: i64,
@@ -57,6 +63,11 @@ pub struct TicketClaims {
 }
 
 impl TicketClaims {
+    /// What the site may spend on it.
+    pub fn asked(&self) -> Option<Asked> {
+        Some(Asked { epsilon: self.epsilon?, delta: self.delta? })
+    }
+
     /// Until when its nonce must be remembered, in seconds of Unix time.
     pub fn remember_until(&self) -> i64 {
         self.expires_at.saturating_add(CLOCK_SKEW_SECONDS).saturating_add(1)
@@ -82,6 +93,8 @@ pub struct TicketRequest<'a> {
     pub participants: &'a [SiteId],
     /// The fewest sites whose answers will be merged.
     pub min_sites: usize,
+    /// What may be spent.
+    pub asked: Option<Asked>,
     /// How long the ticket is good for, in seconds; at most [`MAX_TICKET_SECONDS`].
     pub valid_seconds: i64,
 }
@@ -101,6 +114,8 @@ pub fn issue(identity: &Identity, request: &TicketRequest<'_>) -> Result<String>
         digest: digest(request.sql),
         participants: request.participants.iter().map(SiteId::to_string).collect(),
         min_sites: u32::try_from(request.min_sites).unwrap_or(u32::MAX),
+        epsilon: request.asked.map(|asked| asked.epsilon),
+        delta: request.asked.map(|asked| asked.delta),
         issued_at: now,
         expires_at: now + request.valid_seconds.clamp(1, MAX_TICKET_SECONDS),
         nonce: uuid::Uuid::new_v4().simple().to_string(),
@@ -220,6 +235,7 @@ mod tests {
                 sql: SQL,
                 participants: &self.names,
                 min_sites: 2,
+                asked: None,
                 valid_seconds: 30,
             }
         }

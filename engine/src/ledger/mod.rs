@@ -38,6 +38,7 @@ mod account;
 mod budget;
 mod clock;
 mod flight;
+mod left;
 mod spending;
 mod sums;
 #[cfg(test)]
@@ -49,6 +50,7 @@ mod writer;
 pub use account::{Cost, Spent};
 pub use budget::{BUDGET_OPTIONS, Budget, PrincipalBudget};
 pub use clock::Clock;
+pub use left::Left;
 pub use spending::Spending;
 pub use window::BudgetWindow;
 
@@ -146,6 +148,7 @@ pub struct Ledger {
     clock: Clock,
     writer: mpsc::Sender<Command>,
     flights: Flights,
+    known: left::Known,
 }
 
 impl fmt::Debug for Ledger {
@@ -163,7 +166,8 @@ impl Ledger {
     pub(crate) fn with_clock(store: &Store, clock: Clock) -> Ledger {
         let (writer, commands) = mpsc::channel(MOST_WAITING);
         tokio::spawn(Writer::new(store, clock.clone()).run(commands));
-        Ledger { store: store.clone(), clock, writer, flights: Flights::default() }
+        let (flights, known) = (Flights::default(), left::Known::default());
+        Ledger { store: store.clone(), clock, writer, flights, known }
     }
 
     /// Charges the distinct releases of one statement, all or none, but for those that were answered before. In order of `releases`.

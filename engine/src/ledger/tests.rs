@@ -516,3 +516,52 @@ async fn many_at_once_share_a_flush() {
     assert!(seconds < 20.0, "400 charges took {seconds} s");
     println!("400 charges and answers in {seconds:.3} s");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_is_what_the_charges_leave() {
+    let site = Site::new().await;
+    let options = [("budget_epsilon", "10"), ("budget_delta", "1e-6"), ("budget_window", "30 days")];
+    site.unit("patient", &options).await;
+    assert_eq!(site.ledger.left("alice", "employee").await.unwrap(), None);
+    let left = async || site.ledger.left("alice", "patient").await.unwrap().unwrap();
+    let fresh = left().await;
+    assert_eq!((fresh.own.epsilon, fresh.everybody.epsilon), (10.0, 10.0));
+    let budget = *site.store.catalog_records().await.unwrap().privacy_units.get("patient").unwrap();
+    let mut number = 0;
+    for day in [1000, 1000, 1010, 1029, 1031, 1031, 1045, 1200] {
+        site.set_days(day);
+        // Twice without a charge between: what was added up is not added up again.
+        for (who, epsilon) in [("alice", 0.5), ("bob", 0.25), ("alice", 0.125)] {
+            number += 1;
+            let releases = vec![release(number, "patient", epsilon)];
+            site.ledger.reserve(who, releases).await.unwrap();
+            let found = left().await;
+            assert_eq!(left().await, found);
+            let all = site.ledger.spending("patient", budget).await.unwrap();
+            let of = |principal: Option<&str>| {
+                all.iter().find(|s| s.principal.as_deref() == principal).map(|s| s.left).unwrap()
+            };
+            assert_eq!(found.own, of(Some("alice")), "on day {day}");
+            assert_eq!(found.everybody, of(None), "on day {day}");
+        }
+    }
+    // The window passes: nothing is spent any more.
+    site.set_days(1300);
+    assert_eq!(left().await.own, fresh.own);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_be_refused_can_be_told_before() {
+    let site = Site::new().await;
+    site.unit("patient", &[("budget_epsilon", "1")]).await;
+    site.charge(1, 0.75).await.unwrap();
+    let left = site.ledger.left("alice", "patient").await.unwrap().unwrap();
+    let cost = |epsilon: f64| release(2, "patient", epsilon).cost;
+    assert_eq!(left.refusal(&[cost(0.25)]), None);
+    let told = left.refusal(&[cost(0.125), cost(0.25)]).unwrap();
+    assert_eq!(told.state, Sqlstate::BudgetExceeded);
+    let done = Error::from(site.charge(3, 0.375).await.unwrap_err());
+    assert_eq!((told.message, told.hint), (done.message, done.hint), "as if it were asked");
+    // It costs nothing to ask.
+    assert_eq!(site.ledger.left("alice", "patient").await.unwrap().unwrap(), left);
+}

@@ -271,7 +271,11 @@ async fn later_of(connection: &mut SqliteConnection, clock_ms: i64) -> Result<i6
 }
 
 /// The budgets of a kind and of a principal within it; `None` if the kind has none.
-async fn budgets(connection: &mut SqliteConnection, kind: &str, principal: &str) -> Result<Option<(Budget, Budget)>> {
+pub(super) async fn budgets(
+    connection: &mut SqliteConnection,
+    kind: &str,
+    principal: &str,
+) -> Result<Option<(Budget, Budget)>> {
     let row = sqlx::query(
         "SELECT u.epsilon, u.delta, u.window_ms, p.epsilon, p.delta FROM privacy_units u
          LEFT JOIN principal_budgets p ON p.kind = u.kind AND p.principal = ? WHERE u.kind = ?",

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::memory::MemorySourceConfig;
@@ -24,7 +24,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use kanon_planner::facts::{Facts, Placement, TableFacts};
-use kanon_planner::release_unit::ReleaseNode;
+use kanon_planner::private::accuracy::companions;
+use kanon_planner::release_unit::{ReleaseNode, ReleaseUnit};
 
 use super::yielding::YieldAboveJoins;
 use crate::catalog::Table;
@@ -245,31 +246,67 @@ pub fn system_schema(tables: impl IntoIterator<Item = (String, Arc<dyn TableProv
 
 /// Released batches by release unit, read by the outer plan from memory.
 #[derive(Debug, Default, Clone)]
-pub struct ReleasedBatches(HashMap<usize, RecordBatch>);
+pub struct ReleasedBatches(HashMap<usize, Answered>);
+
+/// The answer of a unit.
+#[derive(Debug, Clone)]
+struct Answered {
+    /// The columns of the unit's schema.
+    columns: RecordBatch,
+    /// The ends of its measures' intervals, measure by measure; none where they have none.
+    ends: Vec<ArrayRef>,
+}
 
 impl ReleasedBatches {
     /// Stands for a unit that is not released, where only the plan is looked at.
-    pub fn insert_nothing(&mut self, unit: &kanon_planner::release_unit::ReleaseUnit) {
-        self.0.insert(unit.id, RecordBatch::new_empty(Arc::new(unit.schema.as_arrow().clone())));
+    pub fn insert_nothing(&mut self, unit: &ReleaseUnit) {
+        let columns = RecordBatch::new_empty(Arc::new(unit.schema.as_arrow().clone()));
+        self.0.insert(unit.id, Answered { columns, ends: Vec::new() });
     }
 
     /// Adds the answer of a unit; its columns are brought to the types and names of the unit's schema.
-    pub fn insert(&mut self, unit: &kanon_planner::release_unit::ReleaseUnit, batch: &RecordBatch) -> Result<()> {
+    pub fn insert(&mut self, unit: &ReleaseUnit, batch: &RecordBatch) -> Result<()> {
         let schema: SchemaRef = Arc::new(unit.schema.as_arrow().clone());
-        if batch.num_columns() != schema.fields().len() {
+        let with_ends = unit.question.is_some() && batch.num_columns() >= schema.fields().len();
+        if !with_ends && batch.num_columns() != schema.fields().len() {
             return Err(Error::internal("a release does not have the columns of its unit"));
         }
         let mut columns = Vec::with_capacity(batch.num_columns());
         for (column, field) in batch.columns().iter().zip(schema.fields()) {
             columns.push(cast(column, field.data_type()).map_err(Error::internal)?);
         }
+        let mut ends = Vec::new();
+        if with_ends {
+            for name in (0..unit.measures.len()).flat_map(companions) {
+                // What was kept by an older version has none.
+                let Some(column) = batch.column_by_name(&name) else { break };
+                ends.push(Arc::clone(column));
+            }
+        }
         // Measures may be withheld, so every column may be NULL whatever the plan said of the aggregate.
         let fields: Vec<_> = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
         let schema = Arc::new(Schema::new(fields));
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let batch = RecordBatch::try_new_with_options(schema, columns, &options).map_err(Error::internal)?;
-        self.0.insert(unit.id, batch);
+        let columns = RecordBatch::try_new_with_options(schema, columns, &options).map_err(Error::internal)?;
+        self.0.insert(unit.id, Answered { columns, ends });
         Ok(())
+    }
+
+    /// The rows that a leaf stands for.
+    fn of(&self, leaf: &ReleaseNode) -> Result<Option<RecordBatch>> {
+        let Some(answered) = self.0.get(&leaf.unit.id) else { return Ok(None) };
+        let Some(schema) = &leaf.with_intervals else { return Ok(Some(answered.columns.clone())) };
+        let schema: SchemaRef = Arc::new(schema.as_arrow().clone());
+        let rows = answered.columns.num_rows();
+        let mut columns = answered.columns.columns().to_vec();
+        for (place, field) in schema.fields().iter().skip(columns.len()).enumerate() {
+            columns.push(match answered.ends.get(place) {
+                Some(end) => cast(end, field.data_type()).map_err(Error::internal)?,
+                None => new_null_array(field.data_type(), rows),
+            });
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(schema, columns, &options).map(Some).map_err(Error::internal)
     }
 }
 
@@ -311,9 +348,10 @@ impl ExtensionPlanner for ReleaseLeafPlanner {
         let Some(leaf) = node.as_any().downcast_ref::<ReleaseNode>() else {
             return Ok(None);
         };
-        match self.0.0.get(&leaf.unit.id) {
+        match self.0.of(leaf)? {
             Some(batch) => {
-                let exec = MemorySourceConfig::try_new_exec(&[vec![batch.clone()]], batch.schema(), None)?;
+                let schema = batch.schema();
+                let exec = MemorySourceConfig::try_new_exec(&[vec![batch]], schema, None)?;
                 Ok(Some(exec))
             }
             None => {

@@ -6,6 +6,7 @@ use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, Expr};
 
+use super::accuracy::Intervals;
 use super::cursor::Cursor;
 use super::parameters::Parameters;
 use super::query::{memory_rows, text_rows, text_table};
@@ -69,7 +70,7 @@ impl Session {
             | Statement::Steward(_) => return Ok((None, vec![])),
         };
         let (planned, parameters) = self.plan(query, Parameters::Types(types)).await?;
-        Ok((Some(planned.schema()), parameters))
+        Ok((Some(self.columns(planned, &Intervals::AsSet).await?), parameters))
     }
 
     pub(super) async fn run(
@@ -92,8 +93,8 @@ impl Session {
         match statement {
             Statement::Empty => Ok(Answer::done("")),
             Statement::Refused(error) => Err(error.clone()),
-            Statement::Query(query) => self.answer_query(tag, query, parameters, stop).await,
-            Statement::Copy(copy) => self.answer_query(tag, &copy.query, parameters, stop).await,
+            Statement::Query(query) => self.answer_query(tag, query, parameters, &Intervals::of(prepared), stop).await,
+            Statement::Copy(copy) => self.answer_query(tag, &copy.query, parameters, &Intervals::AsSet, stop).await,
             Statement::Explain(explain) => self.run_explain(explain, parameters).await,
             Statement::Set(set) => self.run_set(set),
             Statement::Show(Settings::All) => Ok(Answer::rows(tag, self.show_all()?)),
@@ -163,10 +164,11 @@ impl Session {
         tag: &str,
         query: &ast::Query,
         parameters: Parameters,
+        intervals: &Intervals,
         stop: &Stop,
     ) -> Result<Answer> {
         let (planned, _) = self.plan(query, parameters).await?;
-        let (rows, report) = self.run_query(planned, stop).await?;
+        let (rows, report) = self.run_query(planned, intervals, stop).await?;
         let mut answer = Answer::rows(tag, rows);
         if let Some(report) = report {
             answer.notices.extend(report.notice().map(Notice::new));
@@ -300,8 +302,8 @@ impl Session {
         }
         let (planned, _) = self.plan(&declare.query, parameters).await?;
         // Its rows are read by later statements: they stop with the session, not with this statement's time.
-        let (rows, report) =
-            self.run_query(planned, &Stop { token: self.closed.child_token(), deadline: None }).await?;
+        let until_closed = Stop::begin(self.closed.child_token(), 0);
+        let (rows, report) = self.run_query(planned, &Intervals::AsSet, &until_closed).await?;
         let _ = stop;
         let mut answer = Answer::done("DECLARE CURSOR");
         let mut state = self.state();

@@ -4,6 +4,7 @@
 //! [`Session::execute`]. Text of several statements is split by [`Session::split`]. Everything about transactions, settings,
 //! cursors and privacy happens in here; frontends translate.
 
+pub mod accuracy;
 pub mod context;
 mod cursor;
 mod execute;
@@ -30,6 +31,7 @@ use datafusion::scalar::ScalarValue;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result, Sqlstate};
+use crate::federation::client::Asked;
 use crate::node::Node;
 use crate::pg_catalog::Viewer;
 use crate::principal::Principal;
@@ -55,6 +57,8 @@ pub struct Session {
     opened_by: Principal,
     /// A coordinator (this node itself, or a peer) asks: only own tables are there, and parts of averages may be asked for.
     subplan: bool,
+    /// What that coordinator lets it spend where access is private.
+    asked: Option<Asked>,
     /// Its number: what `pg_backend_pid()` answers.
     pub id: i32,
     state: Mutex<State>,
@@ -172,21 +176,22 @@ impl Session {
     /// Opens a session of an authenticated principal.
     pub fn open(node: Arc<Node>, principal: Principal) -> Arc<Session> {
         let subplan = principal.via_peer.is_some();
-        Session::open_as(node, principal, subplan)
+        Session::open_as(node, principal, subplan, None)
     }
 
-    /// Opens a session for a subplan that this node asks of itself, as it would of a peer.
-    pub(crate) fn open_for_subplan(node: Arc<Node>, principal: Principal) -> Arc<Session> {
-        Session::open_as(node, principal, true)
+    /// Opens a session for a subplan of a coordinator, a peer or this node itself, with what it asks to spend where access is private.
+    pub fn open_for_subplan(node: Arc<Node>, principal: Principal, asked: Option<Asked>) -> Arc<Session> {
+        Session::open_as(node, principal, true, asked)
     }
 
-    fn open_as(node: Arc<Node>, principal: Principal, subplan: bool) -> Arc<Session> {
+    fn open_as(node: Arc<Node>, principal: Principal, subplan: bool, asked: Option<Asked>) -> Arc<Session> {
         let closed = node.stopping.child_token();
         let settings = Settings::default().with_start("session_authorization", principal.name.clone());
         Arc::new(Session {
             node,
             opened_by: principal,
             subplan,
+            asked,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             state: Mutex::new(State { settings, ..State::default() }),
             running: Mutex::new(closed.child_token()),

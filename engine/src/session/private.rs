@@ -5,7 +5,7 @@
 //!                                                                                                   └─ charged: release::private, commit
 //! ```
 //!
-//! While a release is charged and not yet answered, whoever asks for the same waits for it: see [`Session::release_first`].
+//! While a release is charged and not yet answered, whoever asks for the same waits for it: see [`PrivateReleases::first`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,9 @@ use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::execution::session_state::SessionState;
+use kanon_planner::facts::Placement;
 use kanon_planner::private::Question;
+use kanon_planner::private::accuracy::MeasureNoise;
 use kanon_planner::private::mechanisms::Mechanisms;
 use kanon_planner::release_unit::ReleaseUnit;
 use kanon_privacy::budget::{Delta, Epsilon, Rho};
@@ -24,8 +26,43 @@ use kanon_privacy::budget::{Delta, Epsilon, Rho};
 use super::Session;
 use super::fingerprint::{self, Canonical};
 use crate::error::{Error, Result, Sqlstate};
-use crate::ledger::{Cost, ReleaseFingerprint, ReleaseRequest, Reserved};
+use crate::federation::client::Asked;
+use crate::ledger::{Cost, Left, ReleaseFingerprint, ReleaseRequest, Reserved};
 use crate::release::{Released, private};
+
+/// The private releases of a statement, by the units' numbers.
+#[derive(Default)]
+pub(super) struct PrivateReleases {
+    /// Those of this node's tables: charged, or known.
+    pub(super) here: BTreeMap<usize, Charged>,
+    /// What sites are asked to spend on each of the others. They charge it themselves.
+    pub(super) of_sites: BTreeMap<usize, Asked>,
+}
+
+impl PrivateReleases {
+    /// Units in the order in which they are released: first those that others may be waiting for. So nobody waits for a statement that
+    /// waits for somebody else in turn, such as another node.
+    pub(super) fn first<'u>(
+        &self,
+        units: &'u [Arc<ReleaseUnit>],
+    ) -> impl Iterator<Item = &'u Arc<ReleaseUnit>> + use<'u> {
+        let is_shared = |unit: &&Arc<ReleaseUnit>| self.here.get(&unit.id).is_some_and(|charged| charged.is_shared);
+        let (shared, rest): (Vec<_>, Vec<_>) = units.iter().partition(is_shared);
+        shared.into_iter().chain(rest)
+    }
+}
+
+/// A private release of this node's tables as it would run, from public parameters alone: nothing is charged and nothing is read.
+pub(super) struct Proposed {
+    /// The unit's number.
+    pub(super) id: usize,
+    pub(super) question: Arc<Question>,
+    pub(super) mechanisms: Arc<Mechanisms>,
+    /// What is asked of the ledger; `None` for what costs nothing: public keys alone.
+    pub(super) request: Option<ReleaseRequest>,
+    /// Whether others may ask for the same: see [`Charged::is_shared`].
+    is_shared: bool,
+}
 
 /// A private release that may run.
 pub(super) struct Charged {
@@ -35,78 +72,151 @@ pub(super) struct Charged {
     /// What was charged for it just now.
     pub(super) cost: Option<Cost>,
     /// Whether others may ask for the same, and so wait for it. Then it is a question of its own: no answer to another release is in it.
-    pub(super) is_shared: bool,
+    is_shared: bool,
 }
 
 /// Where the answer comes from.
 enum Source {
+    /// It costs nothing: public keys alone.
+    Free,
     Reserved(Reserved),
     /// From the ledger, once this release, an earlier one of the statement, is done.
     Same(ReleaseFingerprint),
 }
 
+impl Charged {
+    /// What is publicly known of the noise in each measure.
+    pub(super) fn noise(&self) -> Vec<Option<MeasureNoise>> {
+        (0..self.question.aggregates.len()).map(|measure| self.mechanisms.of_measure(&self.question, measure)).collect()
+    }
+}
+
 impl Session {
-    /// Charges the private releases among some units: all or none, each once. By the units' numbers.
+    /// The private releases among some units, each with its part of the statement's ε: those of this node's tables, and what sites are asked to
+    /// spend on the others.
     ///
     /// # Errors
-    /// 53400 if they do not fit the budget, 22023 if `kanon.epsilon` is above a policy's.
-    pub(super) async fn charge(&self, units: &[Arc<ReleaseUnit>]) -> Result<BTreeMap<usize, Charged>> {
-        let mut private = Vec::new();
+    /// 22023 if `kanon.epsilon` is above a policy's; if ε is too small for a question.
+    pub(super) async fn proposed(&self, units: &[Arc<ReleaseUnit>]) -> Result<(Vec<Proposed>, BTreeMap<usize, Asked>)> {
+        let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
         for unit in units {
-            if let (Some(question), Some(protection)) = (&unit.question, &unit.protection) {
-                private.push((unit, question, protection, fingerprint::canonical(&self.node.catalog, unit).await?));
+            let (Some(question), Some(protection)) = (&unit.question, &unit.protection) else { continue };
+            match unit.placement {
+                Placement::Local => {
+                    here.push((unit, question, protection, fingerprint::canonical(&self.node.catalog, unit).await?));
+                }
+                Placement::Sites { .. } => elsewhere.push((unit, question)),
             }
         }
-        if private.is_empty() {
-            return Ok(BTreeMap::new());
+        let distinct: BTreeSet<&Canonical> = here.iter().map(|(.., canonical)| canonical).collect();
+        let releases = distinct.len() + elsewhere.len();
+        let mut of_sites = BTreeMap::new();
+        for (unit, question) in &elsewhere {
+            let asked = Asked { epsilon: self.share(unit, question, releases)?, delta: self.delta(question) };
+            of_sites.insert(unit.id, asked);
         }
-        let wanted = self.setting("kanon.epsilon").and_then(|text| text.parse::<f64>().ok());
-        let distinct: BTreeSet<&Canonical> = private.iter().map(|(.., canonical)| canonical).collect();
-        let parts = distinct.len() as f64;
-        let mut requests = Vec::new();
-        let mut prepared = Vec::new();
-        for (unit, question, protection, canonical) in &private {
-            let most = question.rules.epsilon.get();
-            let epsilon = wanted.unwrap_or(most);
-            if epsilon > most {
-                return Err(Error::new(
-                    Sqlstate::InvalidParameterValue,
-                    format!("kanon.epsilon is {epsilon}, and {} allows {most} a query", unit.tables.join(", ")),
-                )
-                .hint(format!("SET kanon.epsilon = {most}, or RESET kanon.epsilon.")));
-            }
-            // Rounded down: the parts together are not more than the whole.
-            let share = if distinct.len() > 1 { (epsilon / parts).next_down() } else { epsilon };
-            let epsilon =
-                Epsilon::try_from(share).map_err(|e| Error::new(Sqlstate::InvalidParameterValue, e.to_string()))?;
-            let mechanisms = Arc::new(Mechanisms::of(question, epsilon)?);
-            let fingerprint = canonical.fingerprint(epsilon, &mechanisms);
-            let cost = cost(&mechanisms)?;
-            if !requests.iter().any(|known: &ReleaseRequest| known.fingerprint == fingerprint) {
-                requests.push(ReleaseRequest { fingerprint, kind: protection.unit_kind.clone(), cost });
-            }
-            prepared.push((unit.id, Arc::clone(question), mechanisms, fingerprint, cost, canonical.is_known()));
+        let mut proposed = Vec::new();
+        for (unit, question, protection, canonical) in &here {
+            let (epsilon, question, mechanisms) = self.mechanisms(unit, question, releases)?;
+            let request = if mechanisms.is_free() {
+                None
+            } else {
+                let (fingerprint, cost) = (canonical.fingerprint(epsilon, &mechanisms), cost(&mechanisms)?);
+                Some(ReleaseRequest { fingerprint, kind: protection.unit_kind.clone(), cost })
+            };
+            proposed.push(Proposed { id: unit.id, question, mechanisms, request, is_shared: canonical.is_known() });
         }
-        let fingerprints: Vec<ReleaseFingerprint> = requests.iter().map(|request| request.fingerprint).collect();
-        let reserved = self.node.ledger.reserve(&self.principal().display(), requests).await?;
-        let mut reserved: BTreeMap<_, _> = fingerprints.into_iter().zip(reserved).collect();
-        let charged = prepared.into_iter().map(|(id, question, mechanisms, fingerprint, cost, is_shared)| {
+        Ok((proposed, of_sites))
+    }
+
+    /// The mechanisms of one of so many different releases of a statement, its part of ε, and the question with the δ that it may spend.
+    ///
+    /// # Errors
+    /// As [`Session::proposed`].
+    pub(super) fn mechanisms(
+        &self,
+        unit: &ReleaseUnit,
+        question: &Arc<Question>,
+        releases: usize,
+    ) -> Result<(Epsilon, Arc<Question>, Arc<Mechanisms>)> {
+        let epsilon = self.share(unit, question, releases)?;
+        let mut question = Arc::clone(question);
+        if question.rules.delta > self.delta(&question) {
+            let delta = self.delta(&question);
+            Arc::make_mut(&mut question).rules.delta = delta;
+        }
+        let mechanisms = Arc::new(Mechanisms::of(&question, epsilon)?);
+        Ok((epsilon, question, mechanisms))
+    }
+
+    /// Charges the private releases among some units that are this node's: all or none, each once. What others may spend is settled too.
+    ///
+    /// # Errors
+    /// 53400 if they do not fit the budget, and as [`Session::proposed`].
+    pub(super) async fn charge(&self, units: &[Arc<ReleaseUnit>]) -> Result<PrivateReleases> {
+        let (proposed, of_sites) = self.proposed(units).await?;
+        let mut requests: Vec<ReleaseRequest> = Vec::new();
+        for request in proposed.iter().filter_map(|proposed| proposed.request.as_ref()) {
+            if !requests.iter().any(|known| known.fingerprint == request.fingerprint) {
+                requests.push(request.clone());
+            }
+        }
+        let mut reserved = BTreeMap::new();
+        if !requests.is_empty() {
+            let fingerprints: Vec<ReleaseFingerprint> = requests.iter().map(|request| request.fingerprint).collect();
+            let all = self.node.ledger.reserve(&self.principal().display(), requests).await?;
+            reserved.extend(fingerprints.into_iter().zip(all));
+        }
+        let here = proposed.into_iter().map(|Proposed { id, question, mechanisms, request, is_shared }| {
+            let Some(ReleaseRequest { fingerprint, cost, .. }) = request else {
+                return (id, Charged { question, mechanisms, source: Source::Free, cost: None, is_shared: false });
+            };
             let source = reserved.remove(&fingerprint).map_or(Source::Same(fingerprint), Source::Reserved);
             let cost = matches!(source, Source::Reserved(Reserved::Charged(_))).then_some(cost);
             (id, Charged { question, mechanisms, source, cost, is_shared })
         });
-        Ok(charged.collect())
+        Ok(PrivateReleases { here: here.collect(), of_sites })
     }
 
-    /// Units in the order in which they are released: first those that others may be waiting for. So nobody waits for a statement that
-    /// waits for somebody else in turn, such as another node.
-    pub(super) fn release_first<'u>(
-        units: &'u [Arc<ReleaseUnit>],
-        charged: &BTreeMap<usize, Charged>,
-    ) -> impl Iterator<Item = &'u Arc<ReleaseUnit>> {
-        let is_shared = |unit: &Arc<ReleaseUnit>| charged.get(&unit.id).is_some_and(|charged| charged.is_shared);
-        let (shared, rest): (Vec<_>, Vec<_>) = units.iter().partition(|unit| is_shared(unit));
-        shared.into_iter().chain(rest)
+    /// What is left here of the budgets of the kinds of units that private releases are about.
+    pub(super) async fn left(&self, units: &[Arc<ReleaseUnit>]) -> Result<Vec<Left>> {
+        let private = units.iter().filter(|unit| unit.question.is_some() && unit.placement == Placement::Local);
+        let kinds: BTreeSet<&str> =
+            private.filter_map(|unit| unit.protection.as_ref()).map(|p| p.unit_kind.as_str()).collect();
+        let principal = self.principal().display();
+        let mut left = Vec::new();
+        for kind in kinds {
+            left.extend(self.node.ledger.left(&principal, kind).await?);
+        }
+        Ok(left)
+    }
+
+    /// ε of one of so many releases of a statement: a part of what the session or its coordinator asks for, and at most what the policy allows.
+    fn share(&self, unit: &ReleaseUnit, question: &Question, releases: usize) -> Result<Epsilon> {
+        let most = question.rules.epsilon.get();
+        let wanted = match self.asked {
+            // The stricter of ticket and policy.
+            Some(asked) => asked.epsilon.get().min(most),
+            None => self.setting("kanon.epsilon").and_then(|text| text.parse::<f64>().ok()).unwrap_or(most),
+        };
+        if wanted > most {
+            return Err(Error::new(
+                Sqlstate::InvalidParameterValue,
+                format!("kanon.epsilon is {wanted}, and {} allows {most} a query", unit.tables.join(", ")),
+            )
+            .hint(format!("SET kanon.epsilon = {most}, or RESET kanon.epsilon.")));
+        }
+        // Rounded down: the parts together are not more than the whole.
+        let share = if releases > 1 { (wanted / releases as f64).next_down() } else { wanted };
+        Epsilon::try_from(share).map_err(|e| Error::new(Sqlstate::InvalidParameterValue, e.to_string()))
+    }
+
+    /// δ of a release: the stricter of ticket and policy.
+    fn delta(&self, question: &Question) -> Delta {
+        match self.asked {
+            Some(asked) if asked.delta < question.rules.delta => asked.delta,
+            _ => question.rules.delta,
+        }
     }
 
     /// The answer that the ledger has, or a new one, which it keeps before anybody sees it.
@@ -117,6 +227,7 @@ impl Session {
         charged: Charged,
     ) -> Result<Released> {
         let kept = match charged.source {
+            Source::Free => return private::of_public_keys(unit, &charged.question),
             Source::Same(fingerprint) => {
                 let kept = self.node.ledger.answer(&fingerprint).await?;
                 kept.ok_or_else(|| {
@@ -147,10 +258,7 @@ fn cost(mechanisms: &Mechanisms) -> Result<Cost> {
             zcdp_delta: Delta::try_from(zcdp_delta)?,
         })
     };
-    entered().map_err(|_| {
-        Error::unsupported("an answer of public keys alone is not supported over a table with private access")
-            .hint("Add an aggregate, such as count(*).")
-    })
+    entered().map_err(Error::internal)
 }
 
 fn written(batch: &RecordBatch) -> Result<Bytes> {

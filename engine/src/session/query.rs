@@ -1,5 +1,6 @@
 //! A query's life: bound to what the principal may see, decided by the planner, released, and only then streamed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -12,8 +13,11 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 use kanon_planner::boundary::{self, Options};
 use kanon_planner::facts::Placement;
+use kanon_planner::intervals::Origin;
+use kanon_planner::private::accuracy::MeasureNoise;
 use kanon_planner::release_unit::{Decision, ReleaseUnit};
 
+use super::accuracy::{Intervals, Shown};
 use super::context::{PlanFacts, ReleaseQueryPlanner, ReleasedBatches, system_schema, visible_catalogs};
 use super::parameters::Parameters;
 use super::report::PrivacyReport;
@@ -101,15 +105,30 @@ impl Session {
     pub(super) async fn run_query(
         self: &Arc<Self>,
         planned: Planned,
+        intervals: &Intervals,
         stop: &Stop,
     ) -> Result<(Rows, Option<Arc<PrivacyReport>>)> {
         let schema = planned.schema();
         let Planned { plan, state, .. } = planned;
-        let (state, plan, mut report) = match self.decide(plan)? {
-            Decision::Open(plan) => (state, plan, None),
+        let coarse;
+        let mut stop = stop;
+        let (state, plan, schema, mut report) = match self.decide(plan)? {
+            Decision::Open(plan) => (state, plan, schema, None),
             Decision::Release { outer, units } => {
-                let (state, report) = self.release(state, &units, stop).await?;
-                (state, outer, report)
+                let is_protected = units.iter().any(|unit| unit.protection.is_some());
+                if is_protected {
+                    coarse = stop.coarse();
+                    stop = &coarse;
+                }
+                // Before anything is charged: a plan that cannot be made costs nothing.
+                let intervals = self.intervals(&outer, intervals);
+                let shown = Shown::of(outer, &schema, &intervals)?;
+                let released = self.release(state, &units, &shown, stop).await;
+                if let Some(tick) = self.node.config.release_tick.filter(|_| is_protected) {
+                    stop.next_tick(tick).await?;
+                }
+                let (state, schema, report) = released?;
+                (state, shown.plan, schema, Some(report))
             }
         };
         let asker =
@@ -139,19 +158,25 @@ impl Session {
         self: &Arc<Self>,
         mut state: SessionState,
         units: &[Arc<ReleaseUnit>],
+        shown: &Shown,
         stop: &Stop,
-    ) -> Result<(SessionState, Option<PrivacyReport>)> {
+    ) -> Result<(SessionState, SchemaRef, PrivacyReport)> {
         let mut batches = ReleasedBatches::default();
         let mut report = PrivacyReport::default();
         // Charged before any data is touched, all together.
-        let mut charged = stop.guard(self.charge(units)).await?;
-        for unit in Session::release_first(units, &charged).collect::<Vec<_>>() {
+        let mut private = stop.guard(self.charge(units)).await?;
+        let noise: BTreeMap<usize, Vec<Option<MeasureNoise>>> =
+            private.here.iter().map(|(unit, charged)| (*unit, charged.noise())).collect();
+        let noise = |of: Origin| noise.get(&of.unit)?.get(of.measure).cloned().flatten();
+        for unit in private.first(units) {
             let released = match &unit.placement {
                 Placement::Local if unit.question.is_some() => {
-                    let charged = charged
+                    let charged = private
+                        .here
                         .remove(&unit.id)
                         .ok_or_else(|| Error::internal("a private release without a charge"))?;
                     report.add_private(self.node.site(), unit, charged.cost.as_ref());
+                    report.add_columns(self.node.site(), shown.columns_of(unit, noise));
                     stop.guard(self.release_private(&state, unit, charged)).await?
                 }
                 Placement::Local => {
@@ -160,9 +185,10 @@ impl Session {
                     released
                 }
                 Placement::Sites { .. } => {
-                    let asked = federated::release(self, &state, &PlanFacts, unit);
-                    let (released, statuses) = stop.guard(asked).await?;
-                    report.add_sites(statuses, unit);
+                    let asked = private.of_sites.get(&unit.id).copied();
+                    let release = federated::release(self, &state, &PlanFacts, unit, asked);
+                    let (released, statuses) = stop.guard(release).await?;
+                    report.add_sites(statuses, unit, asked);
                     released
                 }
             };
@@ -171,7 +197,10 @@ impl Session {
                 .with_query_planner(Arc::new(ReleaseQueryPlanner(batches.clone())))
                 .build();
         }
-        Ok((state, Some(report)))
+        // The answer stands whether or not it can be said what is left.
+        let left = async { Ok(self.left(units).await.unwrap_or_default()) };
+        report.add_left(self.node.site(), stop.guard(left).await?);
+        Ok((state, shown.schema(noise), report))
     }
 }
 

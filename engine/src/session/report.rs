@@ -3,9 +3,12 @@
 //! A report says which sites answered and by what rule they withhold. It never says whether anything was withheld: that would
 //! tell a cohort of k − 1 from none.
 
-use crate::ledger::Cost;
+use crate::federation::client::Asked;
+use crate::ledger::{Cost, Left, Spent};
 use kanon_planner::facts::SiteId;
+use kanon_planner::private::accuracy::MeasureNoise;
 use kanon_planner::release_unit::ReleaseUnit;
+use kanon_privacy::expected::Short;
 
 /// How asking a site ended. In order: of several releases of a statement the worst counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,12 +76,42 @@ pub struct SiteReport {
     pub delta: Option<f64>,
     /// The answer came from the store and cost nothing.
     pub cached: bool,
+    /// The columns with noise.
+    pub columns: Vec<NoisyColumn>,
+    /// What is left of the budgets, by kind of unit.
+    pub left: Vec<Left>,
+}
+
+/// A column with noise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NoisyColumn {
+    /// Its name as the client sees it; of a measure that is no column by itself, what it is in the plan.
+    pub name: String,
+    /// The noise in it.
+    pub noise: MeasureNoise,
+}
+
+impl SiteReport {
+    /// The columns with noise as JSON: name, mechanism, scale, and half the width of the 95% interval if it can be told before.
+    pub fn columns_as_json(&self) -> serde_json::Value {
+        let column = |column: &NoisyColumn| {
+            serde_json::json!({
+                "name": column.name,
+                "mechanism": column.noise.mechanism(),
+                "scale": column.noise.scale(),
+                "error": column.noise.expected.map(|expected| expected.to_string()),
+            })
+        };
+        self.columns.iter().map(column).collect()
+    }
 }
 
 /// A statement's releases.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PrivacyReport {
     sites: Vec<SiteReport>,
+    /// The most ε and δ that each of several sites was asked to charge: what it did charge it tells its own people.
+    asked: Option<(f64, f64)>,
 }
 
 impl PrivacyReport {
@@ -105,10 +138,34 @@ impl PrivacyReport {
         }
     }
 
-    /// Sites were asked for a unit.
-    pub fn add_sites(&mut self, statuses: impl IntoIterator<Item = (SiteId, SiteStatus)>, unit: &ReleaseUnit) {
+    /// The columns with noise of what was released at a site.
+    pub fn add_columns(&mut self, site: &SiteId, columns: Vec<NoisyColumn>) {
+        if let Some(report) = self.sites.iter_mut().find(|known| known.site == *site) {
+            report.columns.extend(columns);
+        }
+    }
+
+    /// What is left of the budgets at a site, after what was charged.
+    pub fn add_left(&mut self, site: &SiteId, left: Vec<Left>) {
+        if let Some(report) = self.sites.iter_mut().find(|known| known.site == *site) {
+            report.left = left;
+        }
+    }
+
+    /// Sites were asked for a unit, and to spend at most so much on it where access is private.
+    pub fn add_sites(
+        &mut self,
+        statuses: impl IntoIterator<Item = (SiteId, SiteStatus)>,
+        unit: &ReleaseUnit,
+        asked: Option<Asked>,
+    ) {
+        if let Some(asked) = asked {
+            let (epsilon, delta) = self.asked.unwrap_or_default();
+            self.asked = Some((epsilon + asked.epsilon.get(), delta + asked.delta.get()));
+        }
+        let answers_all_keys = unit.question.as_ref().is_some_and(|question| question.public_cells().is_some());
         for (site, status) in statuses {
-            self.add(site, status, rule(unit));
+            self.add(site, status, if answers_all_keys { None } else { rule(unit) });
         }
     }
 
@@ -139,7 +196,17 @@ impl PrivacyReport {
                 }
             }
             Err(place) => {
-                self.sites.insert(place, SiteReport { site, status, rule, epsilon: None, delta: None, cached: false });
+                let report = SiteReport {
+                    site,
+                    status,
+                    rule,
+                    epsilon: None,
+                    delta: None,
+                    cached: false,
+                    columns: Vec::new(),
+                    left: Vec::new(),
+                };
+                self.sites.insert(place, report);
             }
         }
     }
@@ -174,13 +241,42 @@ impl PrivacyReport {
             match (site.epsilon, site.delta) {
                 _ if site.cached => text.push_str(&format!("; {} answered from its ledger, at no cost", site.site)),
                 (Some(epsilon), Some(delta)) => {
-                    text.push_str(&format!("; {} charged epsilon {epsilon} and delta {delta:e}", site.site));
+                    // As the ledger enters it: in units of 10^-9, rounded up.
+                    let epsilon = (epsilon * 1e9).ceil() / 1e9;
+                    text.push_str(&format!("; {} charged {}", site.site, amounts(epsilon, delta)));
                 }
                 _ => {}
             }
+            for left in &site.left {
+                text.push_str(&format!("; {}", what_is_left(left)));
+            }
+        }
+        if let Some((epsilon, delta)) = self.asked {
+            text.push_str(&format!(
+                "; each charges at most epsilon {epsilon} and delta {delta:e}, and a person at several of them bears the sum"
+            ));
         }
         Some(text)
     }
+}
+
+/// What is left of a kind's budget, in words.
+pub(super) fn what_is_left(left: &Left) -> String {
+    // Rounded down: what is told is there.
+    let spent = |spent: &Spent| amounts((spent.epsilon * 1e6).floor() / 1e6, spent.delta);
+    let Left { kind, principal, own, everybody, .. } = left;
+    if own == everybody {
+        return format!("left of unit kind {kind} are {} for {principal}, as for everybody together", spent(own));
+    }
+    format!(
+        "left of unit kind {kind} are {} for {principal} and {} for everybody together",
+        spent(own),
+        spent(everybody)
+    )
+}
+
+fn amounts(epsilon: f64, delta: f64) -> String {
+    format!("epsilon {epsilon} and delta {}", Short(delta))
 }
 
 /// What a unit's rules withhold: from the policy, never from the data.

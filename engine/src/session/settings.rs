@@ -139,10 +139,10 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "kanon.show_accuracy",
-        Enum(&["off"]),
+        Bool,
         "off",
         false,
-        "Adds intervals for the noise; there is none before private access exists.",
+        "Adds <column>_lo and <column>_hi, a 95% interval, beside each column that is an aggregate with noise.",
     ),
     setting("kanon.site_timeout", Duration, "30s", false, "The longest time one site may take."),
     setting("kanon.sites", Text, "all", false, "The sites to ask: all, or names separated by commas."),

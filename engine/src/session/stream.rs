@@ -12,6 +12,7 @@ use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
 use futures::Stream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::accuracy::KEYS;
 use crate::error::{Error, Sqlstate};
 
 /// Why a running statement ends before its time.
@@ -26,13 +27,38 @@ pub struct Stop {
     pub token: CancellationToken,
     /// When its time is up.
     pub deadline: Option<tokio::time::Instant>,
+    /// When it began.
+    pub began: tokio::time::Instant,
 }
+
+/// What timeouts of protected releases are rounded up to: how long one takes may depend on people, and finer steps would tell.
+const COARSE: Duration = Duration::from_secs(1);
 
 impl Stop {
     /// A statement that begins now and may take `timeout_ms` (0: as long as it likes).
     pub fn begin(token: CancellationToken, timeout_ms: u64) -> Stop {
-        let deadline = (timeout_ms > 0).then(|| tokio::time::Instant::now() + Duration::from_millis(timeout_ms));
-        Stop { token, deadline }
+        let began = tokio::time::Instant::now();
+        let deadline = (timeout_ms > 0).then(|| began + Duration::from_millis(timeout_ms));
+        Stop { token, deadline, began }
+    }
+
+    /// The same for a statement that releases protected data: out of time after whole seconds only, and never before the first.
+    pub fn coarse(&self) -> Stop {
+        let deadline = self.deadline.map(|at| self.began + round_up(at - self.began, COARSE));
+        Stop { token: self.token.clone(), deadline, began: self.began }
+    }
+
+    /// Waits until whole ticks have passed since the statement began.
+    ///
+    /// # Errors
+    /// See [`Stop::guard`].
+    pub async fn next_tick(&self, tick: Duration) -> Result<(), Error> {
+        let at = self.began + round_up(self.began.elapsed(), tick);
+        self.guard(async {
+            tokio::time::sleep_until(at).await;
+            Ok(())
+        })
+        .await
     }
 
     /// Runs a future until it is done, cancelled or out of time.
@@ -50,6 +76,12 @@ impl Stop {
             result = work => result,
         }
     }
+}
+
+/// To a whole number of steps, one at least.
+fn round_up(time: Duration, step: Duration) -> Duration {
+    let steps = time.as_nanos().div_ceil(step.as_nanos().max(1)).max(1);
+    step.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))
 }
 
 struct Stoppable {
@@ -125,14 +157,19 @@ pub fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> DfResult<RecordBa
         .map_err(|e| DataFusionError::from(Error::internal(e)))
 }
 
-/// A schema with other names; everything may be NULL, as in every answer to a client.
+/// A schema with other names; everything may be NULL, as in every answer to a client. What is said of noise is not said by files.
 pub fn renamed(schema: &Schema, names: &[String]) -> SchemaRef {
     let fields: Vec<_> = schema
         .fields()
         .iter()
         .enumerate()
         .map(|(i, field)| {
-            let field = field.as_ref().clone().with_nullable(true);
+            let mut field = field.as_ref().clone().with_nullable(true);
+            if KEYS.iter().any(|key| field.metadata().contains_key(*key)) {
+                let mut metadata = field.metadata().clone();
+                metadata.retain(|key, _| !KEYS.contains(&key.as_str()));
+                field.set_metadata(metadata);
+            }
             match names.get(i) {
                 Some(name) => field.with_name(name.clone()),
                 None => {
@@ -143,4 +180,28 @@ pub fn renamed(schema: &Schema, names: &[String]) -> SchemaRef {
         })
         .collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn protected_releases_end_after_whole_seconds_and_whole_ticks() {
+        for (timeout, coarse) in [(1, 1_000), (1_000, 1_000), (1_001, 2_000), (30_000, 30_000)] {
+            let stop = Stop::begin(CancellationToken::new(), timeout).coarse();
+            assert_eq!(stop.deadline.unwrap() - stop.began, Duration::from_millis(coarse), "{timeout}");
+        }
+        assert_eq!(Stop::begin(CancellationToken::new(), 0).coarse().deadline, None);
+        let ms = Duration::from_millis;
+        for (taken, told) in [(0, 250), (249, 250), (250, 250), (600, 750)] {
+            assert_eq!(round_up(ms(taken), ms(250)), ms(told));
+        }
+        let stop = Stop::begin(CancellationToken::new(), 0);
+        stop.next_tick(ms(40)).await.unwrap();
+        assert!(stop.began.elapsed() >= ms(40));
+        // It can still be cancelled, and runs out of time.
+        assert!(Stop::begin(CancellationToken::new(), 20).next_tick(Duration::from_secs(3600)).await.is_err());
+    }
 }

@@ -67,7 +67,12 @@ impl SystemFunction {
     }
 
     fn explain_policy(&self, name: &str) -> Result<String> {
-        self.context.table(name).map(|table| policy_text::explain(&table))
+        let table = self.context.table(name)?;
+        let kind = table.facts.protection.as_ref().map(|protection| protection.unit_kind.as_str());
+        let snapshot = self.context.node.catalog.snapshot();
+        let own = table.schema_name == "public";
+        let budget = kind.filter(|_| own).and_then(|kind| snapshot.privacy_units.get(kind)).copied();
+        Ok(policy_text::explain(&table, budget))
     }
 }
 

@@ -1,13 +1,15 @@
 //! A policy in plain words: `kanon.explain_policy`.
 
 use kanon_planner::facts::PrivatePolicy;
+use kanon_planner::private::defaults::{DISTINCT, GROUPS, ROWS};
 use kanon_privacy::policy::{Access, ColumnRole};
 
 use super::{qualified, sites};
 use crate::catalog::Table;
+use crate::ledger::Budget;
 
-/// What may be asked of a table.
-pub(super) fn explain(table: &Table) -> String {
+/// What may be asked of a table. `budget` is of its kind of unit at this site.
+pub(super) fn explain(table: &Table, budget: Option<Budget>) -> String {
     let name = qualified(table);
     let mut text = match &table.facts.closed {
         Some(why) => format!("Nothing is answered from table {name}: it {why}."),
@@ -50,7 +52,11 @@ pub(super) fn explain(table: &Table) -> String {
         }
     }
     if let Some(private) = &table.facts.private {
-        text.push_str(&private_rules(private));
+        text.push_str(&private_rules(table, private));
+        if let (Some(protection), "public") = (&table.facts.protection, table.schema_name.as_str()) {
+            text.push_str(&budget_text(&protection.unit_kind, budget));
+        }
+        text.push_str(PRIVATE_ANSWERS);
     }
     if table.sites.len() > 1 {
         text.push_str(&format!(
@@ -62,8 +68,26 @@ pub(super) fn explain(table: &Table) -> String {
     text
 }
 
+/// What holds for every private table.
+const PRIVATE_ANSWERS: &str = " The same question about the same data is answered again for nothing, with the same numbers; EXPLAIN (PRIVACY) \
+     tells the noise and the cost of a question before it is asked, and kanon.budget what is left.";
+
+/// What everybody together may spend.
+fn budget_text(kind: &str, budget: Option<Budget>) -> String {
+    match budget {
+        None => format!(" Unit kind {kind} has no budget, so nothing is answered (CREATE PRIVACY UNIT)."),
+        Some(budget) => {
+            let time = budget.window.map_or_else(|| "for life".to_owned(), |window| format!("in any {window}"));
+            let (epsilon, delta) = (budget.epsilon.get(), budget.delta.get());
+            format!(
+                " Everybody together may spend an epsilon of {epsilon} and a delta of {delta} on unit kind {kind} {time}."
+            )
+        }
+    }
+}
+
 /// What the steward set for private access, whether or not anything is answered now.
-fn private_rules(private: &PrivatePolicy) -> String {
+fn private_rules(table: &Table, private: &PrivatePolicy) -> String {
     let mut text = String::new();
     match (private.epsilon_per_query, private.delta_per_query) {
         (Some(epsilon), Some(delta)) => text.push_str(&format!(
@@ -82,14 +106,16 @@ fn private_rules(private: &PrivatePolicy) -> String {
     if let Some(epsilon) = private.epsilon_per_job {
         text.push_str(&format!(" A job may spend an epsilon of {}.", epsilon.get()));
     }
-    let bounds = [
-        (private.max_groups_per_unit, "groups"),
-        (private.max_rows_per_group, "rows in a group"),
-        (private.max_distinct, "different values in a group"),
-    ];
-    for (most, what) in bounds.iter().filter_map(|(most, what)| most.map(|most| (most, what))) {
-        text.push_str(&format!(" Of a unit at most {most} {what} count."));
+    // As declared: whether it is true is for the steward to know.
+    if table.policy.unit_unique {
+        text.push_str(" Each unit has one row at most, by declaration.");
     }
+    let distinct = private.max_distinct.unwrap_or(DISTINCT);
+    text.push_str(&format!(
+        " Where a unit has several rows at most {} groups, {} rows in a group and {distinct} different values in a group count.",
+        private.max_groups_per_unit.unwrap_or(GROUPS),
+        private.max_rows_per_group.unwrap_or(ROWS),
+    ));
     if let Some(norm) = private.max_norm {
         text.push_str(&format!(
             " The rows of a unit count less if the L2 norm of its row counts by group is above {}.",
@@ -98,6 +124,20 @@ fn private_rules(private: &PrivatePolicy) -> String {
     }
     if private.min_cohort_public {
         text.push_str(" Keys of declared domains are selected like others.");
+    }
+    if let Some(protection) = &table.facts.protection {
+        let k = protection.min_cohort.get();
+        text.push_str(&match private.delta_per_query {
+            Some(_) => format!(
+                " Keys that are not public are told if at least {k} units, and enough for the noise, are behind them."
+            ),
+            None => " Keys that are not public are not told (delta_per_query is not set).".to_owned(),
+        });
+    }
+    if !private.columns.values().any(|column| column.bounds.is_some()) {
+        text.push_str(
+            " No column has bounds: sums and averages need them in the query, as in avg(LEAST(GREATEST(x, 0), 100)).",
+        );
     }
     for (name, column) in &private.columns {
         if let Some(bounds) = column.bounds {

@@ -187,15 +187,13 @@ fn dominance_percent(table: &Table) -> Option<i32> {
 fn last_query(context: &SystemContext) -> View {
     let sites = context.last_query.as_ref().map(|report| report.sites()).unwrap_or_default();
     let s = || sites.iter();
-    let no_text = || s().map(|_| None::<&str>);
     Columns::default()
         .text("site", s().map(|x| Some(x.site.as_str())))
         .text("status", s().map(|x| Some(x.status.as_str())))
         .text("rule", s().map(|x| x.rule.as_ref()))
         .double("epsilon", s().map(|x| x.epsilon))
         .double("delta", s().map(|x| x.delta))
-        // No release has noise yet.
-        .text("columns", no_text())
+        .text("columns", s().map(|x| (!x.columns.is_empty()).then(|| x.columns_as_json().to_string())))
         .bool("cached", s().map(|x| Some(x.cached)))
         .view()
 }

@@ -52,6 +52,33 @@ async fn write_data(hospital: &Hospital, folder: &std::path::Path, patients: u32
     data::write_parquet(&folder.join("visits.parquet"), &[data::visits(site, count)?])
 }
 
+/// The rules of the two tables that are answered with noise.
+fn private() -> Vec<String> {
+    let list = |values: &[String]| values.join(",");
+    let regions: Vec<String> = (0..20).map(data::region).collect();
+    let departments: Vec<String> = data::DEPARTMENTS.iter().map(|name| format!("\"{name}\"")).collect();
+    let mut all = vec![
+        "ALTER TABLE patients SET (access = 'private', unit = 'patient_id', unit_kind = 'patient', unit_unique = true, min_cohort = 10,
+         epsilon_per_query = 0.1, delta_per_query = 1e-8, epsilon_per_job = 1)"
+            .to_owned(),
+        "ALTER TABLE visits SET (access = 'private', unit = 'patient_id', unit_kind = 'patient', min_cohort = 10,
+         epsilon_per_query = 0.5, delta_per_query = 1e-8, max_groups_per_unit = 4, max_rows_per_group = 5, max_norm = 20)"
+            .to_owned(),
+    ];
+    let mut set = |table: &str, column: &str, what: String| {
+        all.push(format!("ALTER TABLE {table} ALTER COLUMN {column} SET ({what})"));
+    };
+    set("patients", "age", "lower = 0, upper = 110".into());
+    set("patients", "bmi", "lower = 10, upper = 70".into());
+    set("patients", "outcome", "lower = 0, upper = 1".into());
+    set("patients", "sex", "domain = '{female,male}'".into());
+    set("patients", "region", format!("domain = '{{{}}}'", list(&regions)));
+    set("visits", "cost", "lower = 0, upper = 20000".into());
+    set("visits", "length_of_stay", "lower = 0, upper = 60".into());
+    set("visits", "department", format!("domain = '{{{}}}'", list(&departments)));
+    all
+}
+
 /// The steward's and admin's statements, in order.
 fn statements(hospital: &Hospital, folder: &str) -> Vec<String> {
     let mut all = Vec::new();
@@ -59,6 +86,8 @@ fn statements(hospital: &Hospital, folder: &str) -> Vec<String> {
         all.push(format!("DROP TABLE IF EXISTS {table}"));
     }
     let options = if hospital.format == "SQLITE" { " OPTIONS ('table' 'heart_disease')" } else { "" };
+    // What was spent on people is kept, whatever becomes of the tables.
+    all.push("CREATE PRIVACY UNIT IF NOT EXISTS patient WITH (budget_epsilon = 10, budget_delta = 1e-6, budget_window = '30 days')".into());
     all.push(format!(
         "CREATE EXTERNAL TABLE heart_disease STORED AS {} LOCATION '{folder}/{}'{options}",
         hospital.format, hospital.file
@@ -70,11 +99,7 @@ fn statements(hospital: &Hospital, folder: &str) -> Vec<String> {
     for column in ["cholesterol", "resting_bp", "max_heart_rate", "st_depression"] {
         all.push(format!("ALTER TABLE heart_disease ALTER COLUMN {column} SET (role = 'measure')"));
     }
-    all.push("ALTER TABLE patients SET (access = 'cohort', unit = 'patient_id', unit_kind = 'patient', unit_unique = true, min_cohort = 10)".into());
-    all.push(
-        "ALTER TABLE visits SET (access = 'cohort', unit = 'patient_id', unit_kind = 'patient', min_cohort = 10)"
-            .into(),
-    );
+    all.extend(private());
     all.push("ALTER TABLE icd10 SET (access = 'open')".into());
     all.push("COMMENT ON TABLE heart_disease IS 'UCI heart disease study: one row a patient of this hospital'".into());
     for (column, _, about) in HEART_DISEASE {

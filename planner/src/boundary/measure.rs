@@ -7,6 +7,7 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, cast, lit};
+use kanon_privacy::policy::Access;
 
 use super::Walk;
 use super::aggregate::own_unit;
@@ -16,6 +17,7 @@ use super::rows::{Role, Rows, bare, base, gates, is_unit, measure_used, mentions
 use crate::arguments;
 use crate::conditions::{add, conditions, constant, uncast};
 use crate::functions;
+use crate::parts::names;
 use crate::refusal::Refusal;
 use crate::release_unit::{Measure, MeasureKind};
 use crate::total::literal;
@@ -80,11 +82,13 @@ impl Walk<'_> {
         let name = function.func.name().to_owned();
         self.refuse_aggregate(&name, &function, rows)?;
         let schema = Arc::clone(rows.plan.schema());
+        let is_private = rows.protection.as_ref().is_some_and(|p| p.access == Access::Private);
+        let counts = name == "count" || (name == names::COUNT && is_private);
         let mut params = function.params;
         let mut units = false;
         for e in &mut params.args {
             let value = self.value(e, rows, shown, false)?;
-            if name == "count" && is_unit(&value, &rows.base, &schema) {
+            if counts && is_unit(&value, &rows.base, &schema) {
                 units = true;
                 *e = own_unit(value, rows)?;
                 continue;
@@ -121,7 +125,8 @@ impl Walk<'_> {
             MeasureKind::Quantile(_) => params.args.iter().take(1).cloned().collect(),
             _ => params.args.clone(),
         };
-        if matches!(kind, MeasureKind::Sum | MeasureKind::Avg | MeasureKind::Moments) {
+        // Of cohort access, what is counted for an average is what is averaged.
+        if matches!(kind, MeasureKind::Sum | MeasureKind::Avg | MeasureKind::Moments) && !counts {
             for v in &values {
                 if !v.get_type(schema.as_ref()).is_ok_and(|t| t.is_numeric() || t == DataType::Null) {
                     return Err(Refusal::unsupported(format!("{name} over a protected table needs a number"))

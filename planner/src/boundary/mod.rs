@@ -375,6 +375,8 @@ impl<'a> Walk<'a> {
     fn release(&mut self, unit: ReleaseUnit) -> LogicalPlan {
         let unit = Arc::new(unit);
         self.units.push(Arc::clone(&unit));
-        LogicalPlan::Extension(datafusion::logical_expr::Extension { node: Arc::new(ReleaseNode { unit }) })
+        LogicalPlan::Extension(datafusion::logical_expr::Extension {
+            node: Arc::new(ReleaseNode { unit, with_intervals: None }),
+        })
     }
 }

@@ -18,21 +18,11 @@ use super::outer::tables;
 use super::rows::{Rows, bare, bare_base, range_of};
 use crate::conditions::uncast;
 use crate::facts::{Domain, PrivatePolicy, Protection};
+use crate::parts::{self, names};
+use crate::private::defaults::{DISTINCT, GROUPS, ROWS};
 use crate::private::{Argument, Key, MAX_PUBLIC_KEYS, PublicKeys, Question, Rules, in_order, listed};
 use crate::refusal::Refusal;
 use crate::release_unit::Measure;
-
-/// C, m and d where a policy does not say.
-const GROUPS: NonZeroU32 = at_least_one(4);
-const ROWS: NonZeroU32 = at_least_one(8);
-const DISTINCT: NonZeroU32 = at_least_one(8);
-
-const fn at_least_one(n: u32) -> NonZeroU32 {
-    match NonZeroU32::new(n) {
-        Some(n) => n,
-        None => NonZeroU32::MIN,
-    }
-}
 
 impl Walk<'_> {
     /// What a private release asks; `None` for another access.
@@ -55,10 +45,12 @@ impl Walk<'_> {
         let policy = rows.private.clone().unwrap_or_default();
         let rules = rules(rows, protection, &policy)?;
         let schema = rows.plan.schema();
-        let mut question = Question { arguments: Vec::new(), aggregates: Vec::new(), keys: Vec::new(), rules };
+        let mut question =
+            Question { arguments: Vec::new(), aggregates: Vec::new(), is_part: Vec::new(), keys: Vec::new(), rules };
         for measure in measures {
             let aggregate = question.aggregate(measure, rows, schema)?;
             question.aggregates.push(aggregate);
+            question.is_part.push(is_part(measure));
         }
         for key in keys {
             let public = if policy.min_cohort_public { None } else { public(key, rows, schema)? };
@@ -67,6 +59,11 @@ impl Walk<'_> {
         question.settle_keys(rows)?;
         Ok(Some(question))
     }
+}
+
+/// Whether a coordinator asks for it, to merge it with other sites' parts.
+fn is_part(measure: &Measure) -> bool {
+    matches!(&measure.aggregate, Expr::AggregateFunction(f) if parts::is_part(f.func.name()))
 }
 
 fn rules(rows: &Rows, protection: &Protection, policy: &PrivatePolicy) -> Result<Rules, Refusal> {
@@ -111,13 +108,15 @@ impl Question {
             ("count", [x]) if params.distinct => {
                 Aggregate::CountDistinct(self.argument(x, filter, schema, None)?, self.rules.distinct)
             }
-            ("count", [x]) if is_unit(x) || matches!(x, Expr::Literal(v, _) if !v.is_null()) => match filter {
-                None => Aggregate::CountRows,
-                Some(_) => Aggregate::Count(self.argument(&lit(1_i64), filter, schema, None)?),
-            },
-            ("count", [x]) => Aggregate::Count(self.argument(x, filter, schema, None)?),
-            ("sum", [x]) => Aggregate::Sum(self.argument(x, filter, schema, Some(rows))?),
-            ("avg", [x]) => Aggregate::Average(self.argument(x, filter, schema, Some(rows))?),
+            ("count" | names::COUNT, [x]) if is_unit(x) || matches!(x, Expr::Literal(v, _) if !v.is_null()) => {
+                match filter {
+                    None => Aggregate::CountRows,
+                    Some(_) => Aggregate::Count(self.argument(&lit(1_i64), filter, schema, None)?),
+                }
+            }
+            ("count" | names::COUNT, [x]) => Aggregate::Count(self.argument(x, filter, schema, None)?),
+            ("sum" | names::SUM, [x]) => Aggregate::Sum(self.argument(x, filter, schema, Some(rows))?),
+            ("avg" | names::AVG, [x]) => Aggregate::Average(self.argument(x, filter, schema, Some(rows))?),
             ("var", [x]) => Aggregate::Variance(self.argument(x, filter, schema, Some(rows))?, Divisor::Sample),
             ("var_pop", [x]) => Aggregate::Variance(self.argument(x, filter, schema, Some(rows))?, Divisor::Population),
             ("stddev", [x]) => {
@@ -125,6 +124,10 @@ impl Question {
             }
             ("stddev_pop", [x]) => {
                 Aggregate::StandardDeviation(self.argument(x, filter, schema, Some(rows))?, Divisor::Population)
+            }
+            (names::M2, [x]) => {
+                let x = self.argument(x, filter, schema, Some(rows))?;
+                Aggregate::Paired(Paired::Sxx, x, x)
             }
             (paired, [y, x]) => {
                 let measure = match paired {
@@ -134,12 +137,12 @@ impl Question {
                     "regr_slope" => Paired::Slope,
                     "regr_intercept" => Paired::Intercept,
                     "regr_r2" => Paired::R2,
-                    "regr_avgx" => Paired::AverageX,
-                    "regr_avgy" => Paired::AverageY,
-                    "regr_count" => Paired::Count,
-                    "regr_sxx" => Paired::Sxx,
-                    "regr_syy" => Paired::Syy,
-                    "regr_sxy" => Paired::Sxy,
+                    "regr_avgx" | names::AVG_X => Paired::AverageX,
+                    "regr_avgy" | names::AVG_Y => Paired::AverageY,
+                    "regr_count" | names::COUNT => Paired::Count,
+                    "regr_sxx" | names::M2_X => Paired::Sxx,
+                    "regr_syy" | names::M2_Y => Paired::Syy,
+                    "regr_sxy" | names::C2 => Paired::Sxy,
                     _ => return Err(not_yet("Use count, sum, avg, stddev or corr.")),
                 };
                 let y = self.argument(y, filter, schema, Some(rows))?;

@@ -233,30 +233,12 @@ pub(super) fn strictest(a: &Protection, b: &Protection) -> Result<Protection, Re
     })
 }
 
-/// What two private policies allow together: the less of everything. Where only one bounds something, that bound holds.
+/// What two private policies allow together.
 pub(super) fn less_of(a: &Option<PrivatePolicy>, b: &Option<PrivatePolicy>) -> Option<PrivatePolicy> {
-    fn less<T: PartialOrd + Copy>(a: Option<T>, b: Option<T>) -> Option<T> {
-        match (a, b) {
-            (Some(a), Some(b)) => Some(if b < a { b } else { a }),
-            (a, b) => a.or(b),
-        }
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.stricter(b)),
+        (a, b) => a.clone().or_else(|| b.clone()),
     }
-    // ε and δ that one of them does not grant are not granted.
-    fn granted<T: PartialOrd + Copy>(a: Option<T>, b: Option<T>) -> Option<T> {
-        a.and(b).and_then(|_| less(a, b))
-    }
-    let (Some(a), Some(b)) = (a, b) else { return a.clone().or_else(|| b.clone()) };
-    Some(PrivatePolicy {
-        epsilon_per_query: granted(a.epsilon_per_query, b.epsilon_per_query),
-        delta_per_query: granted(a.delta_per_query, b.delta_per_query),
-        epsilon_per_job: granted(a.epsilon_per_job, b.epsilon_per_job),
-        max_groups_per_unit: less(a.max_groups_per_unit, b.max_groups_per_unit),
-        max_rows_per_group: less(a.max_rows_per_group, b.max_rows_per_group),
-        max_norm: less(a.max_norm, b.max_norm),
-        max_distinct: less(a.max_distinct, b.max_distinct),
-        min_cohort_public: a.min_cohort_public || b.min_cohort_public,
-        columns: Default::default(),
-    })
 }
 
 /// The values that an expression over these columns can have.

@@ -45,15 +45,7 @@ impl Walk<'_> {
             }));
         };
         match protection.access {
-            Access::Cohort => {}
-            Access::Private if facts.placement == Placement::Local => {}
-            Access::Private => {
-                return Err(Refusal::unsupported(format!(
-                    "table \"{}\" has access private at other sites, which this version does not answer",
-                    facts.name
-                ))
-                .hint("Ask each site for its own table, at its own node."));
-            }
+            Access::Cohort | Access::Private => {}
             Access::Open => return Err(Refusal::forbidden(format!("table \"{}\" has no valid policy", facts.name))),
         }
         if scan.fetch.is_some() || !scan.filters.is_empty() {

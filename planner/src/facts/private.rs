@@ -84,6 +84,54 @@ pub struct PrivatePolicy {
     pub columns: BTreeMap<String, PrivateColumn>,
 }
 
+impl PrivatePolicy {
+    /// What two policies allow together: the less of everything. Where only one bounds something, that bound holds. Of columns it says
+    /// nothing: theirs are those of two tables.
+    pub fn stricter(&self, other: &PrivatePolicy) -> PrivatePolicy {
+        fn less<T: PartialOrd + Copy>(a: Option<T>, b: Option<T>) -> Option<T> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(if b < a { b } else { a }),
+                (a, b) => a.or(b),
+            }
+        }
+        // ε and δ that one of them does not grant are not granted.
+        fn granted<T: PartialOrd + Copy>(a: Option<T>, b: Option<T>) -> Option<T> {
+            a.and(b).and_then(|_| less(a, b))
+        }
+        PrivatePolicy {
+            epsilon_per_query: granted(self.epsilon_per_query, other.epsilon_per_query),
+            delta_per_query: granted(self.delta_per_query, other.delta_per_query),
+            epsilon_per_job: granted(self.epsilon_per_job, other.epsilon_per_job),
+            max_groups_per_unit: less(self.max_groups_per_unit, other.max_groups_per_unit),
+            max_rows_per_group: less(self.max_rows_per_group, other.max_rows_per_group),
+            max_norm: less(self.max_norm, other.max_norm),
+            max_distinct: less(self.max_distinct, other.max_distinct),
+            min_cohort_public: self.min_cohort_public || other.min_cohort_public,
+            columns: BTreeMap::new(),
+        }
+    }
+
+    /// What a question to several sites that hold parts of one table can rely on: the less of everything, bounds within which the values of
+    /// each site are, and the domains on which all agree. Each site keeps its own rules.
+    pub fn at_all<'a>(policies: impl Iterator<Item = &'a PrivatePolicy>) -> PrivatePolicy {
+        let together = |a: PrivatePolicy, b: PrivatePolicy| {
+            let columns = a.columns.iter().filter_map(|(name, column)| {
+                let other = b.columns.get(name)?;
+                let bounds = column
+                    .bounds
+                    .zip(other.bounds)
+                    .map(|(a, b)| Bounds { lower: a.lower.min(b.lower), upper: a.upper.max(b.upper) });
+                let domain = column.domain.clone().filter(|domain| {
+                    other.domain.as_ref().is_some_and(|other| domain.other == other.other && domain.has_those_of(other))
+                });
+                Some((name.clone(), PrivateColumn { bounds, domain }))
+            });
+            PrivatePolicy { columns: columns.collect(), ..a.stricter(&b) }
+        };
+        policies.cloned().reduce(together).unwrap_or_default()
+    }
+}
+
 impl Bounds {
     /// Bounds of a column.
     ///
@@ -150,6 +198,10 @@ impl Domain {
             other => Ok(Domain { values, other }),
         }
     }
+    /// Whether another domain has the same values.
+    fn has_those_of(&self, other: &Domain) -> bool {
+        self.values.iter().collect::<BTreeSet<_>>() == other.values.iter().collect::<BTreeSet<_>>()
+    }
     /// The values as text; what they are in the column's type is the same for every row.
     pub fn values(&self) -> &[String] {
         &self.values
@@ -177,6 +229,31 @@ mod tests {
         for norm in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert!(MaxNorm::try_from(norm).is_err(), "{norm}");
         }
+    }
+
+    #[test]
+    fn sites_are_asked_for_what_all_of_them_grant() {
+        let site = |epsilon: f64, bounds: Option<(f64, f64)>, domain: &[&str]| PrivatePolicy {
+            epsilon_per_query: Some(Epsilon::try_from(epsilon).unwrap()),
+            columns: [(
+                "x".to_owned(),
+                PrivateColumn {
+                    bounds: bounds.map(|(lower, upper)| Bounds::new(lower, upper).unwrap()),
+                    domain: Domain::new(domain.iter().map(|v| (*v).to_owned()).collect(), None).ok(),
+                },
+            )]
+            .into(),
+            ..PrivatePolicy::default()
+        };
+        let (a, b) = (site(1.0, Some((0.0, 10.0)), &["f", "m"]), site(0.5, Some((-5.0, 8.0)), &["m", "f"]));
+        let both = PrivatePolicy::at_all([&a, &b].into_iter());
+        assert_eq!(both.epsilon_per_query.unwrap().get(), 0.5);
+        assert_eq!(both.columns["x"].bounds, Some(Bounds::new(-5.0, 10.0).unwrap()));
+        assert!(both.columns["x"].domain.is_some());
+        let none = PrivatePolicy::at_all([&a, &b, &site(2.0, None, &["f"])].into_iter());
+        assert_eq!(none.columns["x"], PrivateColumn::default());
+        let unset = PrivatePolicy::at_all([&a, &PrivatePolicy::default()].into_iter());
+        assert_eq!((unset.epsilon_per_query, unset.columns.len()), (None, 0));
     }
 
     #[test]

@@ -39,6 +39,11 @@ pub struct Mechanisms {
 }
 
 impl Mechanisms {
+    /// Whether nothing of the data is answered: public keys alone.
+    pub fn is_free(&self) -> bool {
+        self.noise.is_empty() && self.selection.is_none()
+    }
+
     /// The mechanisms that answer a question with ε.
     ///
     /// # Errors

@@ -11,6 +11,8 @@
 //! Bounds of an expression follow from its columns' by interval arithmetic. They decide only how far a value is clamped, and so how exact an answer
 //! is: every value is clamped to them before it counts, so no mistake in them can cost anybody's privacy.
 
+pub mod accuracy;
+pub mod defaults;
 pub mod mechanisms;
 
 use std::num::NonZeroU32;
@@ -35,6 +37,9 @@ pub struct Question {
     pub arguments: Vec<Argument>,
     /// One a measure of the release unit, in its order; arguments by number.
     pub aggregates: Vec<Aggregate<usize>>,
+    /// One a measure: whether it is a part that a coordinator adds to those of other sites. Its answer is then neither rounded nor cut to
+    /// what is possible: of many small numbers that would add up to a bias.
+    pub is_part: Vec<bool>,
     /// One a key of the release unit, in its order.
     pub keys: Vec<Key>,
     /// What the policies of its tables allow.

@@ -11,7 +11,9 @@ use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{Aggregate, AggregateUDF, Expr, ExprSchemable, GroupingSet, LogicalPlan};
 
-use super::write;
+use kanon_privacy::policy::Access;
+
+use super::columns;
 use crate::facts::Facts;
 use crate::parts::{names, part_aggregates};
 use crate::refusal::Refusal;
@@ -162,15 +164,13 @@ impl Layout {
     pub fn of(unit: &ReleaseUnit, facts: &dyn Facts) -> Result<Layout, Refusal> {
         let aggregate = source(&unit.source)?;
         let (keys, sets) = keys_and_sets(aggregate, facts)?;
-        let alone = match &sets {
-            None => keys.iter().any(|k| k.is_site),
-            Some(sets) => sets.iter().all(|set| set.iter().zip(&keys).any(|(within, key)| *within && key.is_site)),
-        };
+        let alone = is_by_site(&keys, &sets);
         let protected = unit.protection.is_some();
+        let is_private = unit.protection.as_ref().is_some_and(|p| p.access == Access::Private);
         let mut bases = Bases { all: Vec::new(), aggregate };
         let mut measures = Vec::new();
         for expr in &aggregate.aggr_expr {
-            measures.push(merging(expr, alone, protected, &mut bases)?);
+            measures.push(merging(expr, alone, protected, is_private, &mut bases)?);
         }
         // A withheld total is absent, but an open site answers its total whatever it has: with `site` among the keys it must be told apart.
         let only_site = all_site(&keys);
@@ -184,6 +184,11 @@ impl Layout {
             None
         };
         Ok(Layout { keys, sets, bases: bases.all, measures, protected, rows })
+    }
+
+    /// Whether every group is at one site, so that there is nothing to merge.
+    pub fn is_by_site(&self) -> bool {
+        is_by_site(&self.keys, &self.sets)
     }
 
     /// The keys that a site is asked for, with their numbers.
@@ -238,6 +243,13 @@ impl Layout {
     }
 }
 
+fn is_by_site(keys: &[Key], sets: &Option<Vec<Set>>) -> bool {
+    match sets {
+        None => keys.iter().any(|k| k.is_site),
+        Some(sets) => sets.iter().all(|set| set.iter().zip(keys).any(|(within, key)| *within && key.is_site)),
+    }
+}
+
 fn all_site(keys: &[Key]) -> bool {
     !keys.is_empty() && keys.iter().all(|key| key.is_site)
 }
@@ -276,7 +288,7 @@ fn keys_and_sets(aggregate: &Aggregate, facts: &dyn Facts) -> Result<(Vec<Key>, 
             (plain, None)
         }
     };
-    let columns = write::columns_of(&aggregate.input, facts)?;
+    let columns = columns::columns_of(&aggregate.input, facts)?;
     let mut keys = Vec::with_capacity(exprs.len());
     for expr in exprs {
         let data_type =
@@ -372,7 +384,13 @@ impl Bases<'_> {
     }
 }
 
-fn merging(expr: &Expr, alone: bool, protected: bool, bases: &mut Bases<'_>) -> Result<Merging, Refusal> {
+fn merging(
+    expr: &Expr,
+    alone: bool,
+    protected: bool,
+    is_private: bool,
+    bases: &mut Bases<'_>,
+) -> Result<Merging, Refusal> {
     let expr = bare(expr);
     let Expr::AggregateFunction(AggregateFunction { func, params }) = expr else {
         return Err(Refusal::unsupported(format!("{expr} cannot be computed at sites")));
@@ -389,6 +407,8 @@ fn merging(expr: &Expr, alone: bool, protected: bool, bases: &mut Bases<'_>) -> 
         return Err(not_merged(&format!("{name}(DISTINCT …)")));
     }
     match name {
+        // With noise: neither rounded nor cut, so that it can be added up.
+        "count" if is_private => bases.count(params.args.clone(), filter).map(Merging::Sum),
         "count" => bases.add(expr.clone()).map(Merging::Sum),
         "sum" => bases.add(expr.clone()).map(Merging::Sum),
         "avg" => {

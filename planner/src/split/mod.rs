@@ -10,8 +10,10 @@
 //! together by the same [`layout::Layout`].
 
 pub mod layout;
+pub mod rounds;
 
 mod check;
+mod columns;
 mod expr;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]

@@ -1,20 +1,21 @@
 //! SQL text of a subplan, from the node kinds that the boundary knows.
 
+mod joins;
+
 use std::collections::BTreeSet;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, DFSchemaRef, JoinType, NullEquality, ScalarValue};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::utils::split_conjunction_owned;
-use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, TableScan};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, TableScan};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
 
+use super::columns::{at, opaque, stand_in};
 use super::expr::{self, identifier};
-use super::layout::{self, Layout, SITE};
+use super::layout::{self, Layout};
 use crate::facts::{Facts, Placement, SiteId};
 use crate::refusal::Refusal;
 
@@ -28,72 +29,6 @@ pub(super) struct Block {
     columns: Vec<Expr>,
     /// Whether columns hold window functions, which no condition may be put beside.
     sealed: bool,
-}
-
-/// What the columns of a plan are made of, as far as the column `site` is concerned: stand-ins, or opaque columns.
-pub(super) fn columns_of(plan: &LogicalPlan, facts: &dyn Facts) -> Result<Vec<Expr>, Refusal> {
-    Ok(match plan {
-        LogicalPlan::Projection(projection) => {
-            let columns = columns_of(&projection.input, facts)?;
-            projection
-                .expr
-                .iter()
-                .map(|e| match layout::bare(e) {
-                    Expr::Column(column) => {
-                        at(projection.input.schema(), &columns, column).unwrap_or_else(|_| opaque())
-                    }
-                    _ => opaque(),
-                })
-                .collect()
-        }
-        LogicalPlan::Filter(filter) => columns_of(&filter.input, facts)?,
-        LogicalPlan::SubqueryAlias(alias) => columns_of(&alias.input, facts)?,
-        LogicalPlan::Sort(sort) => columns_of(&sort.input, facts)?,
-        LogicalPlan::Window(window) => {
-            let mut columns = columns_of(&window.input, facts)?;
-            columns.resize(window.schema.fields().len(), opaque());
-            columns
-        }
-        LogicalPlan::Join(join)
-            if matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full) =>
-        {
-            let (mut left, mut right) = (columns_of(&join.left, facts)?, columns_of(&join.right, facts)?);
-            // A missing side has no site.
-            if matches!(join.join_type, JoinType::Right | JoinType::Full) {
-                left.iter_mut().for_each(|c| *c = opaque());
-            }
-            if matches!(join.join_type, JoinType::Left | JoinType::Full) {
-                right.iter_mut().for_each(|c| *c = opaque());
-            }
-            left.append(&mut right);
-            left
-        }
-        LogicalPlan::TableScan(scan) => {
-            let has_site = matches!(facts.of(scan).placement, Placement::Sites { site_column: true, .. });
-            scan.projected_schema
-                .fields()
-                .iter()
-                .map(|f| if has_site && f.name() == "site" { stand_in() } else { opaque() })
-                .collect()
-        }
-        other => vec![opaque(); other.schema().fields().len()],
-    })
-}
-
-fn opaque() -> Expr {
-    Expr::Column(Column::from_name("__kanon_any"))
-}
-
-fn stand_in() -> Expr {
-    Expr::Column(Column::from_name(SITE))
-}
-
-fn at(schema: &DFSchema, columns: &[Expr], column: &Column) -> Result<Expr, Refusal> {
-    schema
-        .maybe_index_of_column(column)
-        .and_then(|index| columns.get(index))
-        .cloned()
-        .ok_or_else(|| Refusal::unsupported(format!("column {} cannot be written for a site", column.name)))
 }
 
 /// The text for one site; `None` if a condition on `site` rules it out.
@@ -483,79 +418,6 @@ impl Writer<'_> {
         }
     }
 
-    fn join(&mut self, join: &Join) -> Result<Block, Refusal> {
-        let word = match join.join_type {
-            JoinType::Inner => "JOIN",
-            JoinType::Left => "LEFT JOIN",
-            JoinType::Right => "RIGHT JOIN",
-            JoinType::Full => "FULL JOIN",
-            _ => {
-                return Err(
-                    Refusal::unsupported("a join of this kind cannot be sent to sites").hint("Use IN or EXISTS.")
-                );
-            }
-        };
-        if join.null_equality != NullEquality::NullEqualsNothing {
-            return Err(Refusal::unsupported("a join on NULLs cannot be sent to sites"));
-        }
-        // What a false condition rules out in one side of an outer join is not the site.
-        let before = self.nowhere;
-        let outer = join.join_type != JoinType::Inner;
-        let left = self.side(&join.left, outer, matches!(join.join_type, JoinType::Right | JoinType::Full))?;
-        let right = self.side(&join.right, true, matches!(join.join_type, JoinType::Left | JoinType::Full))?;
-        if join.join_type != JoinType::Inner {
-            self.nowhere = before;
-        }
-        let mut columns = left.columns.clone();
-        columns.extend(right.columns.iter().cloned());
-        let mut block = Block { from: String::new(), filters: left.filters, columns, sealed: false };
-        let mut conditions = Vec::new();
-        for (l, r) in &join.on {
-            let l = self.over(l.clone(), join.left.schema(), &left.columns)?;
-            let r = self.over(r.clone(), join.right.schema(), &right.columns)?;
-            conditions.push(l.eq(r));
-        }
-        if let Some(filter) = &join.filter {
-            let both = join
-                .left
-                .schema()
-                .join(join.right.schema())
-                .map_err(|_| Refusal::unsupported("a join with ambiguous columns"))?;
-            let filter = self.over(filter.clone(), &both, &block.columns)?;
-            conditions.extend(split_conjunction_owned(filter));
-        }
-        let mut texts = Vec::new();
-        for condition in conditions {
-            match self.constant(&condition) {
-                Some(true) => {}
-                _ => texts.push(format!("({})", self.text(&condition)?)),
-            }
-        }
-        let right_from = right.from;
-        block.from = match (texts.is_empty(), join.join_type) {
-            (true, JoinType::Inner) => format!("{} CROSS JOIN {right_from}", left.from),
-            (true, _) => format!("{} {word} {right_from} ON true", left.from),
-            (false, _) => format!("{} {word} {right_from} ON {}", left.from, texts.join(" AND ")),
-        };
-        Ok(block)
-    }
-
-    /// A side of a join: a query of its own if it has conditions or is made of several tables, and if it computes what is to be NULL
-    /// where the side is missing.
-    fn side(&mut self, plan: &LogicalPlan, alone: bool, may_be_missing: bool) -> Result<Block, Refusal> {
-        let block = self.block(plan)?;
-        let computed = block.columns.iter().zip(plan.schema().fields());
-        let computed =
-            computed.filter(|(_, field)| self.used.contains(field.name())).any(|(c, _)| !matches!(c, Expr::Column(_)));
-        if block.sealed
-            || alone && (!block.filters.is_empty() || block.from.contains(" JOIN "))
-            || may_be_missing && computed
-        {
-            return self.wrapped(block, plan.schema());
-        }
-        Ok(block)
-    }
-
     /// Rewrites an expression over a plan's columns to one over the names in FROM; subqueries become stand-ins for their text.
     fn over(&mut self, expr: Expr, schema: &DFSchema, columns: &[Expr]) -> Result<Expr, Refusal> {
         let mut failure = None;
@@ -596,42 +458,6 @@ impl Writer<'_> {
             (None, Ok(done)) => Ok(done.data),
             (None, Err(_)) => Err(Refusal::unsupported("an expression cannot be written for a site")),
         }
-    }
-
-    fn subquery(&mut self, expr: Expr, schema: &DFSchema, columns: &[Expr]) -> Result<Expr, Refusal> {
-        let plan = match &expr {
-            Expr::InSubquery(within) => std::sync::Arc::clone(&within.subquery.subquery),
-            Expr::Exists(exists) => std::sync::Arc::clone(&exists.subquery.subquery),
-            _ => {
-                return Err(Refusal::unsupported(
-                    "a scalar subquery below a federated aggregate cannot be sent to sites",
-                ));
-            }
-        };
-        self.outer.push((std::sync::Arc::new(schema.clone()), columns.to_vec()));
-        let written = self.block(&plan).and_then(|block| {
-            let (items, _) = self.items(&block, &field_names(plan.schema()))?;
-            self.select(&items, &block)
-        });
-        self.outer.pop();
-        let query = Parser::new(&PostgreSqlDialect {})
-            .try_with_sql(&written?)
-            .and_then(|mut parser| parser.parse_query())
-            .map_err(|_| Refusal::unsupported("a subquery cannot be written for a site"))?;
-        let tree = match expr {
-            Expr::InSubquery(within) => {
-                let operand = self.over(*within.expr, schema, columns)?;
-                ast::Expr::InSubquery {
-                    expr: Box::new(expr::tree(&operand, &self.subqueries, self.terse)?),
-                    subquery: query,
-                    negated: within.negated,
-                }
-            }
-            Expr::Exists(exists) => ast::Expr::Exists { subquery: query, negated: exists.negated },
-            _ => return Err(Refusal::unsupported("a subquery cannot be written for a site")),
-        };
-        self.subqueries.push(tree);
-        Ok(expr::stand_in(self.subqueries.len() - 1))
     }
 }
 

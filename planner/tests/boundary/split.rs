@@ -1,15 +1,42 @@
 //! What sites are asked, word for word, and how their answers are merged.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use datafusion::arrow::array::{ArrayRef, BooleanArray, Int32Array, RecordBatch};
+use datafusion::arrow::datatypes::DataType;
 use kanon_planner::facts::{Placement, SiteId};
 use kanon_planner::release_unit::{Decision, ReleaseUnit};
-use kanon_planner::split::{Split, split};
+use kanon_planner::split::{Split, rounds, split};
 
 use crate::golden::{against, queries};
 use crate::world::{World, context, decided};
 
+/// Keys as sites could have selected them.
+fn selected(unit: &ReleaseUnit) -> RecordBatch {
+    let types = unit.schema.fields().iter().take(unit.keys.len()).map(|field| field.data_type().clone());
+    let column = |of_type: DataType| -> ArrayRef {
+        match of_type {
+            DataType::Int32 => Arc::new(Int32Array::from(vec![Some(3), None])),
+            DataType::Boolean => Arc::new(BooleanArray::from(vec![true, false])),
+            other => panic!("no key of {other}"),
+        }
+    };
+    let columns: Vec<ArrayRef> = types.map(column).collect();
+    RecordBatch::try_from_iter(columns.into_iter().enumerate().map(|(i, c)| (format!("k{i}"), c))).unwrap()
+}
+
 fn told(text: &mut String, unit: &ReleaseUnit, ctx: &datafusion::prelude::SessionContext) {
+    if rounds::are_needed(unit, &World) == Ok(true) {
+        text.push_str("first, ");
+        told_once(text, &rounds::keys(unit).unwrap(), ctx);
+        text.push_str("then, ");
+        return told_once(text, &rounds::with_keys(unit, &selected(unit)).unwrap(), ctx);
+    }
+    told_once(text, unit, ctx);
+}
+
+fn told_once(text: &mut String, unit: &ReleaseUnit, ctx: &datafusion::prelude::SessionContext) {
     let Placement::Sites { sites, .. } = &unit.placement else { panic!("not federated") };
     match split(unit, sites, &World, &ctx.state()) {
         Ok(Split { subplans, layout }) => {

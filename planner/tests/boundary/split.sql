@@ -82,3 +82,12 @@ SELECT count(*) FROM fed f JOIN fed_open r ON f.region = r.id
 -- a condition on the site in one branch rules out that branch, not the site
 SELECT count(*) FROM (SELECT pid, age FROM fed WHERE site = 'cleveland' UNION ALL SELECT pid, n FROM fed_visits) AS x
 SELECT count(*) FROM (SELECT pid, age FROM fed WHERE site = 'cleveland' UNION ALL SELECT pid, n FROM fed_visits WHERE site = 'cleveland') AS x
+-- private: parts, neither rounded nor cut, and two rounds for keys that are not public
+SELECT sex, count(*), count(weight), avg(age), stddev(age) FROM fed_secret GROUP BY sex
+SELECT sum(age), count(*) FILTER (WHERE smoker), regr_slope(age, age) FROM fed_secret
+SELECT site, sex, count(DISTINCT pid), count(*) FROM fed_secret GROUP BY site, sex
+SELECT region, site, count(*) FROM fed_secret GROUP BY region, site
+SELECT region, smoker, count(*), avg(age) FROM fed_secret WHERE age > 18 GROUP BY region, smoker
+SELECT DISTINCT region FROM fed_secret
+SELECT count(DISTINCT pid) FROM fed_secret
+SELECT count(*) FROM fed_secret s JOIN fed f ON s.pid = f.pid

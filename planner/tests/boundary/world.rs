@@ -84,6 +84,12 @@ impl Facts for World {
                 facts.private = Some(private(unique));
             }
             "closed" => facts.closed = Some("table \"closed\" has no policy and answers nothing".into()),
+            "fed_secret" => {
+                facts.protection =
+                    Some(Protection { access: Access::Private, ..protection("pid", "patient", true, 10) });
+                facts.private = Some(private(true));
+                facts.placement = sites(&name);
+            }
             "fed" | "fed_visits" => {
                 facts.protection = Some(protection("pid", "patient", name == "fed", 10));
                 facts.placement = sites(&name);
@@ -139,6 +145,7 @@ pub fn context() -> SessionContext {
         ("unknown", patients.clone()),
         ("fed", with_site(&patients)),
         ("fed_visits", with_site(&visits)),
+        ("fed_secret", with_site(&patients)),
         ("fed_open", with_site(&regions)),
         ("regions", regions.clone()),
         ("days", vec![("day", DataType::Date32)]),

@@ -185,6 +185,7 @@ async fn statements_beyond_every_bound_over_flight_sql_and_from_a_peer() {
             },
             participants: vec![site.clone()],
             min_sites: 1,
+            asked: None,
             timeout: Duration::from_secs(60),
         };
         let client = peer.federation.client(&site).ok_or(SiteError::Unreachable("not known yet".into()))?;

@@ -8,6 +8,7 @@
 
 mod exact;
 mod groups;
+mod intervals;
 #[cfg(test)]
 mod tests;
 
@@ -16,15 +17,16 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, UInt64Array};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::execution::SessionState;
 use futures::FutureExt;
 use kanon_planner::private::Question;
+use kanon_planner::private::accuracy::law;
 use kanon_planner::private::mechanisms::Mechanisms;
 use kanon_planner::release_unit::ReleaseUnit;
 use kanon_privacy::bounding::SiteKey;
 use kanon_privacy::finalise::finalise;
-use kanon_privacy::noise::{Noise, OpenDp, Sampler};
+use kanon_privacy::noise::{OpenDp, Sampler};
 use kanon_privacy::noisy::{self, Noisy};
 use kanon_privacy::statistics::Statistic;
 
@@ -53,6 +55,21 @@ pub async fn release(
     Ok(Released { batch })
 }
 
+/// The answer to a question of public keys alone: of the catalog, and of no data.
+///
+/// # Errors
+/// XX000 if the question asks for more.
+pub fn of_public_keys(unit: &ReleaseUnit, question: &Question) -> Result<Released> {
+    let types: Vec<DataType> = unit.schema.fields().iter().map(|field| field.data_type().clone()).collect();
+    if question.public_cells().is_none() || types.len() != question.keys.len() {
+        return Err(Error::internal("a release that is not of public keys alone was not charged"));
+    }
+    let keys = groups::Groups::of(question, &types)?.keys()?;
+    let fields = unit.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), keys).map_err(below)?;
+    Ok(Released { batch: sorted(batch, question.keys.len(), None)? })
+}
+
 /// Selects keys, adds noise, finalises.
 fn answer(
     unit: &ReleaseUnit,
@@ -67,6 +84,7 @@ fn answer(
     let finalisers = mechanisms.plan.finalisers();
     let mut shown = Vec::new();
     let mut columns: Vec<Vec<Option<f64>>> = vec![Vec::new(); finalisers.len()];
+    let mut ends = intervals::Ends::of(finalisers.len());
     for (group, (units, sums)) in exact.units.iter().zip(&exact.statistics).enumerate() {
         let counted = match &mechanisms.selection {
             None => None,
@@ -86,8 +104,11 @@ fn answer(
             };
             statistics.push(Noisy::new(value, scale, law.clone()));
         }
-        for (column, finaliser) in columns.iter_mut().zip(finalisers) {
-            column.push(finalise(finaliser, &statistics, grid).ok_or_else(Error::below_boundary)?.value);
+        let measures = columns.iter_mut().zip(finalisers).zip(&question.is_part);
+        for (measure, ((column, finaliser), is_part)) in measures.enumerate() {
+            let answer = finalise(finaliser, &statistics, grid).ok_or_else(Error::below_boundary)?;
+            column.push(if *is_part { answer.unprocessed } else { answer.value });
+            ends.push(measure, answer.interval);
         }
         shown.push(group as u64);
     }
@@ -109,17 +130,10 @@ fn answer(
         let nullable = field.is_nullable() || of_measure || array.null_count() > 0;
         fields.push(Arc::new(field.as_ref().clone().with_nullable(nullable)));
     }
+    ends.add_to(unit, &mut fields, &mut arrays)?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options).map_err(below)?;
     sorted(batch, question.keys.len(), None)
-}
-
-/// The law of a mechanism's noise, for intervals: its scale or more.
-fn law(noise: &Noise) -> noisy::Noise {
-    match noise {
-        Noise::Laplace(scale) => noisy::Noise::laplace(scale.upper()),
-        Noise::Gaussian(scale) => noisy::Noise::gaussian(scale.upper()),
-    }
 }
 
 /// To whole numbers, the nearest.

@@ -1,0 +1,219 @@
+//! Private tables of several sites: each adds its own noise and charges its own budget, and what is merged is near the truth.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(missing_docs, reason = "tests")]
+
+use std::fmt::Write;
+
+use kanon_tests::client::{Answer, Client};
+use kanon_tests::{ADMIN, ANALYST, Federation, SiteSpec};
+
+const SITES: [&str; 3] = ["basel", "bern", "zug"];
+/// Patients of each site.
+const SIZES: [usize; 3] = [3000, 2000, 1000];
+/// By (sex, age): ages are 20 to 69.
+const AGES: usize = 50;
+
+/// Patients from 0, each with a sex, an age and a ward. Ward `only_<site>` has many patients of that site alone, `rare` one of the first site.
+fn patients(site: usize) -> Vec<u8> {
+    let mut text = "pid,sex,age,ward\n".to_owned();
+    for i in 0..SIZES[site] {
+        let ward = match i {
+            0 if site == 0 => "rare".to_owned(),
+            i if i % 3 == 2 => format!("only_{}", SITES[site]),
+            i => format!("w{}", i % 3),
+        };
+        writeln!(text, "{i},{},{},{ward}", ["female", "male"][i % 2], 20 + (i / 2) % AGES).unwrap();
+    }
+    text.into_bytes()
+}
+
+async fn hospitals(budget: [&str; 3]) -> Federation {
+    let spec = |site: usize| {
+        SiteSpec {
+        id: SITES[site],
+        setup: vec![
+            "CREATE EXTERNAL TABLE patients STORED AS CSV LOCATION '{dir}/patients.csv'".into(),
+            format!("CREATE PRIVACY UNIT patient WITH (budget_epsilon = {}, budget_delta = 1e-5)", budget[site]),
+            "ALTER TABLE patients SET (access = 'private', unit = 'pid', unit_kind = 'patient', unit_unique = true, min_cohort = 10,
+             epsilon_per_query = 2, delta_per_query = 1e-7)".into(),
+            // Sites need not agree on bounds.
+            format!("ALTER TABLE patients ALTER COLUMN age SET (lower = 0, upper = {})", 100 + 10 * site),
+            "ALTER TABLE patients ALTER COLUMN sex SET (domain = '{female,male}')".into(),
+        ],
+        files: vec![("patients.csv".to_owned(), patients(site))],
+    }
+    };
+    let federation = Federation::start((0..3).map(spec).collect()).await;
+    federation.grant_all(&["patients"]).await;
+    federation
+}
+
+async fn ask(client: &Client, sql: &str) -> Answer {
+    client.ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"))
+}
+
+async fn rows(client: &Client, sql: &str) -> Vec<Vec<String>> {
+    ask(client, sql).await.lines().iter().map(|line| line.split('|').map(str::to_owned).collect()).collect()
+}
+
+async fn refused(client: &Client, sql: &str) -> String {
+    match client.ask(sql).await {
+        Ok(answer) => panic!("{sql} was answered: {answer:?}"),
+        Err(error) => format!("{} {}", error.code, error.message),
+    }
+}
+
+fn near(got: &str, wanted: f64, by: f64) {
+    let value: f64 = got.parse().unwrap_or_else(|_| panic!("{got} is no number"));
+    assert!((value - wanted).abs() <= by, "{value} is not within {by} of {wanted}");
+}
+
+/// What a site's kind has spent, over everybody.
+async fn spent(federation: &Federation, site: &str) -> f64 {
+    let admin = federation.site(site).connect(ADMIN).await.unwrap();
+    let sql = "SELECT coalesce(max(spent_epsilon), 0) FROM kanon.budget WHERE scope = 'unit'";
+    rows(&admin, sql).await[0][0].parse().unwrap()
+}
+
+async fn all_spent(federation: &Federation) -> [f64; 3] {
+    [spent(federation, SITES[0]).await, spent(federation, SITES[1]).await, spent(federation, SITES[2]).await]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sums_over_public_keys_have_the_noise_of_every_site() {
+    let federation = hospitals(["100", "100", "100"]).await;
+    let ana = federation.site("bern").connect(ANALYST).await.unwrap();
+    // True: 3,000 of either sex, ages uniform from 20 to 69.
+    let by_sex =
+        "SELECT sex, count(*), avg(age), stddev(age), sum(age) FROM federation.patients GROUP BY sex ORDER BY sex";
+    let answer = ask(&ana, by_sex).await;
+    let told = answer.notices.join("\n");
+    assert!(
+        told.contains("3 of 3 sites answered: basel, bern, zug") && told.contains("each charges at most epsilon 2"),
+        "{told}"
+    );
+    let first = answer.lines();
+    let cells: Vec<Vec<&str>> = first.iter().map(|line| line.split('|').collect()).collect();
+    assert_eq!(cells.iter().map(|row| row[0]).collect::<Vec<_>>(), ["female", "male"]);
+    for row in &cells {
+        near(row[1], 3000.0, 150.0);
+        near(row[2], 44.5, 1.5);
+        near(row[3], 14.43, 3.0);
+        near(row[4], 3000.0 * 44.5, 12_000.0);
+    }
+    // Every site has charged it, at most what was asked; the same again costs nothing and is the same.
+    let once = all_spent(&federation).await;
+    assert!(once.iter().all(|epsilon| *epsilon > 0.0 && *epsilon <= 2.0), "{once:?}");
+    assert_eq!(ask(&ana, by_sex).await.lines(), first);
+    assert_eq!(all_spent(&federation).await, once);
+    // Counts are whole numbers and never negative; without groups too.
+    let counts =
+        rows(&ana, "SELECT count(*), count(age) FILTER (WHERE age < 0), count(ward) FROM federation.patients").await;
+    near(&counts[0][0], 6000.0, 150.0);
+    assert!(counts[0][1].parse::<u64>().unwrap() < 150);
+    near(&counts[0][2], 6000.0, 150.0);
+    // By site nothing is merged: each with its own noise, and what cannot be merged can be asked.
+    let by_site =
+        rows(&ana, "SELECT site, count(*), count(DISTINCT pid) FROM federation.patients GROUP BY site ORDER BY site")
+            .await;
+    assert_eq!(by_site.len(), 3);
+    for (row, size) in by_site.iter().zip(SIZES) {
+        near(&row[1], size as f64, 100.0);
+        near(&row[2], size as f64, 100.0);
+    }
+    let text = refused(&ana, "SELECT count(DISTINCT pid) FROM federation.patients").await;
+    assert!(text.starts_with("0A000") && text.contains("cannot be merged"), "{text}");
+    // A scalar subquery is released first, and is then a number in the question to the sites; the statement's epsilon is divided.
+    let before = all_spent(&federation).await;
+    let above =
+        rows(&ana, "SELECT count(*) FROM federation.patients WHERE age > (SELECT avg(age) FROM federation.patients)")
+            .await;
+    near(&above[0][0], 3000.0, 400.0);
+    let after = all_spent(&federation).await;
+    assert!(after.iter().zip(before).all(|(after, before)| after - before <= 2.0 + 1e-9), "{before:?} {after:?}");
+    // Values for a filter: public keys alone are free.
+    assert_eq!(rows(&ana, "SELECT DISTINCT sex FROM federation.patients ORDER BY 1").await, [["female"], ["male"]]);
+    assert_eq!(all_spent(&federation).await, after);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_keys_are_selected_first_and_then_answered_by_all() {
+    let federation = hospitals(["100", "100", "100"]).await;
+    let ana = federation.site("basel").connect(ANALYST).await.unwrap();
+    let by_ward = "SELECT ward, count(*), avg(age) FROM federation.patients GROUP BY ward ORDER BY ward";
+    let plan = rows(&ana, &format!("EXPLAIN (PRIVACY) {by_ward}")).await.concat().join("\n");
+    assert!(plan.contains("takes two rounds"), "{plan}");
+    assert_eq!(all_spent(&federation).await, [0.0; 3]);
+    let answer = rows(&ana, by_ward).await;
+    let wards: Vec<&str> = answer.iter().map(|row| row[0].as_str()).collect();
+    // The ward of one patient is not among them.
+    assert_eq!(wards, ["only_basel", "only_bern", "only_zug", "w0", "w1"]);
+    for (row, patients) in answer.iter().zip([1000.0, 666.0, 333.0, 2000.0, 2000.0]) {
+        near(&row[1], patients, 120.0);
+        near(&row[2], 44.5, 4.0);
+    }
+    let once = all_spent(&federation).await;
+    assert!(once.iter().all(|epsilon| *epsilon > 0.0 && *epsilon <= 2.0), "{once:?}");
+    assert_eq!(rows(&ana, by_ward).await, answer);
+    assert_eq!(all_spent(&federation).await, once);
+    // From another node it is another principal's question to the sites, and the same question: the same answer.
+    let elsewhere = federation.site("zug").connect(ANALYST).await.unwrap();
+    assert_eq!(rows(&elsewhere, by_ward).await.len(), 5);
+    // Two keys, one of them with a NULL; and keys that nobody has.
+    let two = "SELECT sex, CASE WHEN ward LIKE 'w%' THEN ward END AS w, count(*) FROM federation.patients GROUP BY 1, 2 ORDER BY 1, 2";
+    let answer = rows(&ana, two).await;
+    assert_eq!(answer.len(), 6, "{answer:?}");
+    assert_eq!(
+        rows(&ana, "SELECT ward, count(*) FROM federation.patients WHERE age > 99 GROUP BY ward").await.len(),
+        0
+    );
+    // Keys alone are one round.
+    let wards = rows(&ana, "SELECT DISTINCT ward FROM federation.patients ORDER BY ward").await;
+    assert_eq!(wards.concat(), ["only_basel", "only_bern", "only_zug", "w0", "w1"]);
+    // By site and key there is nothing to merge: each site selects its own.
+    let answer = rows(&ana, "SELECT site, ward, count(*) FROM federation.patients GROUP BY site, ward").await;
+    assert_eq!(answer.len(), 9, "{answer:?}");
+    assert!(answer.iter().all(|row| row[1] != "rare"), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_spends_no_more_than_its_own_rules_allow() {
+    let federation = hospitals(["100", "0.3", "100"]).await;
+    let ana = federation.site("basel").connect(ANALYST).await.unwrap();
+    let count = "SELECT count(*) FROM federation.patients";
+    // More than a site's policy is refused here already, before anybody is asked.
+    ask(&ana, "SET kanon.epsilon = 3").await;
+    let text = refused(&ana, count).await;
+    assert!(text.starts_with("22023"), "{text}");
+    // As much as the policy allows is more than bern's budget has: the site that says so is named.
+    ask(&ana, "RESET kanon.epsilon").await;
+    let text = refused(&ana, count).await;
+    assert!(text.starts_with("53400") && text.contains("site \"bern\""), "{text}");
+    assert_eq!(spent(&federation, "bern").await, 0.0);
+    // Those that answer are enough, if one says so; numbers are theirs alone.
+    ask(&ana, "SET kanon.on_site_failure = partial").await;
+    let answer = ask(&ana, count).await;
+    let told = answer.notices.join("\n");
+    assert!(
+        told.contains("2 of 3 sites answered: basel, zug") && told.contains("bern (its budget is spent)"),
+        "{told}"
+    );
+    near(&answer.lines()[0], 4000.0, 100.0);
+    let wards = ask(&ana, "SELECT ward, count(*) FROM federation.patients GROUP BY ward ORDER BY ward").await;
+    assert!(wards.notices.join("\n").contains("2 of 3 sites answered"), "{:?}", wards.notices);
+    assert!(wards.lines().iter().all(|line| !line.starts_with("only_bern")), "{:?}", wards.lines());
+    // A smaller part fits.
+    ask(&ana, "SET kanon.epsilon = 0.25").await;
+    let answer = ask(&ana, count).await;
+    assert!(answer.notices.join("\n").contains("3 of 3 sites answered"), "{:?}", answer.notices);
+    near(&answer.lines()[0], 6000.0, 150.0);
+    assert!(spent(&federation, "bern").await <= 0.25);
+    // Rows stay where they are, whoever asks.
+    for sql in ["SELECT * FROM federation.patients", "SELECT age FROM bern.patients LIMIT 1"] {
+        let text = refused(&ana, sql).await;
+        assert!(text.starts_with("42501"), "{sql}: {text}");
+    }
+    // One site's table, by its name there.
+    let answer = rows(&ana, "SELECT sex, count(*) FROM zug.patients GROUP BY sex ORDER BY sex").await;
+    near(&answer[0][1], 500.0, 100.0);
+}
