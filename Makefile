@@ -33,7 +33,7 @@ audit: build     ## longer: ten times as many releases, and that every broken bu
 
 bench: clients   ## the figures, in a release build
 	cargo build --locked --release --workspace
-	for figure in gate federation wire node ledger; do $(CARGO_TARGET_DIR)/release/$$figure || exit 1; done
+	for figure in gate private federation wire node ledger; do $(CARGO_TARGET_DIR)/release/$$figure || exit 1; done
 
 install:         ## the program, in the release profile, into cargo's bin folder
 	cargo install --locked --path node

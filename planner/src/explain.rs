@@ -8,6 +8,7 @@ use kanon_privacy::sensitivity::Bounding;
 use crate::facts::Placement;
 use crate::private::Question;
 use crate::private::mechanisms::Mechanisms;
+use crate::private::ranks;
 use crate::release_unit::{Decision, MeasureKind, ReleaseUnit};
 
 /// One line a plan node: the outer plan, then each release unit's inner plan under its boundary.
@@ -116,6 +117,7 @@ pub fn private_rules(unit: &ReleaseUnit, question: &Question, mechanisms: &Mecha
         let adds = adds.collect::<Vec<_>>().join(" and ");
         lines.push(format!("Release #{id} answers {} with {adds}: {error}", measure.aggregate));
     }
+    lines.extend(ranks::told(mechanisms, question).iter().map(|line| format!("Release #{id} {line}")));
     lines
 }
 

@@ -27,6 +27,8 @@ pub enum MeasureKind {
     Bool,
     /// A quantile with its fraction (0 to 1): at least k units on either side.
     Quantile(f64),
+    /// min, max: robust ones, of tables with private access alone.
+    Extreme,
 }
 
 /// One aggregate of a release unit and what must hold before it is released. Expressions are over the release unit's input.

@@ -85,7 +85,7 @@ impl Cost {
     /// whose range is bounded; permute-and-flip, say, is merely pure.
     pub fn exponential(epsilon: Epsilon, groups: u32) -> Cost {
         let (epsilon, groups) = (epsilon.get(), f64::from(groups));
-        Cost { epsilon: up(epsilon * groups), rho: up(up(up(epsilon * epsilon) / 8.0) * groups), ..Cost::ZERO }
+        Cost { epsilon: times(epsilon, groups), rho: up(up(up(epsilon * epsilon) / 8.0) * groups), ..Cost::ZERO }
     }
 
     /// Gaussian noise that is (`epsilon`, `delta`)-private and `rho`-concentrated.
@@ -197,6 +197,13 @@ impl Budget {
         let left = |budget: f64, spent: f64| if spent > 0.0 { down(budget - spent).max(0.0) } else { budget };
         Amount { epsilon: left(self.epsilon.get(), shown.epsilon), delta: left(self.delta.get(), shown.delta) }
     }
+}
+
+/// The product, rounded up unless it is exact.
+fn times(a: f64, b: f64) -> f64 {
+    let product = a * b;
+    // The residual of a fused product is exact in its sign.
+    if a.mul_add(b, -product) > 0.0 { up(product) } else { product }
 }
 
 /// The sum, rounded up unless one is 0.

@@ -166,6 +166,28 @@ impl Grid {
         power_of_two(self.exponent)
     }
 
+    /// The least tick.
+    pub(crate) fn lowest(&self) -> i128 {
+        self.low
+    }
+
+    /// Whether every second tick is an integer of a column of integers.
+    pub(crate) fn has_half_integers(&self) -> bool {
+        self.integers.is_some() && self.exponent < 0
+    }
+
+    /// So many ticks as an integer within the bounds, the next lower one if they are between two. None on a grid of floats.
+    pub(crate) fn integer(&self, ticks: i128) -> Option<i64> {
+        let (lower, upper) = self.integers?;
+        let integer = if self.exponent < 0 { ticks >> 1 } else { ticks << self.exponent.min(32) };
+        i64::try_from(integer.clamp(i128::from(lower), i128::from(upper))).ok()
+    }
+
+    /// So many ticks in the column's own unit, within the bounds.
+    pub(crate) fn value(&self, ticks: i128) -> f64 {
+        (ticks as f64 * self.step()).clamp(self.lower, self.upper)
+    }
+
     /// The declared lower bound.
     pub fn lower(&self) -> f64 {
         self.lower

@@ -3,7 +3,8 @@
 //! - [`policy`]: the rules a steward sets for a table and its columns.
 //! - [`budget`]: ε, δ and ρ; [`accounts`]: what was spent, by basic composition and by zCDP.
 //! - [`noise`]: exact discrete Laplace and Gaussian noise, its calibration and its intervals.
-//! - [`select`]: which keys may be told; [`exponential`]: quantiles and robust extremes.
+//! - [`select`]: which keys may be told.
+//! - [`ranks`]: quantiles and robust extremes; [`exponential`]: the mechanism that chooses them.
 //! - [`cohort`], [`evidence`]: the units behind a number, and the parts of them that must hold nobody or at least k (rule 1).
 //! - [`overlaps`]: what follows from three or more conditions together (rule 1).
 //! - [`complement`]: what is withheld must not follow from what is released (rule 2).
@@ -39,6 +40,7 @@ pub mod noise;
 pub mod noisy;
 pub mod overlaps;
 pub mod policy;
+pub mod ranks;
 mod rounding;
 pub mod rules;
 pub mod select;

@@ -280,11 +280,16 @@ impl<A: Clone + Ord> Plan<A> {
     /// The statistics that these aggregates need, and a finaliser for each, in their order. `facts` must say the same whenever it is asked.
     pub fn new<'g>(aggregates: &[Aggregate<A>], facts: impl Fn(&A) -> Facts<'g>) -> Plan<A> {
         let mut builder = Builder { statistics: Vec::new(), facts };
-        // Sums last: what they are computed from depends on what the others need.
+        // Sums after others: what they are computed from depends on what the others need. Ranks last.
+        let turn = |aggregate: &Aggregate<A>| match aggregate {
+            Aggregate::Rank(..) => 2,
+            Aggregate::Sum(_) => 1,
+            _ => 0,
+        };
         let mut finalisers: Vec<(usize, Finaliser<A>)> = Vec::new();
-        for sums in [false, true] {
+        for now in 0..=2 {
             for (place, aggregate) in aggregates.iter().enumerate() {
-                if matches!(aggregate, Aggregate::Sum(_)) == sums {
+                if turn(aggregate) == now {
                     finalisers.push((place, builder.finaliser(aggregate)));
                 }
             }
@@ -293,7 +298,7 @@ impl<A: Clone + Ord> Plan<A> {
         Plan { statistics: builder.statistics, finalisers: finalisers.into_iter().map(|(_, f)| f).collect() }
     }
 
-    /// Every statistic once.
+    /// Every statistic once: numbers first, ranks last.
     pub fn statistics(&self) -> &[Statistic<A>] {
         &self.statistics
     }
@@ -490,9 +495,14 @@ mod tests {
         let plan = plan(&[
             Aggregate::Rank('x', Rank::Quantile(half)),
             Aggregate::Rank('x', Rank::Quantile(Fraction::MEDIAN)),
+            Count('x'),
             Aggregate::Rank('x', Rank::Maximum),
+            Sum('x'),
         ]);
-        assert_eq!(plan.statistics().len(), 2);
+        // They come last.
+        let ranks = [Statistic::Ranks('x', Rank::Quantile(half)), Statistic::Ranks('x', Rank::Maximum)];
+        assert_eq!(plan.statistics()[..2], [Statistic::Rows(One('x')), Statistic::Centred('x', One('x'))]);
+        assert_eq!(plan.statistics()[2..], ranks);
         assert_eq!(Fraction::try_from(-0.0), Fraction::try_from(0.0));
         for bad in [-0.1, 1.1, f64::NAN] {
             assert!(Fraction::try_from(bad).is_err());

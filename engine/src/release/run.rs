@@ -10,7 +10,7 @@ use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use futures::TryStreamExt;
 
 use super::ask::Asked;
@@ -27,10 +27,14 @@ pub(super) struct Raw {
 
 /// Starts a plan.
 pub(super) async fn stream(state: &SessionState, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
+    execute_stream(physical(state, plan).await?, state.task_ctx()).map_err(below)
+}
+
+/// How a plan is run.
+pub(super) async fn physical(state: &SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     let (planner, plan) = (state.clone(), plan.clone());
     let planned = future_on_large_stack(async move { planner.create_physical_plan(&plan).await });
-    let physical = planned.await.map_err(below)?.map_err(below)?;
-    execute_stream(physical, state.task_ctx()).map_err(below)
+    planned.await.map_err(below)?.map_err(below)
 }
 
 /// Runs the question.
@@ -89,7 +93,7 @@ pub(super) fn pick(values: &ArrayRef, rows: &UInt64Array) -> Result<ArrayRef> {
 }
 
 /// The type whose arrays hold their own values only, for one whose arrays share a buffer with others.
-fn without_shared_buffers(shared: &DataType) -> Option<DataType> {
+pub(super) fn without_shared_buffers(shared: &DataType) -> Option<DataType> {
     match shared {
         DataType::Utf8View => Some(DataType::LargeUtf8),
         DataType::BinaryView => Some(DataType::LargeBinary),

@@ -48,6 +48,11 @@ impl Walk<'_> {
             }
         }
         let measures = self.measures(&aggregate.aggr_expr, &rows, shown)?;
+        if let [Expr::GroupingSet(set)] = keys.as_slice()
+            && super::ranks::are_private(&rows)
+        {
+            return self.sets(&rows, set, &measures, aggregate);
+        }
         self.release_rows(rows, keys, measures, &aggregate.schema, plan)
     }
 
@@ -81,7 +86,7 @@ impl Walk<'_> {
         })
     }
 
-    fn release_rows(
+    pub(super) fn release_rows(
         &mut self,
         rows: Rows,
         keys: Vec<Expr>,
@@ -447,7 +452,7 @@ fn open_kind(expr: &Expr) -> MeasureKind {
 }
 
 /// The Aggregate's schema with columns that may be NULL: what is withheld is, and what is read from memory may be for all that is known.
-fn nullable(schema: &DFSchema) -> Result<DFSchemaRef, Refusal> {
+pub(super) fn nullable(schema: &DFSchema) -> Result<DFSchemaRef, Refusal> {
     let fields = schema
         .iter()
         .map(|(qualifier, field)| (qualifier.cloned(), Arc::new(field.as_ref().clone().with_nullable(true))))

@@ -10,8 +10,10 @@ mod join;
 mod measure;
 mod outer;
 mod private;
+mod ranks;
 mod rows;
 mod scan;
+mod sets;
 mod shapes;
 mod subquery;
 

@@ -35,13 +35,6 @@ impl Walk<'_> {
         let Some(protection) = rows.protection.as_ref().filter(|p| p.access == Access::Private) else {
             return Ok(None);
         };
-        if matches!(keys, [Expr::GroupingSet(_)]) {
-            return Err(Refusal::unsupported(format!(
-                "ROLLUP, CUBE and GROUPING SETS over {}, which has private access, are not supported yet",
-                tables(rows)
-            ))
-            .hint("Ask for each grouping in a query of its own."));
-        }
         let policy = rows.private.clone().unwrap_or_default();
         let rules = rules(rows, protection, &policy)?;
         let schema = rows.plan.schema();
@@ -100,6 +93,10 @@ impl Question {
             Refusal::unsupported(format!("{name} over {about}, which has private access, is not supported yet"))
                 .hint(hint.to_owned())
         };
+        if let (Some(rank), Some(x)) = (super::ranks::rank(&name, &measure.kind), params.args.first()) {
+            super::ranks::refuse_unordered(&name, x, schema, &about)?;
+            return Ok(Aggregate::Rank(self.argument(x, filter, schema, Some(rows))?, rank));
+        }
         Ok(match (name.as_str(), params.args.as_slice()) {
             ("count", [x]) if params.distinct && is_unit(x) && filter.is_some() => {
                 return Err(not_yet("Put the condition into WHERE."));
@@ -217,7 +214,7 @@ fn grid(x: &Expr, of_type: &DataType, rows: &Rows) -> Result<kanon_privacy::grid
                 || "this expression".to_owned(),
                 |b| format!("column \"{}\" of table \"{}\"", b.column, b.table),
             );
-            Err(Refusal::forbidden(format!("{what} has no bounds, without which a sum over it has no noise that is enough"))
+            Err(Refusal::forbidden(format!("{what} has no bounds, without which no noise is enough for it"))
                 .hint("Narrow it in the query, for example avg(LEAST(GREATEST(x, 0), 100)); its steward declares bounds with ALTER TABLE … ALTER COLUMN … SET (lower = …, upper = …)."))
         }
     }

@@ -1,13 +1,14 @@
 //! What a private release adds to its statistics: a mechanism each, with its share of ε and δ. From public parameters alone.
 //!
 //! ```text
-//! Question + ε ─► statistics, each once ─► shares of ε (kanon_privacy::division) ─► Laplace or Gaussian, whichever errs less ─► Cost
+//! Question + ε ─► statistics, each once ─► shares of ε (kanon_privacy::division) ─┬► Laplace or Gaussian, whichever errs less ─► Cost
+//!              │                                                                  └► quantiles, extremes: the exponential mechanism
 //!              └► keys that are not public: a selection, on the count of units
 //! ```
 //!
 //! # Shares
 //! ε is divided so that the answers' squared errors add up to least. A selection counts as one more statistic that is an answer by itself, and is
-//! the count of units if that is asked for. δ is divided equally over the statistics; where keys are selected, the selection has half of it.
+//! the count of units if that is asked for. δ is divided equally over the statistics that get noise; where keys are selected, the selection has half of it.
 
 use std::num::{NonZeroU32, NonZeroU128};
 
@@ -16,6 +17,7 @@ use kanon_privacy::budget::{Delta, Epsilon};
 use kanon_privacy::division::divide_epsilon;
 use kanon_privacy::noise::Noise;
 use kanon_privacy::noise::calibrate::{Norm, smaller_error};
+use kanon_privacy::ranks::Choice;
 use kanon_privacy::select::Selection;
 use kanon_privacy::sensitivity::Bounding;
 use kanon_privacy::statistics::{Facts, Plan, Statistic};
@@ -30,8 +32,10 @@ pub struct Mechanisms {
     pub plan: Plan<usize>,
     /// How a unit's part is bounded.
     pub bounding: Bounding,
-    /// One a statistic of the plan, in its order.
+    /// One a statistic of the plan that is a number, in its order.
     pub noise: Vec<Noise>,
+    /// One a rank, in the plan's order: ranks are its last statistics.
+    pub choices: Vec<Choice>,
     /// How keys are selected; `None` where all are public. The noise of [`Statistic::Units`] is then its own.
     pub selection: Option<Selection>,
     /// What all of it costs. Zero where nothing but public keys is answered.
@@ -41,7 +45,7 @@ pub struct Mechanisms {
 impl Mechanisms {
     /// Whether nothing of the data is answered: public keys alone.
     pub fn is_free(&self) -> bool {
-        self.noise.is_empty() && self.selection.is_none()
+        self.noise.is_empty() && self.choices.is_empty() && self.selection.is_none()
     }
 
     /// The mechanisms that answer a question with ε.
@@ -69,7 +73,14 @@ impl Mechanisms {
             shares.push(1.0);
         }
         if shares.is_empty() {
-            return Ok(Mechanisms { plan, bounding, noise: vec![], selection: None, cost: Cost::ZERO });
+            return Ok(Mechanisms {
+                plan,
+                bounding,
+                noise: vec![],
+                choices: vec![],
+                selection: None,
+                cost: Cost::ZERO,
+            });
         }
         let too_small = || {
             Refusal::unsupported("epsilon is too small for this query")
@@ -77,10 +88,12 @@ impl Mechanisms {
         };
         let mut shares = divide_epsilon(epsilon, &shares).map_err(|_| too_small())?;
         let delta = question.rules.delta.get();
+        // The exponential mechanism needs no δ.
+        let numbers = asked.iter().filter(|(s, _)| !matches!(s, Statistic::Ranks(..))).count();
         let mut cost = Cost::ZERO;
         let selection = if selects {
             let epsilon = shares.pop().ok_or_else(too_small)?;
-            let delta = if asked.is_empty() { delta } else { delta / 2.0 };
+            let delta = if numbers == 0 { delta } else { delta / 2.0 };
             let delta = Delta::try_from(delta).map_err(|_| too_small())?;
             let selection = Selection::lower_threshold(bounds.groups, epsilon, delta, Some(question.rules.min_cohort))
                 .map_err(|_| too_small())?;
@@ -90,15 +103,22 @@ impl Mechanisms {
             None
         };
         let of_noise = if selects { delta / 2.0 } else { delta };
-        let each = Delta::try_from(of_noise / (asked.len().max(1) as f64)).map_err(|_| too_small())?;
+        let each = Delta::try_from(of_noise / (numbers.max(1) as f64)).map_err(|_| too_small())?;
         let mut drawn = asked.iter().zip(shares);
         let mut noise = Vec::with_capacity(plan.statistics().len());
+        let mut choices = Vec::new();
         for statistic in plan.statistics() {
             if let (Statistic::Units, Some(selection)) = (statistic, &selection) {
                 noise.push(selection.noise().clone());
                 continue;
             }
             let (_, epsilon) = drawn.next().ok_or_else(too_small)?;
+            if let Statistic::Ranks(x, rank) = statistic {
+                let (choice, costs) = super::ranks::choice(*x, *rank, question, bounds, epsilon)?;
+                cost = cost.plus(costs);
+                choices.push(choice);
+                continue;
+            }
             let contribution = statistic.contribution(grid).ok_or_else(unbounded)?;
             let sensitivity = bounding
                 .sensitivity(contribution)
@@ -109,7 +129,7 @@ impl Mechanisms {
             cost = cost.plus(calibrated.cost);
             noise.push(calibrated.noise);
         }
-        Ok(Mechanisms { plan, bounding, noise, selection, cost })
+        Ok(Mechanisms { plan, bounding, noise, choices, selection, cost })
     }
 }
 

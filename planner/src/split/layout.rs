@@ -308,7 +308,7 @@ fn keys_and_sets(aggregate: &Aggregate, facts: &dyn Facts) -> Result<(Vec<Key>, 
 }
 
 /// ROLLUP and CUBE as lists of sets.
-fn written_out(grouping: &GroupingSet) -> Vec<Vec<Expr>> {
+pub(crate) fn written_out(grouping: &GroupingSet) -> Vec<Vec<Expr>> {
     match grouping {
         GroupingSet::Rollup(exprs) => {
             (0..=exprs.len()).rev().map(|n| exprs.iter().take(n).cloned().collect()).collect()

@@ -5,9 +5,9 @@ use kanon_planner::boundary::{Options, decide};
 use kanon_planner::private::Question;
 use kanon_planner::private::mechanisms::Mechanisms;
 use kanon_planner::release_unit::Decision;
-use kanon_privacy::statistics::Aggregate;
+use kanon_privacy::statistics::{Aggregate, Fraction, Rank};
 
-use crate::world::{World, analysed, context};
+use crate::world::{World, analysed, context, decided};
 
 async fn question(sql: &str) -> Result<Question, String> {
     let plan = analysed(&context(), sql).await.unwrap();
@@ -98,4 +98,105 @@ async fn one_row_a_unit_is_bounded_by_itself_and_all_else_by_policy() {
         let found = question(sql).await.unwrap().rules.bounds;
         assert_eq!((found.groups.get(), found.rows.get()), (groups, rows), "{sql}");
     }
+}
+
+fn ranks(found: &Question) -> Vec<Rank> {
+    let of = |a: &Aggregate<usize>| match a {
+        Aggregate::Rank(_, rank) => *rank,
+        other => panic!("{other:?}"),
+    };
+    found.aggregates.iter().map(of).collect()
+}
+
+#[tokio::test]
+async fn quantiles_and_extremes_are_ranks_of_bounded_arguments() {
+    let quantile = |alpha| Rank::Quantile(Fraction::try_from(alpha).unwrap());
+    let found = question(
+        "SELECT median(age), min(age), percentile_cont(0.25) WITHIN GROUP (ORDER BY age DESC), max(age), approx_median(age),
+         approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY age), percentile_cont(0) WITHIN GROUP (ORDER BY age) FROM secret",
+    );
+    let found = found.await.unwrap();
+    let (low, high) = (Rank::Minimum, Rank::Maximum);
+    assert_eq!(ranks(&found), [quantile(0.5), low, quantile(0.75), high, quantile(0.5), quantile(0.9), low]);
+    assert_eq!(bounds(&found), [Some((0.0, 110.0))], "one argument");
+    let mechanisms = Mechanisms::of(&found, found.rules.epsilon).unwrap();
+    assert!(mechanisms.noise.is_empty() && mechanisms.choices.len() == 5, "equal ones are chosen once");
+    assert_eq!(mechanisms.choices[0].candidates().count().get(), 111);
+    let (epsilon, delta) = mechanisms.cost.basic();
+    assert!(epsilon <= 0.5 && epsilon > 0.499_999 && delta == 0.0, "{epsilon} {delta}");
+    // FILTER, expressions with bounds; an average beside it.
+    let found = question("SELECT avg(age), max(LEAST(GREATEST(weight, 30), 150)) FILTER (WHERE smoker) FROM secret");
+    let found = found.await.unwrap();
+    assert_eq!(bounds(&found), [Some((0.0, 110.0)), Some((30.0, 150.0))]);
+    let mechanisms = Mechanisms::of(&found, found.rules.epsilon).unwrap();
+    assert_eq!((mechanisms.noise.len(), mechanisms.choices.len()), (2, 1));
+    assert!(mechanisms.choice(1).is_none() && mechanisms.choice(2).is_some() && mechanisms.choice(3).is_none());
+    assert!(mechanisms.cost.basic().0 <= 0.5);
+}
+
+#[tokio::test]
+async fn each_group_of_a_unit_has_a_share_of_a_choice() {
+    let of = |keys: &'static str| async move {
+        let group = if keys.is_empty() { String::new() } else { format!("GROUP BY {keys}") };
+        let sql = format!("SELECT median(LEAST(GREATEST(cost, 0), 90)) FROM secret_visits {group}");
+        let found = question(&sql).await.unwrap();
+        let mechanisms = Mechanisms::of(&found, found.rules.epsilon).unwrap();
+        let choice = mechanisms.choices[0].clone();
+        // Two rows a unit and group, by policy.
+        assert_eq!(choice.utility().sensitivity(found.rules.bounds.rows).get(), 1 << 30);
+        (choice.epsilon().get(), mechanisms.cost.basic().0, mechanisms.cost.zcdp().0)
+    };
+    assert_eq!(of("").await, (0.5, 0.5, (0.25_f64 / 8.0).next_up().next_up().next_up()));
+    // Two public keys, of the three that a policy allows.
+    let (each, all, rho) = of("cost > 5 IS TRUE").await;
+    assert_eq!((each, all), (0.25, 0.5));
+    assert!((rho - 2.0 * 0.0625 / 8.0).abs() < 1e-12 && rho >= 2.0 * 0.0625 / 8.0);
+}
+
+#[tokio::test]
+async fn what_has_no_order_or_no_bounds_is_refused() {
+    for (measure, why) in [
+        ("min(born)", "needs a number"),
+        ("max(sex)", "needs a number"),
+        ("min(smoker)", "needs a number"),
+        ("median(weight)", "has no bounds"),
+        ("min(bill)", "has no bounds"),
+        ("max(pid)", "cannot be used"),
+        ("median(DISTINCT age)", "is not supported"),
+        ("string_agg(sex, ',')", "would tell of single units"),
+        ("first_value(age)", "would tell of single units"),
+    ] {
+        let error = question(&format!("SELECT {measure} FROM secret")).await.unwrap_err();
+        assert!(error.contains(why), "{measure}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn every_grouping_set_is_a_release_of_its_own() {
+    for (sets, keys) in [
+        ("ROLLUP (sex, region)", &[&["sex", "region"][..], &["sex"], &[]][..]),
+        ("CUBE (sex, region)", &[&["sex", "region"], &["region"], &["sex"], &[]]),
+        ("GROUPING SETS ((sex), (region), ())", &[&["sex"], &["region"], &[]]),
+        ("region, ROLLUP (sex)", &[&["region"], &["region", "sex"]]),
+    ] {
+        let sql =
+            format!("SELECT sex, region, count(*), median(age), grouping(sex, region) FROM secret GROUP BY {sets}");
+        let decision = decided(&context(), &sql).await.unwrap();
+        let Decision::Release { units, outer } = decision else { panic!("{sql}") };
+        let found: Vec<Vec<String>> = units
+            .iter()
+            .map(|u| u.keys.iter().map(|k| k.to_string().split('.').next_back().unwrap().to_owned()).collect())
+            .collect();
+        assert_eq!(found, keys, "{sql}");
+        for unit in &units {
+            let question = unit.question.as_ref().unwrap();
+            // Sexes are public, regions are selected: each set has the keys of its own.
+            assert_eq!(question.public_cells().is_some(), !unit.keys.iter().any(|k| k.to_string().contains("region")));
+            assert_eq!(question.aggregates.len(), 2);
+        }
+        assert_eq!(outer.display_indent().to_string().matches("Release #").count(), keys.len());
+    }
+    assert!(question("SELECT sex FROM secret GROUP BY ROLLUP (sex)").await.unwrap_err().contains("need an aggregate"));
+    let many = "SELECT count(*) FROM secret GROUP BY CUBE (sex, age, weight, bill, smoker, region, born)";
+    assert!(question(many).await.unwrap_err().contains("more than 64"));
 }

@@ -106,3 +106,7 @@ COPY (SELECT 1) TO '/tmp/kanon-out.csv' STORED AS CSV
 INSERT INTO regions SELECT region, sex, 1 FROM patients
 CREATE TABLE leak AS SELECT * FROM patients
 CREATE VIEW leak AS SELECT * FROM patients
+-- private access
+SELECT min(born) FROM secret
+SELECT median(weight) FROM secret
+SELECT sex FROM secret GROUP BY ROLLUP (sex)

@@ -89,3 +89,6 @@ SELECT site, sex, count(*), avg(age) FROM fed WHERE age > 50 GROUP BY site, sex
 SELECT f.sex, avg(v.cost) FROM fed f JOIN fed_visits v ON f.pid = v.pid GROUP BY f.sex
 SELECT site, name, count(*), sum(size), min(size), avg(size) FROM fed_open WHERE size > 3 GROUP BY site, name
 SELECT count(DISTINCT name) FROM fed_open
+-- private access: quantiles, robust extremes, a release a grouping set
+SELECT sex, median(age), min(age) FILTER (WHERE smoker), max(age + 1) FROM secret GROUP BY sex
+SELECT sex, region, count(*), grouping(sex, region) FROM secret GROUP BY ROLLUP (sex, region) HAVING count(*) > 5

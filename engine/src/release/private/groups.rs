@@ -1,13 +1,21 @@
 //! Which group a row belongs to: a public cell, or whatever keys come.
+//!
+//! [`Groups`] numbers the groups of a release. Readers of rows have a [`Numbers`] each, which remembers what the groups said of the keys that it
+//! met: they are asked once a key, not once a row.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::hash::BuildHasher;
+use std::sync::{Arc, RwLock};
 
 use datafusion::arrow::array::{Array, ArrayRef, UInt32Array, new_empty_array};
 use datafusion::arrow::compute::{cast, concat, take};
-use datafusion::arrow::datatypes::DataType;
-use datafusion::arrow::row::{RowConverter, SortField};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::row::{RowConverter, Rows, SortField};
 use datafusion::common::ScalarValue;
+use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
+use datafusion::physical_plan::aggregates::order::GroupOrdering;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use kanon_planner::private::{PublicKeys, Question};
 
 use super::super::below;
@@ -15,13 +23,25 @@ use crate::error::{Error, Result};
 
 /// Most groups of one release whose keys are not public.
 const MOST_GROUPS: usize = 10_000_000;
+/// Most keys that a reader remembers, and most bytes of them.
+const MOST_REMEMBERED: usize = 1 << 17;
+const MOST_REMEMBERED_BYTES: usize = 16 << 20;
+
+/// The number of a row that is in no group.
+pub(super) const DROPPED: u32 = u32::MAX;
 
 /// The groups of a release, numbered from 0.
 pub(super) enum Groups {
-    /// Public cells: the product of the keys' values, the last key's varying fastest. There is one without keys.
-    Public(Vec<PublicKey>),
+    /// Public cells.
+    Public(Cells),
     /// In the order in which they come.
     Met(Met),
+}
+
+/// Public cells: the product of the keys' values, the last key's varying fastest. There is one without keys.
+pub(super) struct Cells {
+    keys: Vec<PublicKey>,
+    names: Vec<Box<[u8]>>,
 }
 
 /// A key with public values.
@@ -35,7 +55,10 @@ pub(super) struct PublicKey {
 /// Groups by their keys.
 pub(super) struct Met {
     bytes: KeyBytes,
-    places: HashMap<Box<[u8]>, u32>,
+    hasher: DefaultHashBuilder,
+    places: HashTable<u32>,
+    names: Vec<Box<[u8]>>,
+    names_bytes: usize,
     /// The keys of the groups so far, batch by batch: a column a key.
     keys: Vec<Vec<ArrayRef>>,
     types: Vec<DataType>,
@@ -49,24 +72,14 @@ impl KeyBytes {
         RowConverter::new(types.iter().map(|t| SortField::new(t.clone())).collect()).map(KeyBytes).map_err(below)
     }
 
-    /// The bytes of every row, handed to `with` in order.
-    pub(super) fn each(&self, columns: &[ArrayRef], mut with: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let rows = self.0.convert_columns(columns).map_err(below)?;
-        rows.iter().try_for_each(|row| with(row.data()))
+    /// The bytes of all rows.
+    pub(super) fn rows(&self, columns: &[ArrayRef]) -> Result<Rows> {
+        self.0.convert_columns(columns).map_err(below)
     }
 
-    /// The bytes of one row.
-    pub(super) fn one(&self, columns: &[ArrayRef], row: usize) -> Result<Box<[u8]>> {
-        if columns.iter().any(|c| row >= c.len()) {
-            return Err(Error::below_boundary());
-        }
-        let slices: Vec<ArrayRef> = columns.iter().map(|c| c.slice(row, 1)).collect();
-        let mut bytes = None;
-        self.each(&slices, |row| {
-            bytes = Some(row.into());
-            Ok(())
-        })?;
-        bytes.ok_or_else(Error::below_boundary)
+    /// The bytes of every row, handed to `with` in order.
+    pub(super) fn each(&self, columns: &[ArrayRef], mut with: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.rows(columns)?.iter().try_for_each(|row| with(row.data()))
     }
 }
 
@@ -78,64 +91,72 @@ impl Groups {
                 Some(public) => PublicKey::of(public, of_type),
                 None => Err(Error::below_boundary()),
             });
-            return Ok(Groups::Public(keys.collect::<Result<_>>()?));
+            let keys: Vec<PublicKey> = keys.collect::<Result<_>>()?;
+            let cells: usize = keys.iter().map(|k| k.values.len()).product();
+            let names = (0..cells).map(|cell| (cell as u64).to_le_bytes().into()).collect();
+            return Ok(Groups::Public(Cells { keys, names }));
         }
         Ok(Groups::Met(Met {
             bytes: KeyBytes::of(types)?,
-            places: HashMap::new(),
+            hasher: DefaultHashBuilder::default(),
+            places: HashTable::new(),
+            names: Vec::new(),
+            names_bytes: 0,
             keys: Vec::new(),
             types: types.to_vec(),
         }))
     }
 
-    /// The group of every row; `None` for rows that are dropped.
-    pub(super) fn of_rows(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<Option<u32>>> {
+    /// The group of every row; [`DROPPED`] for rows that are in none.
+    pub(super) fn of_rows(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
         match self {
             Groups::Public(public) => {
-                let mut groups = vec![Some(0_u32); rows];
-                for (key, column) in public.iter().zip(keys) {
+                let mut groups = vec![0_u32; rows];
+                for (key, column) in public.keys.iter().zip(keys) {
                     let size = u32::try_from(key.values.len()).map_err(below)?;
-                    let mut row = 0;
+                    let mut row = groups.iter_mut();
                     key.bytes.each(std::slice::from_ref(column), |bytes| {
-                        let place = key.places.get(bytes).copied().or(key.other);
-                        if let Some(group) = groups.get_mut(row) {
-                            *group = group.zip(place).map(|(group, place)| group * size + place);
+                        if let Some(group) = row.next() {
+                            *group = match key.places.get(bytes).copied().or(key.other) {
+                                Some(place) if *group != DROPPED => *group * size + place,
+                                _ => DROPPED,
+                            };
                         }
-                        row += 1;
                         Ok(())
                     })?;
                 }
                 Ok(groups)
             }
-            Groups::Met(met) => met.of_rows(keys).map(|groups| groups.into_iter().map(Some).collect()),
+            Groups::Met(met) => met.of_rows(keys),
         }
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        match self {
-            Groups::Public(keys) => keys.iter().map(|k| k.values.len()).product(),
-            Groups::Met(met) => met.places.len(),
-        }
+        self.names().len()
     }
 
     /// What tells each group from all others, whatever else there is in the data.
-    pub(super) fn names(&self) -> Vec<Box<[u8]>> {
+    pub(super) fn names(&self) -> &[Box<[u8]>] {
         match self {
-            Groups::Public(_) => (0..self.len()).map(|cell| (cell as u64).to_le_bytes().into()).collect(),
-            Groups::Met(met) => {
-                let mut names: Vec<(&u32, &Box<[u8]>)> = met.places.iter().map(|(name, place)| (place, name)).collect();
-                names.sort();
-                names.into_iter().map(|(_, name)| name.clone()).collect()
-            }
+            Groups::Public(cells) => &cells.names,
+            Groups::Met(met) => &met.names,
+        }
+    }
+
+    /// The memory that groups take which came with the data, about.
+    fn size(&self) -> usize {
+        match self {
+            Groups::Public(_) => 0,
+            Groups::Met(met) => 2 * met.names_bytes + 48 * met.names.len(),
         }
     }
 
     /// The keys of all groups, a column a key.
     pub(super) fn keys(&self) -> Result<Vec<ArrayRef>> {
         match self {
-            Groups::Public(keys) => {
-                let cells = self.len();
+            Groups::Public(Cells { keys, names }) => {
+                let cells = names.len();
                 let mut repeat = cells;
                 keys.iter()
                     .map(|key| {
@@ -183,16 +204,21 @@ impl Met {
     fn of_rows(&mut self, keys: &[ArrayRef]) -> Result<Vec<u32>> {
         let mut groups = Vec::with_capacity(keys.first().map_or(0, |k| k.len()));
         let mut first_seen = Vec::new();
-        let places = &mut self.places;
-        self.bytes.each(keys, |bytes| {
-            let place = match places.get(bytes) {
+        let Met { bytes, hasher, places, names, names_bytes, .. } = self;
+        bytes.each(keys, |bytes| {
+            let hash = hasher.hash_one(bytes);
+            let is = |place: &u32| names.get(*place as usize).is_some_and(|name| name.as_ref() == bytes);
+            let place = match places.find(hash, is) {
                 Some(place) => *place,
                 None => {
-                    if places.len() >= MOST_GROUPS {
+                    if names.len() >= MOST_GROUPS {
                         return Err(Error::below_boundary());
                     }
-                    let place = u32::try_from(places.len()).map_err(below)?;
-                    places.insert(bytes.into(), place);
+                    let place = u32::try_from(names.len()).map_err(below)?;
+                    names.push(bytes.into());
+                    *names_bytes += bytes.len();
+                    let hash_of = |place: &u32| names.get(*place as usize).map_or(0, |name| hasher.hash_one(name));
+                    places.insert_unique(hash, place, hash_of);
                     first_seen.push(u32::try_from(groups.len()).map_err(below)?);
                     place
                 }
@@ -206,4 +232,96 @@ impl Met {
         }
         Ok(groups)
     }
+}
+
+/// What one reader knows of the numbers of groups.
+pub(super) struct Numbers {
+    groups: Arc<RwLock<Groups>>,
+    memory: Arc<MemoryReservation>,
+    /// Of what is looked up: the keys, or their bytes.
+    schema: SchemaRef,
+    /// Numbers of its own for the keys that it met; `None` without keys.
+    met: Option<Box<dyn GroupValues>>,
+    /// What is looked up there in place of the keys, if they need it.
+    bytes: Option<KeyBytes>,
+    /// The group of each of those numbers.
+    group_of: Vec<u32>,
+    scratch: Vec<usize>,
+}
+
+impl Numbers {
+    /// Of groups whose keys have these types. `memory` is what all readers of them account the groups in.
+    pub(super) fn new(
+        groups: &Arc<RwLock<Groups>>,
+        types: &[DataType],
+        memory: &Arc<MemoryReservation>,
+    ) -> Result<Numbers> {
+        let field = |t: &DataType| Field::new("", t.clone(), true);
+        let (fields, bytes): (Vec<Field>, _) = match types.iter().all(equal_by_bytes) {
+            true => (types.iter().map(field).collect(), None),
+            false => (vec![field(&DataType::Binary)], Some(KeyBytes::of(types)?)),
+        };
+        let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let met = if types.is_empty() { None } else { Some(numbering(&schema)?) };
+        let (groups, memory) = (Arc::clone(groups), Arc::clone(memory));
+        Ok(Numbers { groups, memory, schema, met, bytes, group_of: Vec::new(), scratch: Vec::new() })
+    }
+
+    /// The group of every row; [`DROPPED`] for rows that are in none.
+    pub(super) fn of_rows(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
+        let Some(met) = &mut self.met else { return Ok(vec![0; rows]) };
+        match &self.bytes {
+            None => met.intern(keys, &mut self.scratch),
+            Some(bytes) => {
+                let bytes: ArrayRef = Arc::new(bytes.rows(keys)?.try_into_binary().map_err(below)?);
+                met.intern(&[bytes], &mut self.scratch)
+            }
+        }
+        .map_err(below)?;
+        let known = self.group_of.len();
+        if met.len() > known {
+            // A row of each new number, in the order of numbers.
+            let mut a_row = vec![0_u32; met.len() - known];
+            for (row, number) in (0_u32..).zip(&self.scratch) {
+                if let Some(a_row) = number.checked_sub(known).and_then(|new| a_row.get_mut(new)) {
+                    *a_row = row;
+                }
+            }
+            let a_row = UInt32Array::from(a_row);
+            let keys: Vec<ArrayRef> =
+                keys.iter().map(|k| take(k, &a_row, None).map_err(below)).collect::<Result<_>>()?;
+            let mut groups = self.groups.write().map_err(below)?;
+            let before = groups.size();
+            self.group_of.extend(groups.of_rows(&keys, a_row.len())?);
+            self.memory.try_grow(groups.size() - before).map_err(below)?;
+        }
+        let numbers = self.scratch.iter().map(|n| self.group_of.get(*n).copied().ok_or_else(Error::below_boundary));
+        let numbers = numbers.collect::<Result<Vec<u32>>>()?;
+        if met.len() > known && (met.len() > MOST_REMEMBERED || met.size() > MOST_REMEMBERED_BYTES) {
+            *met = numbering(&self.schema)?;
+            self.group_of.clear();
+        }
+        Ok(numbers)
+    }
+}
+
+fn numbering(schema: &SchemaRef) -> Result<Box<dyn GroupValues>> {
+    new_group_values(Arc::clone(schema), &GroupOrdering::None).map_err(below)
+}
+
+/// Types whose values are equal for DataFusion if and only if their bytes are: not those with several zeros.
+fn equal_by_bytes(t: &DataType) -> bool {
+    t.is_integer()
+        || matches!(
+            t,
+            DataType::Boolean
+                | DataType::Utf8
+                | DataType::LargeUtf8
+                | DataType::Binary
+                | DataType::LargeBinary
+                | DataType::Date32
+                | DataType::Date64
+                | DataType::Timestamp(..)
+                | DataType::Decimal128(..)
+        )
 }

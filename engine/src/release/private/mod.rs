@@ -9,13 +9,14 @@
 mod exact;
 mod groups;
 mod intervals;
+mod ranks;
 #[cfg(test)]
 mod tests;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, UInt64Array};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::execution::SessionState;
@@ -28,7 +29,7 @@ use kanon_privacy::bounding::SiteKey;
 use kanon_privacy::finalise::finalise;
 use kanon_privacy::noise::{OpenDp, Sampler};
 use kanon_privacy::noisy::{self, Noisy};
-use kanon_privacy::statistics::Statistic;
+use kanon_privacy::statistics::{Finaliser, Statistic};
 
 use super::run::{pick, sorted};
 use super::{Released, below};
@@ -49,7 +50,10 @@ pub async fn release(
 ) -> Result<Released> {
     let computed = async {
         let exact = exact::compute(state, unit, question, mechanisms, key).await?;
-        answer(unit, question, mechanisms, exact, &mut OpenDp)
+        let (unit, question, mechanisms) = (unit.clone(), Arc::clone(question), Arc::clone(mechanisms));
+        // To choose among a million values takes long: not on a thread that serves others.
+        let work = move || answer(&unit, &question, &mechanisms, exact, &mut OpenDp);
+        tokio::task::spawn_blocking(work).await.map_err(below)?
     };
     let batch = AssertUnwindSafe(computed).catch_unwind().await.map_err(below)??;
     Ok(Released { batch })
@@ -83,7 +87,7 @@ fn answer(
     let grid = |x: &usize| question.arguments.get(*x).and_then(|a| a.grid.as_ref());
     let finalisers = mechanisms.plan.finalisers();
     let mut shown = Vec::new();
-    let mut columns: Vec<Vec<Option<f64>>> = vec![Vec::new(); finalisers.len()];
+    let mut columns: Vec<Vec<ranks::Value>> = vec![Vec::new(); finalisers.len()];
     let mut ends = intervals::Ends::of(finalisers.len());
     for (group, (units, sums)) in exact.units.iter().zip(&exact.statistics).enumerate() {
         let counted = match &mechanisms.selection {
@@ -104,24 +108,31 @@ fn answer(
             };
             statistics.push(Noisy::new(value, scale, law.clone()));
         }
+        let chosen = ranks::chosen(mechanisms, &exact.ranks, group, sampler)?;
         let measures = columns.iter_mut().zip(finalisers).zip(&question.is_part);
         for (measure, ((column, finaliser), is_part)) in measures.enumerate() {
+            if let Finaliser::Rank(place) = finaliser {
+                let at = place.checked_sub(statistics.len()).and_then(|at| chosen.get(at));
+                column.push(ranks::Value::Chosen(*at.ok_or_else(Error::below_boundary)?));
+                ends.push(measure, None);
+                continue;
+            }
             let answer = finalise(finaliser, &statistics, grid).ok_or_else(Error::below_boundary)?;
-            column.push(if *is_part { answer.unprocessed } else { answer.value });
+            column.push(ranks::Value::Computed(if *is_part { answer.unprocessed } else { answer.value }));
             ends.push(measure, answer.interval);
         }
         shown.push(group as u64);
     }
     let rows = UInt64Array::from(shown);
     let mut arrays: Vec<ArrayRef> = exact.keys.iter().map(|key| pick(key, &rows)).collect::<Result<_>>()?;
-    arrays.extend(columns.into_iter().map(|values| Arc::new(Float64Array::from(values)) as ArrayRef));
+    arrays.extend(columns.into_iter().map(|values| ranks::column(&values)));
     if arrays.len() != unit.schema.fields().len() {
         return Err(Error::internal("a release unit's schema does not fit its question"));
     }
     let mut fields = Vec::with_capacity(arrays.len());
     for (index, (field, array)) in unit.schema.fields().iter().zip(&mut arrays).enumerate() {
         let of_measure = index >= question.keys.len();
-        if of_measure && field.data_type().is_integer() {
+        if of_measure && field.data_type().is_integer() && array.data_type().is_floating() {
             *array = round(array)?;
         }
         if array.data_type() != field.data_type() {

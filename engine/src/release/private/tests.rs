@@ -20,9 +20,10 @@ use super::*;
 /// A row of table v: unit, group, value. Table t has the first row of each unit.
 type Row = (Option<i64>, Option<&'static str>, Option<f64>);
 
-struct World {
-    groups: u32,
-    rows: u32,
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) groups: u32,
+    pub(super) rows: u32,
 }
 
 impl Facts for World {
@@ -32,6 +33,7 @@ impl Facts for World {
         let mut columns = BTreeMap::new();
         let bounds = Some(Bounds::new(-2.0, 6.0).unwrap());
         columns.insert("x".to_owned(), PrivateColumn { bounds, domain: None });
+        columns.insert("n".to_owned(), PrivateColumn { bounds, domain: None });
         if name == "t" {
             let domain = Domain::new(vec!["a".into(), "b".into(), "rest".into()], Some("rest".into())).unwrap();
             columns.insert("g".to_owned(), PrivateColumn { bounds: None, domain: Some(domain) });
@@ -78,32 +80,60 @@ fn table(rows: &[Row], batch: usize) -> MemTable {
 }
 
 /// The statistics by group (its keys as text), units first; and how far one unit may move each: in one group, and in all.
-type Statistics = BTreeMap<Vec<String>, Vec<i128>>;
+pub(super) type Statistics = BTreeMap<Vec<String>, Vec<i128>>;
 
-async fn exact(world: &World, rows: &[Row], batch: usize, sql: &str) -> (Statistics, Vec<(u128, u128)>) {
+/// A question that may be asked.
+pub(super) struct Asked {
+    pub(super) state: SessionState,
+    pub(super) unit: Arc<ReleaseUnit>,
+    pub(super) question: Arc<Question>,
+    pub(super) mechanisms: Arc<Mechanisms>,
+    pub(super) key: SiteKey,
+}
+
+pub(super) async fn asked(world: &World, ctx: &SessionContext, sql: &str) -> Asked {
+    let state = ctx.state();
+    let plan = state.create_logical_plan(sql).await.unwrap();
+    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).unwrap();
+    let unit = match decide(plan, world, &Options::default()) {
+        Ok(Decision::Release { units, .. }) => Arc::clone(&units[0]),
+        other => panic!("{sql}: {other:?}"),
+    };
+    let question = Arc::clone(unit.question.as_ref().unwrap());
+    let mechanisms = Arc::new(Mechanisms::of(&question, question.rules.epsilon).unwrap());
+    Asked { state, unit, question, mechanisms, key: SiteKey::new(*b"0123456789abcdef") }
+}
+
+pub(super) fn by_key(exact: &exact::Exact) -> Statistics {
+    let mut found = BTreeMap::new();
+    for (group, (units, sums)) in exact.units.iter().zip(&exact.statistics).enumerate() {
+        let name: Vec<String> = exact.keys.iter().map(|k| array_value_to_string(k, group).unwrap()).collect();
+        let all = std::iter::once(i128::from(*units)).chain(sums.iter().copied()).collect();
+        assert!(found.insert(name.clone(), all).is_none(), "group {name:?} twice");
+    }
+    found
+}
+
+/// The exact statistics of a question that has one release.
+async fn computed(
+    world: &World,
+    rows: &[Row],
+    batch: usize,
+    sql: &str,
+) -> (Arc<Question>, Arc<Mechanisms>, exact::Exact) {
     let ctx = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2).with_batch_size(batch));
     ctx.register_table("v", Arc::new(table(rows, batch))).unwrap();
     let mut seen = std::collections::BTreeSet::new();
     let first: Vec<Row> = rows.iter().filter(|r| r.0.is_none() || seen.insert(r.0)).copied().collect();
     ctx.register_table("t", Arc::new(table(&first, batch))).unwrap();
-    let state = ctx.state();
-    let plan = state.create_logical_plan(sql).await.unwrap();
-    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).unwrap();
-    let units = match decide(plan, world, &Options::default()) {
-        Ok(Decision::Release { units, .. }) => units,
-        other => panic!("{sql}: {other:?}"),
-    };
-    let unit = &units[0];
-    let question = unit.question.as_ref().unwrap();
-    let mechanisms = Arc::new(Mechanisms::of(question, question.rules.epsilon).unwrap());
-    let key = SiteKey::new(*b"0123456789abcdef");
-    let exact = exact::compute(&state, unit, question, &mechanisms, &key).await.unwrap();
-    let mut found = BTreeMap::new();
-    for (group, (units, sums)) in exact.units.iter().zip(&exact.statistics).enumerate() {
-        let name: Vec<String> = exact.keys.iter().map(|k| array_value_to_string(k, group).unwrap()).collect();
-        let all = std::iter::once(i128::from(*units)).chain(sums.iter().copied()).collect();
-        assert!(found.insert(name, all).is_none(), "{sql}: a group twice");
-    }
+    let Asked { state, unit, question, mechanisms, key } = asked(world, &ctx, sql).await;
+    let exact = exact::compute(&state, &unit, &question, &mechanisms, &key).await.unwrap();
+    (question, mechanisms, exact)
+}
+
+async fn exact(world: &World, rows: &[Row], batch: usize, sql: &str) -> (Statistics, Vec<(u128, u128)>) {
+    let (question, mechanisms, exact) = computed(world, rows, batch, sql).await;
+    let found = by_key(&exact);
     let grid = |x: &usize| question.arguments[*x].grid.as_ref();
     let of = |contribution| {
         let sensitivity = mechanisms.bounding.sensitivity(contribution).unwrap();
@@ -115,10 +145,10 @@ async fn exact(world: &World, rows: &[Row], batch: usize, sql: &str) -> (Statist
 }
 
 /// Numbers that look random, the same each time.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % n
     }
@@ -185,6 +215,63 @@ async fn bounds_are_what_holds_and_no_more() {
     let total = |all: &Statistics, place: usize| all.values().map(|s| s[place]).sum::<i128>();
     for (place, (_, sum)) in bounds.iter().enumerate().take(2) {
         assert_eq!((total(&with, place) - total(&without, place)).unsigned_abs(), *sum, "{place}");
+    }
+}
+
+/// The values of a rank by group (its keys as text), by candidate.
+type Ordered = BTreeMap<Vec<String>, BTreeMap<u32, u64>>;
+
+async fn ordered(world: &World, rows: &[Row], batch: usize, sql: &str) -> Ordered {
+    let (_, mechanisms, exact) = computed(world, rows, batch, sql).await;
+    let (argument, _) = mechanisms.ranks().next().unwrap();
+    let of_group = |group: usize| {
+        let name = exact.keys.iter().map(|k| array_value_to_string(k, group).unwrap()).collect();
+        (name, exact.ranks.of(argument, group as u32).unwrap().into_iter().collect())
+    };
+    (0..exact.units.len()).map(of_group).collect()
+}
+
+const RANKS: [&str; 6] = [
+    "SELECT median(x), min(x) FROM v",
+    "SELECT g, percentile_cont(0.2) WITHIN GROUP (ORDER BY x), count(*) FROM v GROUP BY g",
+    "SELECT g, max(x) FILTER (WHERE x < 3), avg(x) FROM v GROUP BY g",
+    "SELECT a.g, median(b.x + a.x) FROM v AS a JOIN v AS b ON a.id = b.id GROUP BY a.g",
+    "SELECT g, max(x), count(DISTINCT x) FROM t GROUP BY g",
+    "SELECT max(n) FROM (SELECT id, LEAST(count(*), 4) AS n FROM v GROUP BY id) AS u",
+];
+
+/// A unit has at most m values in each of at most C groups among those from which the exponential mechanism chooses.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_unit_has_more_values_in_order_than_declared() {
+    let mut random = Random(13);
+    for world in [World { groups: 1, rows: 1 }, World { groups: 2, rows: 2 }] {
+        let (mut most_groups, mut most_values) = (0, 0);
+        for _ in 0..4 {
+            let rows = data(&mut random);
+            for sql in RANKS {
+                let bounds = computed(&world, &rows, 5, sql).await.0.rules.bounds;
+                let with = ordered(&world, &rows, 5, sql).await;
+                for unit in 1..6 {
+                    let fewer: Vec<Row> = rows.iter().filter(|r| r.0 != Some(unit)).copied().collect();
+                    let without = ordered(&world, &fewer, 5, sql).await;
+                    let mut groups = 0;
+                    for (name, values) in &with {
+                        let before = without.get(name);
+                        let added = values.iter().map(|(candidate, n)| {
+                            let before = before.and_then(|b| b.get(candidate)).copied().unwrap_or(0);
+                            n.checked_sub(before).expect("no unit takes away values of others")
+                        });
+                        let added: u64 = added.sum();
+                        assert!(added <= u64::from(bounds.rows.get()), "{sql}\n{rows:?}\nunit {unit}: {added}");
+                        most_values = most_values.max(added);
+                        groups += u32::from(added > 0);
+                    }
+                    assert!(groups <= bounds.groups.get(), "{sql}\n{rows:?}\nunit {unit}: {groups} groups");
+                    most_groups = most_groups.max(groups);
+                }
+            }
+        }
+        assert_eq!((most_groups, most_values), (world.groups, u64::from(world.rows)), "the bounds are reached");
     }
 }
 

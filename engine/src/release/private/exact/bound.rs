@@ -1,0 +1,327 @@
+//! Bounds what units add: from rows that are complete for each of their units, to totals.
+//!
+//! ```text
+//! rows ─► by unit ─┬─ within the bounds: all rows count
+//!                  └─ beyond: the C smallest of its groups, in each the m smallest of its rows (kanon_privacy::bounding)
+//!      ─► totals of the rows that count; the d smallest of their distinct values, a unit and group
+//! ```
+//!
+//! Only what is beyond a bound is hashed with the site's key, and only then are the bytes of a unit or a row made.
+
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use datafusion::arrow::compute::take;
+use hashbrown::HashTable;
+use kanon_privacy::bounding::{Order, UnitOrder};
+
+use super::super::super::below;
+use super::super::groups::KeyBytes;
+use super::Job;
+use super::columns::{self, Ids};
+use super::distinct::Value;
+use super::partition::Hasher;
+use super::totals::Totals;
+use crate::error::{Error, Result};
+
+/// Rows that count, of one unit in one group.
+struct Part {
+    /// The first row of the unit.
+    unit: u32,
+    group: u32,
+    /// Where they are among the rows that count.
+    from: usize,
+    to: usize,
+}
+
+/// What counts of some rows.
+#[derive(Default)]
+struct Counted {
+    rows: Vec<u32>,
+    parts: Vec<Part>,
+}
+
+impl Counted {
+    fn add(&mut self, unit: u32, group: u32, rows: impl Iterator<Item = u32>) {
+        let from = self.rows.len();
+        self.rows.extend(rows);
+        self.parts.push(Part { unit, group, from, to: self.rows.len() });
+    }
+}
+
+/// Adds what counts of these rows: all that there are of their units.
+pub(super) fn add(job: &Job, rows: &RecordBatch, totals: &mut Totals) -> Result<()> {
+    if rows.num_rows() == 0 {
+        return Ok(());
+    }
+    let counted = counted(job, rows)?;
+    let groups = job.groups.read().map_err(below)?;
+    totals.resize(groups.len())?;
+    drop(groups);
+    totals.add_units(counted.parts.iter().map(|part| part.group))?;
+    let contents = job.layout.contents(rows)?;
+    let (arguments, distinct) = job.layout.split(contents)?;
+    let all = counted.rows.len() == rows.num_rows();
+    if all {
+        totals.add_rows(columns::groups(rows)?, arguments)?;
+    }
+    if !all || !distinct.is_empty() {
+        let which = UInt32Array::from(counted.rows);
+        let taken = |column: &ArrayRef| take(column, &which, None).map_err(below);
+        if !all {
+            let mut groups = Vec::with_capacity(which.len());
+            counted.parts.iter().for_each(|p| groups.extend(std::iter::repeat_n(p.group, p.to - p.from)));
+            let arguments: Vec<ArrayRef> = arguments.iter().map(taken).collect::<Result<_>>()?;
+            totals.add_rows(&groups, &arguments)?;
+        }
+        let distinct: Vec<ArrayRef> = distinct.iter().map(taken).collect::<Result<_>>()?;
+        let values = distinct_values(job, rows, &counted.parts, &distinct)?;
+        job.distinct.lock().map_err(below)?.add(values)?;
+    }
+    Ok(())
+}
+
+/// The rows that count.
+fn counted(job: &Job, rows: &RecordBatch) -> Result<Counted> {
+    let by_unit = ByUnit::of(rows, &job.hasher)?;
+    let groups = columns::groups(rows)?;
+    let most_groups = job.bounds.groups.get() as usize;
+    let most_rows = job.bounds.rows.get() as usize;
+    let mut counted = Counted { rows: Vec::with_capacity(rows.num_rows()), parts: Vec::new() };
+    let mut beyond: Vec<&[u32]> = Vec::new();
+    let mut sorted: Vec<(u32, u32)> = Vec::new();
+    for (number, unit) in by_unit.units().enumerate() {
+        if number % 1024 == 0 {
+            job.go_on()?;
+        }
+        let Some(first) = unit.first().copied() else { continue };
+        by_group(unit, groups, &mut sorted)?;
+        let parts = || sorted.chunk_by(|a, b| a.0 == b.0);
+        let within = unit.len() <= most_rows.min(most_groups)
+            || (parts().count() <= most_groups && parts().all(|part| part.len() <= most_rows));
+        if within {
+            for part in parts() {
+                let Some((group, _)) = part.first() else { continue };
+                counted.add(first, *group, part.iter().map(|(_, row)| *row));
+            }
+        } else {
+            beyond.push(unit);
+        }
+    }
+    if !beyond.is_empty() {
+        cut(job, rows, &beyond, &mut counted)?;
+    }
+    Ok(counted)
+}
+
+/// The rows of a unit by group.
+fn by_group(unit: &[u32], groups: &[u32], sorted: &mut Vec<(u32, u32)>) -> Result<()> {
+    sorted.clear();
+    for row in unit {
+        sorted.push((*groups.get(*row as usize).ok_or_else(Error::below_boundary)?, *row));
+    }
+    sorted.sort_unstable();
+    Ok(())
+}
+
+/// More rows of a unit in a group than may count: which unit, which group, where they are among all such rows.
+struct Crowd<'u> {
+    unit: u32,
+    order: &'u UnitOrder,
+    group: u32,
+    from: usize,
+    to: usize,
+}
+
+/// Adds what counts of units that are beyond a bound.
+fn cut(job: &Job, rows: &RecordBatch, beyond: &[&[u32]], counted: &mut Counted) -> Result<()> {
+    let groups = columns::groups(rows)?;
+    let most_groups = job.bounds.groups.get() as usize;
+    let most_rows = job.bounds.rows.get() as usize;
+    let contents = job.layout.contents(rows)?;
+    let first: Vec<u32> = beyond.iter().filter_map(|unit| unit.first().copied()).collect();
+    let orders = job.layout.orders(rows, &first, &job.key)?;
+    let mut crowds: Vec<Crowd<'_>> = Vec::new();
+    let mut crowded: Vec<u32> = Vec::new();
+    {
+        let all = job.groups.read().map_err(below)?;
+        let names = all.names();
+        let mut sorted = Vec::new();
+        let mut chosen: Vec<(Order, &[(u32, u32)])> = Vec::new();
+        for ((unit, order), first) in beyond.iter().zip(&orders).zip(&first) {
+            by_group(unit, groups, &mut sorted)?;
+            let parts = || sorted.chunk_by(|a, b| a.0 == b.0);
+            let mut keep = |part: &[(u32, u32)]| {
+                let Some((group, _)) = part.first() else { return };
+                let rows = part.iter().map(|(_, row)| *row);
+                if part.len() <= most_rows {
+                    counted.add(*first, *group, rows);
+                } else if contents.is_empty() {
+                    // All rows are equal.
+                    counted.add(*first, *group, rows.take(most_rows));
+                } else {
+                    let from = crowded.len();
+                    crowded.extend(rows);
+                    crowds.push(Crowd { unit: *first, order, group: *group, from, to: crowded.len() });
+                }
+            };
+            if parts().count() <= most_groups {
+                parts().for_each(&mut keep);
+            } else {
+                let mut ordered: Vec<(Order, &[(u32, u32)])> = std::mem::take(&mut chosen);
+                for part in parts() {
+                    let name = part.first().and_then(|(group, _)| names.get(*group as usize));
+                    ordered.push((order.group(name.ok_or_else(Error::below_boundary)?), part));
+                }
+                ordered.sort_unstable_by_key(|(order, _)| *order);
+                ordered.iter().take(most_groups).for_each(|(_, part)| keep(part));
+            }
+        }
+    }
+    choose(job, contents, &crowds, &crowded, counted)
+}
+
+/// Of each crowd, the m rows that are smallest by the keyed hash of their content; equal ones told apart by number.
+fn choose(
+    job: &Job,
+    contents: &[ArrayRef],
+    crowds: &[Crowd<'_>],
+    crowded: &[u32],
+    counted: &mut Counted,
+) -> Result<()> {
+    let bytes = KeyBytes::of(&job.layout.contents)?;
+    let most = job.bounds.rows.get() as usize;
+    // Some at a time: their bytes are made together, and are not accounted.
+    let mut crowds = crowds;
+    while let Some(first) = crowds.first() {
+        job.go_on()?;
+        let few = crowds.partition_point(|crowd| crowd.to - first.from <= job.sizes.bytes_at_once).max(1);
+        let (now, later) = crowds.split_at_checked(few).ok_or_else(Error::below_boundary)?;
+        crowds = later;
+        let to = now.last().map_or(first.to, |last| last.to);
+        let these = crowded.get(first.from..to).ok_or_else(Error::below_boundary)?;
+        let which = UInt32Array::from(these.to_vec());
+        let taken = contents.iter().map(|c| take(c, &which, None).map_err(below)).collect::<Result<Vec<_>>>()?;
+        let content = bytes.rows(&taken)?;
+        let names = job.groups.read().map_err(below)?;
+        let mut ordered: Vec<(Order, u32)> = Vec::new();
+        for crowd in now {
+            let name = names.names().get(crowd.group as usize).ok_or_else(Error::below_boundary)?;
+            let places = crowd.from - first.from..crowd.to - first.from;
+            let mut sorted: Vec<(&[u8], u32)> = places
+                .clone()
+                .zip(these.get(places).unwrap_or(&[]))
+                .map(|(i, row)| (content.row(i).data(), *row))
+                .collect();
+            sorted.sort_unstable();
+            ordered.clear();
+            for equal in sorted.chunk_by(|a, b| a.0 == b.0) {
+                for (number, (bytes, row)) in (0_u64..).zip(equal) {
+                    ordered.push((crowd.order.row(name, bytes, number), *row));
+                }
+            }
+            if ordered.len() > most {
+                ordered.select_nth_unstable(most);
+            }
+            counted.add(crowd.unit, crowd.group, ordered.iter().take(most).map(|(_, row)| *row));
+        }
+    }
+    Ok(())
+}
+
+/// The values that count of each part's rows: at most d, the smallest by the keyed hash.
+fn distinct_values(job: &Job, rows: &RecordBatch, parts: &[Part], columns: &[ArrayRef]) -> Result<Vec<Value>> {
+    let mut values: Vec<Value> = Vec::new();
+    for ((number, most), column) in (0_u32..).zip(&job.most_distinct).zip(columns) {
+        let most = *most as usize;
+        let bytes = KeyBytes::of(&[column.data_type().clone()])?.rows(std::slice::from_ref(column))?;
+        let mut beyond: Vec<(&Part, Vec<&[u8]>)> = Vec::new();
+        for part in parts {
+            let mut own: Vec<&[u8]> =
+                (part.from..part.to).filter(|row| column.is_valid(*row)).map(|row| bytes.row(row).data()).collect();
+            own.sort_unstable();
+            own.dedup();
+            if own.len() > most {
+                beyond.push((part, own));
+            } else {
+                values.extend(own.into_iter().map(|value| (number, part.group, value.into())));
+            }
+        }
+        let units: Vec<u32> = beyond.iter().map(|(part, _)| part.unit).collect();
+        let orders = job.layout.orders(rows, &units, &job.key)?;
+        let groups = job.groups.read().map_err(below)?;
+        for ((part, own), order) in beyond.iter().zip(&orders) {
+            let name = groups.names().get(part.group as usize).ok_or_else(Error::below_boundary)?;
+            let mut ordered: Vec<(Order, &[u8])> =
+                own.iter().map(|value| (order.value(name, number, value), *value)).collect();
+            ordered.sort_unstable();
+            values.extend(ordered.into_iter().take(most).map(|(_, value)| (number, part.group, value.into())));
+        }
+    }
+    Ok(values)
+}
+
+/// Rows by unit.
+struct ByUnit {
+    /// The rows of one unit after those of another.
+    rows: Vec<u32>,
+    /// Where those of each begin, and the end.
+    starts: Vec<u32>,
+}
+
+impl ByUnit {
+    fn of(rows: &RecordBatch, hasher: &Hasher) -> Result<ByUnit> {
+        match columns::ids(rows)? {
+            Ids::Words(words) => ByUnit::of_ids(words.iter().copied(), |id| hasher.word(*id)),
+            Ids::Names(names) => ByUnit::of_ids(names.iter().map(Option::unwrap_or_default), |id| hasher.name(id)),
+        }
+    }
+
+    fn of_ids<I: Copy + Eq>(ids: impl ExactSizeIterator<Item = I>, hash: impl Fn(&I) -> u64) -> Result<ByUnit> {
+        let mut table: HashTable<(I, u32)> = HashTable::new();
+        let mut numbers: Vec<u32> = Vec::with_capacity(ids.len());
+        let mut starts: Vec<u32> = Vec::new();
+        let mut last: Option<(I, u32)> = None;
+        for id in ids {
+            let number = match last {
+                Some((known, number)) if known == id => number,
+                _ => {
+                    let next = u32::try_from(starts.len()).map_err(below)?;
+                    let entry = table.entry(hash(&id), |(known, _)| *known == id, |(known, _)| hash(known));
+                    let (_, number) = *entry.or_insert_with(|| (id, next)).get();
+                    if number == next {
+                        starts.push(0);
+                    }
+                    number
+                }
+            };
+            last = Some((id, number));
+            if let Some(count) = starts.get_mut(number as usize) {
+                *count += 1;
+            }
+            numbers.push(number);
+        }
+        drop(table);
+        let mut end = 0;
+        for start in &mut starts {
+            (*start, end) = (end, end + *start);
+        }
+        let mut next = starts.clone();
+        starts.push(end);
+        let mut rows = vec![0; numbers.len()];
+        for (row, number) in (0_u32..).zip(&numbers) {
+            if let Some(place) = next.get_mut(*number as usize) {
+                if let Some(slot) = rows.get_mut(*place as usize) {
+                    *slot = row;
+                }
+                *place += 1;
+            }
+        }
+        Ok(ByUnit { rows, starts })
+    }
+
+    fn units(&self) -> impl Iterator<Item = &[u32]> {
+        self.starts.windows(2).filter_map(|ends| match ends {
+            [from, to] => self.rows.get(*from as usize..*to as usize),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,254 @@
+//! Exact statistics of every group, with each unit's part bounded.
+//!
+//! ```text
+//!                              ┌─ one row a unit: added as it comes (units)
+//! plan ─► a reader a partition ┤
+//!                              ├─ units that come one after the other: bounded as they come (ordered)
+//!                              └─ partitions by a hash of the unit (partition), which wait in memory or on disk (waiting, spill)
+//!                                     └─► a worker a core: of each unit C groups, in each m rows (bound) ─► totals
+//! ```
+//!
+//! Everything is a whole number, so no sum depends on the order of rows. Which groups and rows of a unit are kept depends on that unit alone:
+//! see [`kanon_privacy::bounding`]. So the result is the same however rows are partitioned, whatever spills.
+//!
+//! Nothing here waits on a thread that serves others for longer than a batch takes: the rest runs on threads for blocking work. Dropping the
+//! future stops all of it.
+
+mod bound;
+mod columns;
+mod distinct;
+mod heavy;
+mod ordered;
+mod partition;
+mod spill;
+#[cfg(test)]
+mod tests;
+mod totals;
+mod units;
+mod waiting;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::datatypes::Schema;
+use datafusion::execution::SessionState;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
+use kanon_planner::private::Question;
+use kanon_planner::private::mechanisms::Mechanisms;
+use kanon_planner::release_unit::ReleaseUnit;
+use kanon_privacy::bounding::SiteKey;
+use kanon_privacy::sensitivity::{Bounding, Bounds};
+use kanon_privacy::statistics::Statistic;
+use tokio::task::JoinSet;
+
+use self::columns::Layout;
+use self::distinct::Distinct;
+use self::ordered::Shortcut;
+use self::partition::Hasher;
+use self::totals::Totals;
+use super::super::{below, run};
+use super::groups::{Groups, Numbers};
+use super::ranks::Ordered;
+use crate::error::{Error, Result};
+
+/// The exact statistics of a release, by group.
+pub(super) struct Exact {
+    /// A column a key, a row a group.
+    pub(super) keys: Vec<ArrayRef>,
+    /// Units after bounding.
+    pub(super) units: Vec<u64>,
+    /// In the order of the plan's statistics.
+    pub(super) statistics: Vec<Vec<i128>>,
+    /// The values that quantiles and extremes are chosen from.
+    pub(super) ranks: Ordered,
+}
+
+/// Computes them.
+pub(super) async fn compute(
+    state: &SessionState,
+    unit: &ReleaseUnit,
+    question: &Arc<Question>,
+    mechanisms: &Arc<Mechanisms>,
+    key: &SiteKey,
+) -> Result<Exact> {
+    in_sizes(Sizes::default(), state, unit, question, mechanisms, key).await
+}
+
+/// How much is done at once. Results do not depend on it.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    /// Partitions of rows, as a power of two.
+    partition_bits: u32,
+    /// Parts of a partition that is too large, as a power of two.
+    split_bits: u32,
+    /// Rows that are put into partitions together.
+    run_rows: usize,
+    /// Rows whose bytes are made together.
+    bytes_at_once: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Sizes {
+        // A partition of 10 million rows is about the size of a core's cache.
+        Sizes { partition_bits: 7, split_bits: 4, run_rows: 32_768, bytes_at_once: 65_536 }
+    }
+}
+
+async fn in_sizes(
+    sizes: Sizes,
+    state: &SessionState,
+    unit: &ReleaseUnit,
+    question: &Arc<Question>,
+    mechanisms: &Arc<Mechanisms>,
+    key: &SiteKey,
+) -> Result<Exact> {
+    let plan = columns::rows(unit, question, mechanisms)?;
+    for shortcut in [true, false] {
+        let plan = run::physical(state, &plan).await?;
+        let job = Job::new(sizes, state, &plan.schema(), question, mechanisms, key, Shortcut::new(shortcut))?;
+        let job = Stop(Arc::new(job));
+        match statistics(&job.0, state, unit, plan).await {
+            Err(_) if job.0.shortcut.is_wrong() => {}
+            result => return result,
+        }
+    }
+    Err(Error::below_boundary())
+}
+
+async fn statistics(
+    job: &Arc<Job>,
+    state: &SessionState,
+    unit: &ReleaseUnit,
+    plan: Arc<dyn ExecutionPlan>,
+) -> Result<Exact> {
+    let streams = execute_stream_partitioned(plan, state.task_ctx()).map_err(below)?;
+    let totals = if unit.one_row_a_unit {
+        all(streams.into_iter().map(|rows| units::add(Arc::clone(job), rows))).await?
+    } else {
+        waiting::add(job, streams, state.config().target_partitions()).await?
+    };
+    // Adding up may take long where there are many groups.
+    let job = Arc::clone(job);
+    tokio::task::spawn_blocking(move || job.finish(totals)).await.map_err(below)?
+}
+
+/// What all who work on a release share.
+struct Job {
+    sizes: Sizes,
+    question: Arc<Question>,
+    mechanisms: Arc<Mechanisms>,
+    bounds: Bounds,
+    /// d of each count(distinct).
+    most_distinct: Vec<u32>,
+    key: SiteKey,
+    layout: Arc<Layout>,
+    groups: Arc<RwLock<Groups>>,
+    distinct: Mutex<Distinct>,
+    hasher: Hasher,
+    shortcut: Shortcut,
+    runtime: Arc<RuntimeEnv>,
+    /// Of what cannot spill: groups, totals, distinct values.
+    memory: Arc<MemoryReservation>,
+    stopped: AtomicBool,
+}
+
+impl Job {
+    fn new(
+        sizes: Sizes,
+        state: &SessionState,
+        plan: &Schema,
+        question: &Arc<Question>,
+        mechanisms: &Arc<Mechanisms>,
+        key: &SiteKey,
+        shortcut: Shortcut,
+    ) -> Result<Job> {
+        let Bounding::Sampled(bounds) = mechanisms.bounding else { return Err(Error::below_boundary()) };
+        let layout = Layout::of(plan, question)?;
+        let runtime = Arc::clone(state.runtime_env());
+        let memory = MemoryConsumer::new("private release").register(&runtime.memory_pool);
+        let most_distinct = mechanisms.plan.statistics().iter().filter_map(|s| match s {
+            Statistic::Distinct(_, most) => Some(most.get()),
+            _ => None,
+        });
+        Ok(Job {
+            sizes,
+            question: Arc::clone(question),
+            mechanisms: Arc::clone(mechanisms),
+            bounds,
+            most_distinct: most_distinct.collect(),
+            key: key.clone(),
+            groups: Arc::new(RwLock::new(Groups::of(question, &layout.keys)?)),
+            layout: Arc::new(layout),
+            distinct: Mutex::new(Distinct::new(memory.new_empty())),
+            hasher: Hasher::new(),
+            shortcut,
+            runtime,
+            memory: Arc::new(memory),
+            stopped: AtomicBool::new(false),
+        })
+    }
+
+    fn totals(&self) -> Totals {
+        Totals::new(&self.question, &self.mechanisms, self.memory.new_empty())
+    }
+
+    fn numbers(&self) -> Result<Numbers> {
+        Numbers::new(&self.groups, &self.layout.keys, &self.memory)
+    }
+
+    /// Memory of what can spill.
+    fn spillable(&self) -> MemoryReservation {
+        MemoryConsumer::new("private release's rows").with_can_spill(true).register(&self.runtime.memory_pool)
+    }
+
+    /// An error if nobody waits for the result any more.
+    fn go_on(&self) -> Result<()> {
+        if self.stopped.load(Ordering::Relaxed) { Err(Error::below_boundary()) } else { Ok(()) }
+    }
+
+    fn finish(&self, parts: Vec<Totals>) -> Result<Exact> {
+        let groups = self.groups.read().map_err(below)?;
+        let mut totals = self.totals();
+        totals.resize(groups.len())?;
+        for part in parts {
+            self.go_on()?;
+            totals.absorb(&part)?;
+        }
+        let of_distinct = self.mechanisms.plan.statistics().iter().enumerate();
+        let of_distinct = of_distinct.filter(|(_, s)| matches!(s, Statistic::Distinct(..))).map(|(place, _)| place);
+        self.distinct.lock().map_err(below)?.count(&of_distinct.collect::<Vec<_>>(), &mut totals.sums)?;
+        let Totals { mut units, mut sums, ranks, .. } = totals;
+        for (sums, statistic) in sums.iter_mut().zip(self.mechanisms.plan.statistics()) {
+            if *statistic == Statistic::Units {
+                *sums = units.iter().map(|n| i128::from(*n)).collect();
+            }
+        }
+        let of_group = |group: usize| sums.iter().filter_map(|sums| sums.get(group).copied()).collect();
+        let statistics = (0..units.len()).map(of_group).collect();
+        Ok(Exact { keys: groups.keys()?, units, statistics, ranks: ranks.finish() })
+    }
+}
+
+/// Stops whoever works on a release, when nobody waits for it any more.
+struct Stop(Arc<Job>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Runs all of these at the same time, each as a task of its own; if one fails or nobody waits any more, none goes on.
+async fn all<T: Send + 'static>(
+    tasks: impl Iterator<Item = impl Future<Output = Result<T>> + Send + 'static>,
+) -> Result<Vec<T>> {
+    let mut running: JoinSet<Result<T>> = tasks.collect();
+    let mut results = Vec::with_capacity(running.len());
+    while let Some(result) = running.join_next().await {
+        results.push(result.map_err(below)??);
+    }
+    Ok(results)
+}

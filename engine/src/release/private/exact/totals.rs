@@ -1,0 +1,201 @@
+//! Statistics so far: whole numbers by group.
+//!
+//! Every row that counts passes [`Totals::add_rows`] once, with the group it counts in. A measure that needs more of its rows than a sum
+//! collects it there.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::arrow::datatypes::{Float64Type, Int64Type};
+use datafusion::execution::memory_pool::MemoryReservation;
+use kanon_planner::private::Question;
+use kanon_planner::private::mechanisms::Mechanisms;
+use kanon_privacy::grid::Grid;
+use kanon_privacy::statistics::{Present, Statistic};
+
+use super::super::super::below;
+use super::super::ranks::Ranks;
+use crate::error::{Error, Result};
+
+/// Sums by group. Groups that nothing was added to may be missing at the end.
+pub(super) struct Totals {
+    question: Arc<Question>,
+    mechanisms: Arc<Mechanisms>,
+    /// Units by group.
+    pub(super) units: Vec<u64>,
+    /// By statistic, then group.
+    pub(super) sums: Vec<Vec<i128>>,
+    /// The values that quantiles and extremes are chosen from.
+    pub(super) ranks: Ranks,
+    memory: MemoryReservation,
+}
+
+/// An argument's values in some rows.
+struct Values<'g> {
+    grid: Option<&'g Grid>,
+    /// In steps, less the middle; 0 where there is none.
+    centred: Vec<i64>,
+    /// Whether there is one, if there is not everywhere.
+    present: Option<Vec<bool>>,
+}
+
+impl Totals {
+    pub(super) fn new(question: &Arc<Question>, mechanisms: &Arc<Mechanisms>, memory: MemoryReservation) -> Totals {
+        let sums = vec![Vec::new(); mechanisms.plan.statistics().len()];
+        let ranks = Ranks::of(mechanisms, memory.new_empty());
+        let (question, mechanisms) = (Arc::clone(question), Arc::clone(mechanisms));
+        Totals { question, mechanisms, units: Vec::new(), sums, ranks, memory }
+    }
+
+    /// Makes room for this many groups.
+    pub(super) fn resize(&mut self, groups: usize) -> Result<()> {
+        let more = groups.saturating_sub(self.units.len());
+        if more > 0 {
+            let each = size_of::<u64>() + self.sums.len() * size_of::<i128>();
+            self.memory.try_grow(more * each).map_err(below)?;
+            self.units.resize(groups, 0);
+            self.sums.iter_mut().for_each(|sums| sums.resize(groups, 0));
+        }
+        Ok(())
+    }
+
+    /// Adds one unit to each of these groups.
+    pub(super) fn add_units(&mut self, groups: impl IntoIterator<Item = u32>) -> Result<()> {
+        for group in groups {
+            *self.units.get_mut(group as usize).ok_or_else(Error::below_boundary)? += 1;
+        }
+        Ok(())
+    }
+
+    /// Adds rows: the group of each, and the columns of the arguments.
+    pub(super) fn add_rows(&mut self, groups: &[u32], arguments: &[ArrayRef]) -> Result<()> {
+        let values: Vec<Values<'_>> = self
+            .question
+            .arguments
+            .iter()
+            .zip(arguments)
+            .map(|(argument, column)| Values::of(column, argument.grid.as_ref(), argument.is_integer))
+            .collect::<Result<_>>()?;
+        let of = |x: &usize| values.get(*x).ok_or_else(Error::below_boundary);
+        for (sums, statistic) in self.sums.iter_mut().zip(self.mechanisms.plan.statistics()) {
+            match statistic {
+                Statistic::Rows(Present::All) => add(sums, groups, std::iter::repeat_n(1, groups.len()))?,
+                Statistic::Rows(Present::One(x)) => match &of(x)?.present {
+                    None => add(sums, groups, std::iter::repeat_n(1, groups.len()))?,
+                    Some(present) => add(sums, groups, present.iter().map(|p| i128::from(*p)))?,
+                },
+                Statistic::Rows(rows) => add(sums, groups, present(rows, &values, groups.len()).map(i128::from))?,
+                Statistic::Sum(x) => {
+                    let x = of(x)?;
+                    let Some(grid) = x.grid else { continue };
+                    let middle = grid.middle();
+                    match &x.present {
+                        None => add(sums, groups, x.centred.iter().map(|c| i128::from(*c) + middle))?,
+                        Some(present) => {
+                            let raw = x.centred.iter().zip(present).map(|(c, there)| match there {
+                                true => i128::from(*c) + middle,
+                                false => 0,
+                            });
+                            add(sums, groups, raw)?;
+                        }
+                    }
+                }
+                Statistic::Centred(x, Present::One(y)) if x == y => {
+                    add(sums, groups, of(x)?.centred.iter().map(|c| i128::from(*c)))?;
+                }
+                Statistic::Centred(x, rows) => {
+                    let there = present(rows, &values, groups.len());
+                    let centred = of(x)?.centred.iter().zip(there);
+                    add(sums, groups, centred.map(|(c, there)| if there { i128::from(*c) } else { 0 }))?;
+                }
+                Statistic::Square(x, rows) => {
+                    let own = of(x)?;
+                    let Some(grid) = own.grid else { continue };
+                    let middle = grid.square_middle();
+                    let there =
+                        present(rows, &values, groups.len()).zip(present(&Present::One(*x), &values, groups.len()));
+                    let squares = own.centred.iter().zip(there).map(|(c, (there, has))| match there && has {
+                        true => i128::from(*c) * i128::from(*c) - middle,
+                        false => 0,
+                    });
+                    add(sums, groups, squares)?;
+                }
+                Statistic::Product(x, y) => {
+                    let pairs = of(x)?.centred.iter().zip(&of(y)?.centred);
+                    add(sums, groups, pairs.map(|(x, y)| i128::from(*x) * i128::from(*y)))?;
+                }
+                // Of units and of their values, not of rows; and no sums.
+                Statistic::Units | Statistic::Distinct(..) | Statistic::Ranks(..) => {}
+            }
+        }
+        self.ranks.add(&self.question, groups, arguments)
+    }
+
+    /// Adds the totals of other rows.
+    pub(super) fn absorb(&mut self, other: &Totals) -> Result<()> {
+        self.resize(other.units.len())?;
+        self.units.iter_mut().zip(&other.units).for_each(|(mine, theirs)| *mine += theirs);
+        for (mine, theirs) in self.sums.iter_mut().zip(&other.sums) {
+            for (mine, theirs) in mine.iter_mut().zip(theirs) {
+                *mine = mine.checked_add(*theirs).ok_or_else(Error::below_boundary)?;
+            }
+        }
+        self.ranks.absorb(&other.ranks)
+    }
+}
+
+/// Adds to every row's group what the row adds.
+fn add(sums: &mut [i128], groups: &[u32], values: impl Iterator<Item = i128>) -> Result<()> {
+    for (group, value) in groups.iter().zip(values) {
+        let sum = sums.get_mut(*group as usize).ok_or_else(Error::below_boundary)?;
+        *sum = sum.checked_add(value).ok_or_else(Error::below_boundary)?;
+    }
+    Ok(())
+}
+
+/// Whether a row is one of these.
+fn present<'v>(rows: &Present<usize>, values: &'v [Values<'_>], number: usize) -> impl Iterator<Item = bool> + 'v {
+    let of = |x: Option<usize>| x.and_then(|x| values.get(x)).and_then(|v| v.present.as_deref());
+    let (x, y) = match rows {
+        Present::All => (None, None),
+        Present::One(x) => (of(Some(*x)), None),
+        Present::Both(x, y) => (of(Some(*x)), of(Some(*y))),
+    };
+    let is = |present: Option<&[bool]>, row: usize| present.is_none_or(|p| p.get(row).copied().unwrap_or(false));
+    (0..number).map(move |row| is(x, row) && is(y, row))
+}
+
+impl<'g> Values<'g> {
+    fn of(column: &ArrayRef, grid: Option<&'g Grid>, is_integer: bool) -> Result<Values<'g>> {
+        let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
+        let mut values = Values { grid, centred: Vec::new(), present: nulls.map(|n| n.iter().collect()) };
+        // Bounded by half the width: at most 2^36 + 2 steps.
+        let steps = |centred: i128| i64::try_from(centred).map_err(below);
+        match (grid, is_integer) {
+            (Some(grid), true) => {
+                let column = column.as_primitive_opt::<Int64Type>().ok_or_else(Error::below_boundary)?;
+                let each = column.values().iter().map(|x| steps(grid.centred(grid.tick_of_integer(*x))));
+                values.centred = each.collect::<Result<_>>()?;
+            }
+            (Some(grid), false) => {
+                let column = column.as_primitive_opt::<Float64Type>().ok_or_else(Error::below_boundary)?;
+                if column.values().iter().any(|x| x.is_nan()) {
+                    let present = values.present.get_or_insert_with(|| vec![true; column.len()]);
+                    present.iter_mut().zip(column.values()).for_each(|(present, x)| *present &= !x.is_nan());
+                }
+                let each =
+                    column.values().iter().map(|x| grid.tick(*x).map_or(Ok(0), |tick| steps(grid.centred(tick))));
+                values.centred = each.collect::<Result<_>>()?;
+            }
+            (None, _) => {
+                let column = column.as_boolean_opt().ok_or_else(Error::below_boundary)?;
+                values.present = Some((0..column.len()).map(|row| column.is_valid(row) && column.value(row)).collect());
+                values.centred = vec![0; column.len()];
+            }
+        }
+        if let Some(present) = &values.present {
+            values.centred.iter_mut().zip(present).filter(|(_, there)| !**there).for_each(|(c, _)| *c = 0);
+        }
+        Ok(values)
+    }
+}
