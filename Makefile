@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR
 KANON := $(CARGO_TARGET_DIR)/debug/kanon
 PYTHON := $(HOME)/.cache/kanon/clients/bin/python
 
-.PHONY: demo build test lint clients bench install help
+.PHONY: demo build test audit lint clients bench install help
 
 help:            ## what there is
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,10 @@ clients: scripts/clients-requirements.txt scripts/object-store-requirements.txt 
 
 test: lint build clients  ## everything
 	RUST_MIN_STACK=67108864 cargo test --locked --workspace --no-fail-fast
+
+audit: build     ## longer: ten times as many releases, and that every broken build in tests/broken is caught
+	RUST_MIN_STACK=67108864 KANON_AUDIT_RELEASES=20000 cargo test --locked --workspace --test audit -- --nocapture
+	scripts/broken-builds
 
 bench: clients   ## the figures, in a release build
 	cargo build --locked --release --workspace

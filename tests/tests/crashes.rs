@@ -96,9 +96,10 @@ async fn whenever_it_is_killed_no_answer_is_without_its_charge() {
         ana.ask(&question(next.fetch_add(1, Ordering::SeqCst))).await.unwrap();
         took = began.elapsed();
     }
+    let longest = took * ASKING as u32;
     let (mut before, mut answers, mut mid_release, mut unsent) = (spent(&ana).await, 0, 0, 0);
     for point in 0..POINTS {
-        let delay = took * ASKING as u32 * point / POINTS;
+        let delay = longest * point / POINTS;
         let asked = killed_while_asking(&mut federation, delay, &next).await;
         let ana = restarted(&mut federation.sites[0]).await;
         let after = spent(&ana).await;
@@ -132,7 +133,7 @@ async fn whenever_it_is_killed_no_answer_is_without_its_charge() {
     println!(
         "{POINTS} kills within {:.0} ms: {answers} answers were received, {unsent} were kept and not sent; \
          {mid_release} kills came between charges and answers",
-        (took * ASKING as u32).as_secs_f64() * 1e3
+        longest.as_secs_f64() * 1e3
     );
     // What is to be tested did happen.
     assert!(answers > 0 && mid_release >= 3, "{answers} answers, {mid_release} kills in mid-release");

@@ -281,6 +281,7 @@ impl Catalog {
             record.policy.unit_unique_verified = self.check_unit(&record, &unit, &mut notices).await?;
         }
         if let (Some(Access::Private), Some(_)) = (record.policy.access, &record.policy.unit) {
+            self.join_unit_kind(&mut record)?;
             let kind = record.policy.unit_kind.as_deref().unwrap_or(DEFAULT_UNIT_KIND);
             if !self.read().records.privacy_units.contains_key(kind) {
                 notices.push(format!(
@@ -290,6 +291,35 @@ impl Catalog {
         }
         self.put(record).await?;
         Ok(notices)
+    }
+
+    /// People have one budget, however often their data is registered: a table takes the kind of unit of those that read the same.
+    ///
+    /// # Errors
+    /// 22023 if it is said to have another one.
+    fn join_unit_kind(&self, record: &mut TableRecord) -> Result<()> {
+        let records = Arc::clone(&self.read().records);
+        for other in records.tables.iter().filter(|other| other.name != record.name) {
+            let theirs = other.policy.unit_kind.as_deref().unwrap_or(DEFAULT_UNIT_KIND);
+            if other.policy.access != Some(Access::Private) || !other.source.overlaps(&record.source) {
+                continue;
+            }
+            match record.policy.unit_kind.as_deref() {
+                None => record.policy.unit_kind = Some(theirs.to_owned()),
+                Some(own) if own == theirs => {}
+                Some(_) => {
+                    let message = format!(
+                        "table \"{}\" reads the same data as table \"{}\", whose unit kind is \"{theirs}\"",
+                        record.name, other.name
+                    );
+                    let hint = format!(
+                        "Set unit_kind = '{theirs}': people have one budget, however often their data is registered."
+                    );
+                    return Err(Error::new(Sqlstate::InvalidParameterValue, message).hint(hint));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The present snapshot, after tables that are said to have one row a unit were looked at again if their data has changed: what

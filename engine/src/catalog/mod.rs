@@ -16,6 +16,7 @@ pub mod guarded;
 mod infer;
 mod kinds;
 mod options;
+mod overlap;
 mod policy;
 mod read;
 mod source;

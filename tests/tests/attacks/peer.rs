@@ -13,16 +13,14 @@ use crate::world::spent;
 /// Rows that came, or the SQLSTATE.
 async fn asked(peer: &mut Peer, sql: &str, ticket: &str) -> Result<usize, String> {
     let stream = peer.get(sql, ticket).await.map_err(|status| of_status(&status).code)?;
-    let mut code = None;
-    let data = stream.into_inner().map_err(|status| {
-        code = Some(of_status(&status).code);
-        status.into()
-    });
-    let batches: Result<Vec<_>, _> = FlightRecordBatchStream::new_from_flight_data(data).try_collect().await;
-    match batches {
-        Ok(batches) => Ok(batches.iter().map(|batch| batch.num_rows()).sum()),
-        Err(error) => Err(code.unwrap_or_else(|| error.to_string())),
+    let mut stream = stream.into_inner();
+    let mut data = Vec::new();
+    while let Some(message) = stream.message().await.map_err(|status| of_status(&status).code)? {
+        data.push(Ok(message));
     }
+    let batches = FlightRecordBatchStream::new_from_flight_data(futures::stream::iter(data));
+    let batches: Vec<_> = batches.try_collect().await.unwrap();
+    Ok(batches.iter().map(|batch| batch.num_rows()).sum())
 }
 
 pub async fn rows(federation: &Federation) -> Row {

@@ -140,25 +140,29 @@ pub async fn second_registration(site: &Site) -> Row {
     assert_eq!(answers.len(), (BUDGET / EPSILON) as usize);
     let location = site.dir.join("second.csv");
     admin.ask("CREATE PRIVACY UNIT of_copy WITH (budget_epsilon = 1000, budget_delta = 0)").await.unwrap();
-    admin.ask(&format!("CREATE EXTERNAL TABLE copy STORED AS CSV LOCATION '{}'", location.display())).await.unwrap();
-    let set = admin
-        .ask(&format!(
-            "ALTER TABLE copy SET (access = 'private', unit = 'pid', unit_kind = 'of_copy', unit_unique = true,
-             epsilon_per_query = {EPSILON}, delta_per_query = 1e-8)"
-        ))
-        .await;
-    let got = match set {
-        Err(error) => error.code,
-        Ok(_) => {
-            admin.ask(&format!("GRANT SELECT ON copy TO {}", ANALYST.0)).await.unwrap();
-            cell(&client, "SELECT count(*) FROM copy").await.expect_err("the budget is spent")
-        }
-    };
+    // The file itself, and the folder that it is in.
+    let locations = [site.dir.join("second.csv").display().to_string(), format!("{}/second*.csv", site.dir.display())];
+    let mut codes = BTreeSet::new();
+    for (number, location) in locations.iter().enumerate() {
+        let policy = |kind: &str| {
+            format!(
+                "ALTER TABLE copy{number} SET (access = 'private', unit = 'pid', {kind} unit_unique = true,
+                 epsilon_per_query = {EPSILON}, delta_per_query = 1e-8)"
+            )
+        };
+        admin.ask(&format!("CREATE EXTERNAL TABLE copy{number} STORED AS CSV LOCATION '{location}'")).await.unwrap();
+        codes.insert(admin.ask(&policy("unit_kind = 'of_copy',")).await.expect_err("another kind of unit").code);
+        // Without a kind it takes the first one's.
+        admin.ask(&policy("")).await.unwrap();
+        admin.ask(&format!("GRANT SELECT ON copy{number} TO {}", ANALYST.0)).await.unwrap();
+        let told = cell(&client, &format!("SELECT count(*) FROM copy{number}")).await;
+        codes.insert(told.expect_err("the budget is spent"));
+    }
     Row::new(
-        "a second registration of the same files under a kind of unit of its own",
+        "a second registration of the same files, under a kind of unit of its own and under none",
         "private",
-        "1",
-        format!("{got}: it draws on the first one's budget"),
+        written(2 * locations.len()),
+        format!("{}: it has the first one's budget", joined(&codes)),
     )
 }
 

@@ -17,7 +17,7 @@ use crate::world::Side;
 /// The smallest cohort.
 const K: i64 = 5;
 /// People without anything rare about them. Enough that their groups are always selected.
-const PEOPLE: i64 = 400;
+const PEOPLE: i64 = 1500;
 
 /// What the target does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
