@@ -145,7 +145,7 @@ fn cut(job: &Job, rows: &RecordBatch, beyond: &[&[u32]], counted: &mut Counted) 
         let all = job.groups.read().map_err(below)?;
         let names = all.names();
         let mut sorted = Vec::new();
-        let mut chosen: Vec<(Order, &[(u32, u32)])> = Vec::new();
+        let mut ordered: Vec<(Order, usize, usize)> = Vec::new();
         for ((unit, order), first) in beyond.iter().zip(&orders).zip(&first) {
             by_group(unit, groups, &mut sorted)?;
             let parts = || sorted.chunk_by(|a, b| a.0 == b.0);
@@ -166,13 +166,17 @@ fn cut(job: &Job, rows: &RecordBatch, beyond: &[&[u32]], counted: &mut Counted) 
             if parts().count() <= most_groups {
                 parts().for_each(&mut keep);
             } else {
-                let mut ordered: Vec<(Order, &[(u32, u32)])> = std::mem::take(&mut chosen);
+                ordered.clear();
+                let mut from = 0;
                 for part in parts() {
                     let name = part.first().and_then(|(group, _)| names.get(*group as usize));
-                    ordered.push((order.group(name.ok_or_else(Error::below_boundary)?), part));
+                    let order = order.group(name.ok_or_else(Error::below_boundary)?);
+                    ordered.push((order, from, from + part.len()));
+                    from += part.len();
                 }
-                ordered.sort_unstable_by_key(|(order, _)| *order);
-                ordered.iter().take(most_groups).for_each(|(_, part)| keep(part));
+                ordered.sort_unstable();
+                let smallest = ordered.iter().take(most_groups);
+                smallest.filter_map(|(_, from, to)| sorted.get(*from..*to)).for_each(&mut keep);
             }
         }
     }

@@ -40,7 +40,8 @@ async fn reference(asked: &Asked) -> Statistics {
                 let one: Vec<ArrayRef> = columns.iter().map(|c| c.slice(row, 1)).collect();
                 let mut bytes: Box<[u8]> = Box::default();
                 if !columns.is_empty() {
-                    KeyBytes::of(&types).unwrap().each(&one, |b| Ok(bytes = b.into())).unwrap();
+                    let rows = KeyBytes::of(&types).unwrap().rows(&one).unwrap();
+                    bytes = rows.row(0).data().into();
                 }
                 bytes
             };
