@@ -84,10 +84,9 @@ pub fn private_rules(unit: &ReleaseUnit, question: &Question, mechanisms: &Mecha
         Short(zcdp_delta)
     )];
     lines.push(match mechanisms.bounding {
-        Bounding::Sampled(bounds) => format!(
-            "Release #{id} counts at most {} groups of a unit, and {} rows in each",
-            bounds.groups, bounds.rows
-        ),
+        Bounding::Sampled(bounds) => {
+            format!("Release #{id} counts at most {} groups of a unit, and {} rows in each", bounds.groups, bounds.rows)
+        }
         Bounding::Clipped(clip) => format!(
             "Release #{id} counts all rows of a unit, and less of each if the L2 norm of its rows by group is above {}",
             Short(clip.norm.rows())

@@ -12,10 +12,12 @@ use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::take;
 use hashbrown::HashTable;
 use kanon_privacy::bounding::{Order, UnitOrder};
+use kanon_privacy::sensitivity::Bounding;
 
 use super::super::super::below;
 use super::super::groups::KeyBytes;
 use super::Job;
+use super::clip;
 use super::columns::{self, Ids};
 use super::distinct::Value;
 use super::partition::Hasher;
@@ -51,6 +53,9 @@ impl Counted {
 pub(super) fn add(job: &Job, rows: &RecordBatch, totals: &mut Totals) -> Result<()> {
     if rows.num_rows() == 0 {
         return Ok(());
+    }
+    if let Bounding::Clipped(clip) = &job.mechanisms.bounding {
+        return clip::add(job, clip, rows, totals);
     }
     let counted = counted(job, rows)?;
     let groups = job.groups.read().map_err(below)?;
@@ -113,7 +118,7 @@ fn counted(job: &Job, rows: &RecordBatch) -> Result<Counted> {
 }
 
 /// The rows of a unit by group.
-fn by_group(unit: &[u32], groups: &[u32], sorted: &mut Vec<(u32, u32)>) -> Result<()> {
+pub(super) fn by_group(unit: &[u32], groups: &[u32], sorted: &mut Vec<(u32, u32)>) -> Result<()> {
     sorted.clear();
     for row in unit {
         sorted.push((*groups.get(*row as usize).ok_or_else(Error::below_boundary)?, *row));
@@ -264,7 +269,7 @@ fn distinct_values(job: &Job, rows: &RecordBatch, parts: &[Part], columns: &[Arr
 }
 
 /// Rows by unit.
-struct ByUnit {
+pub(super) struct ByUnit {
     /// The rows of one unit after those of another.
     rows: Vec<u32>,
     /// Where those of each begin, and the end.
@@ -272,7 +277,7 @@ struct ByUnit {
 }
 
 impl ByUnit {
-    fn of(rows: &RecordBatch, hasher: &Hasher) -> Result<ByUnit> {
+    pub(super) fn of(rows: &RecordBatch, hasher: &Hasher) -> Result<ByUnit> {
         match columns::ids(rows)? {
             Ids::Words(words) => ByUnit::of_ids(words.iter().copied(), |id| hasher.word(*id)),
             Ids::Names(names) => ByUnit::of_ids(names.iter().map(Option::unwrap_or_default), |id| hasher.name(id)),
@@ -322,7 +327,7 @@ impl ByUnit {
         Ok(ByUnit { rows, starts })
     }
 
-    fn units(&self) -> impl Iterator<Item = &[u32]> {
+    pub(super) fn units(&self) -> impl Iterator<Item = &[u32]> {
         self.starts.windows(2).filter_map(|ends| match ends {
             [from, to] => self.rows.get(*from as usize..*to as usize),
             _ => None,
