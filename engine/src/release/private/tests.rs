@@ -14,6 +14,7 @@ use kanon_planner::boundary::{Options, decide};
 use kanon_planner::facts::{Bounds, Domain, Facts, Placement, PrivateColumn, PrivatePolicy, Protection, TableFacts};
 use kanon_planner::release_unit::Decision;
 use kanon_privacy::policy::{Access, DominancePercent, MinCohort};
+use kanon_privacy::sensitivity::Bounding;
 
 use super::*;
 
