@@ -31,7 +31,7 @@ pub async fn rows(federation: &Federation) -> Row {
         "SELECT pid, sum(pay) FROM peer GROUP BY pid",
         "SELECT count(*) FROM peer WHERE pid = 9017",
         "SELECT count(DISTINCT bed) FROM peer GROUP BY pid",
-        "SELECT min(pay) FROM peer",
+        "SELECT sum(bed) FROM peer",
         "SET kanon.epsilon = '1000000000'",
         "ALTER TABLE peer SET (unit = 'bed')",
         "ALTER PRIVACY UNIT of_peer SET (budget_epsilon = 1000000000)",

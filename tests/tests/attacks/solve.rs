@@ -21,19 +21,21 @@ pub fn subset(number: usize) -> (usize, usize) {
 /// A guess for each bed from 1 to `beds`, whether it counts: least squares with a little weight on one half, which is what one knows before.
 /// `answers` are sums over the subsets of their questions.
 pub fn guess(beds: usize, answers: &[(usize, f64)], noise_variance: f64) -> Vec<bool> {
-    let mut matrix = vec![vec![0.0; beds]; beds];
     let mut right = vec![0.0; beds];
-    for (number, answer) in answers {
+    // The questions that each is in, a bit a question: how many two share is counted a word at a time.
+    let mut asked_of = vec![vec![0_u64; answers.len().div_ceil(64)]; beds];
+    for (place, (number, answer)) in answers.iter().enumerate() {
         let (a, b) = subset(*number);
         let members: Vec<usize> = (0..beds).filter(|i| holds(a, b, i + 1)).collect();
         let off = answer - members.len() as f64 / 2.0;
-        for i in &members {
-            right[*i] += off;
-            for j in &members {
-                matrix[*i][*j] += 1.0;
-            }
+        for i in members {
+            right[i] += off;
+            asked_of[i][place / 64] |= 1 << (place % 64);
         }
     }
+    let shared = |i: &[u64], j: &[u64]| i.iter().zip(j).map(|(i, j)| (i & j).count_ones()).sum::<u32>();
+    let mut matrix: Vec<Vec<f64>> =
+        asked_of.iter().map(|i| asked_of.iter().map(|j| f64::from(shared(i, j))).collect()).collect();
     // Of a member that is 0 or 1 with equal chances the variance is 1/4.
     for (i, row) in matrix.iter_mut().enumerate() {
         row[i] += 4.0 * noise_variance.max(1e-6);
