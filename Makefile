@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR
 KANON := $(CARGO_TARGET_DIR)/debug/kanon
 PYTHON := $(HOME)/.cache/kanon/clients/bin/python
 
-.PHONY: demo build test audit lint clients bench install help
+.PHONY: demo build test audit lint clients bench compare install help
 
 help:            ## what there is
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,10 @@ audit: build     ## longer: more releases, and that every broken build of tests/
 bench: clients   ## the figures, in a release build
 	cargo build --locked --release --workspace
 	for figure in gate private federation wire node ledger; do $(CARGO_TARGET_DIR)/release/$$figure || exit 1; done
+
+compare:         ## private access beside other engines, an hour; on the release build, or KANON=program
+	scripts/compare
+	$(HOME)/.cache/kanon/compare/kanon/bin/python benches/compare/run.py $(ARGS)
 
 install:         ## the program, in the release profile, into cargo's bin folder
 	cargo install --locked --path node

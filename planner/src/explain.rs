@@ -7,6 +7,7 @@ use kanon_privacy::sensitivity::Bounding;
 
 use crate::facts::Placement;
 use crate::private::Question;
+use crate::private::accuracy::readable;
 use crate::private::mechanisms::Mechanisms;
 use crate::private::ranks;
 use crate::release_unit::{Decision, MeasureKind, ReleaseUnit};
@@ -74,20 +75,30 @@ pub fn private_rules(unit: &ReleaseUnit, question: &Question, mechanisms: &Mecha
     let kind = unit.protection.as_ref().map_or("", |protection| protection.unit_kind.as_str());
     let (epsilon, delta) = mechanisms.cost.basic();
     let (rho, zcdp_delta) = mechanisms.cost.zcdp();
+    // As a ledger enters it: in units of 10^-9, rounded up.
+    let epsilon = (epsilon * 1e9).ceil() / 1e9;
     let mut lines = vec![format!(
-        "Release #{id} costs unit kind {kind} epsilon {epsilon} and delta {delta:e}, or by zCDP rho {} and delta {zcdp_delta:e}",
-        Short(rho)
+        "Release #{id} costs unit kind {kind} epsilon {epsilon} and delta {}, or by zCDP rho {} and delta {}",
+        Short(delta),
+        Short(rho),
+        Short(zcdp_delta)
     )];
-    if let Bounding::Sampled(bounds) = mechanisms.bounding {
-        lines.push(format!(
-            "Release #{id} counts at most {} groups of a unit, and {} rows in each",
-            bounds.groups, bounds.rows
-        ));
-    }
+    lines.push(match mechanisms.bounding {
+        Bounding::Sampled(bounds) => {
+            format!("Release #{id} counts at most {} groups of a unit, and {} rows in each", bounds.groups, bounds.rows)
+        }
+        Bounding::Clipped(clip) => format!(
+            "Release #{id} counts all rows of a unit, and less of each if the L2 norm of its rows by group is above {}",
+            Short(clip.norm.rows())
+        ),
+    });
     for argument in &question.arguments {
         if let Some(grid) = &argument.grid {
             let (lower, upper) = (grid.lower(), grid.upper());
-            lines.push(format!("Release #{id} takes values of {} as between {lower} and {upper}", argument.expr));
+            lines.push(format!(
+                "Release #{id} takes values of {} as between {lower} and {upper}",
+                readable(&argument.expr)
+            ));
         }
     }
     match (&mechanisms.selection, question.public_cells()) {
@@ -115,7 +126,7 @@ pub fn private_rules(unit: &ReleaseUnit, question: &Question, mechanisms: &Mecha
             None => "an error that depends on the data".to_owned(),
         };
         let adds = adds.collect::<Vec<_>>().join(" and ");
-        lines.push(format!("Release #{id} answers {} with {adds}: {error}", measure.aggregate));
+        lines.push(format!("Release #{id} answers {} with {adds}: {error}", readable(&measure.aggregate)));
     }
     lines.extend(ranks::told(mechanisms, question).iter().map(|line| format!("Release #{id} {line}")));
     lines

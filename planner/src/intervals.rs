@@ -184,7 +184,7 @@ impl Walk {
         Ok(Carried {
             plan: LogicalPlan::Extension(Extension { node: Arc::new(node) }),
             places: (0..before).collect(),
-            companions: companions,
+            companions,
         })
     }
 

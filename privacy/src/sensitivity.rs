@@ -58,6 +58,11 @@ impl Norm {
     pub fn get(self) -> u64 {
         self.0
     }
+
+    /// Λ in rows.
+    pub fn rows(self) -> f64 {
+        self.0 as f64 / f64::from(WEIGHTED)
+    }
 }
 
 impl TryFrom<f64> for Norm {

@@ -70,7 +70,7 @@ impl Site {
 
     /// The same ledger with flights of its own: it does not wait for what the other computes.
     fn apart(&self) -> Ledger {
-        Ledger { flights: flight::Flights::default(), ..self.ledger.clone() }
+        Ledger { flights: Flights::default(), ..self.ledger.clone() }
     }
 
     async fn charges(&self) -> i64 {
@@ -554,7 +554,7 @@ async fn what_is_left_is_what_the_charges_leave() {
 async fn what_would_be_refused_can_be_told_before() {
     let site = Site::new().await;
     site.unit("patient", &[("budget_epsilon", "1")]).await;
-    site.charge(1, 0.75).await.unwrap();
+    let _charged = site.charge(1, 0.75).await.unwrap();
     let left = site.ledger.left("alice", "patient").await.unwrap().unwrap();
     let cost = |epsilon: f64| release(2, "patient", epsilon).cost;
     assert_eq!(left.refusal(&[cost(0.25)]), None);

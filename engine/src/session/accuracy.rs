@@ -17,7 +17,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 use kanon_planner::facts::{Facts, Placement};
 use kanon_planner::intervals::{Noisy, Origin, noisy, with_intervals};
-use kanon_planner::private::accuracy::MeasureNoise;
+use kanon_planner::private::accuracy::{MeasureNoise, readable};
 use kanon_planner::release_unit::{Decision, ReleaseUnit};
 
 use super::context::PlanFacts;
@@ -135,7 +135,7 @@ impl Shown {
             let shown = self.noisy.iter().find(|(_, shown)| *shown == origin);
             let name = match shown.and_then(|(place, _)| self.schema.fields().get(*place)) {
                 Some(field) => field.name().clone(),
-                None => of.aggregate.to_string(),
+                None => readable(&of.aggregate),
             };
             Some(NoisyColumn { name, noise: noise(origin)? })
         });

@@ -74,6 +74,7 @@ fn rules(rows: &Rows, protection: &Protection, policy: &PrivatePolicy) -> Result
         epsilon,
         delta: policy.delta_per_query.unwrap_or(Delta::ZERO),
         bounds,
+        max_norm: policy.max_norm.filter(|_| !rows.one_row),
         // Values come from rows that are kept: there are no more of them than rows.
         distinct: policy.max_distinct.unwrap_or(DISTINCT).min(bounds.rows),
         min_cohort: protection.min_cohort,

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! GROUP BY ROLLUP (a, b)  ─►  Sort a, b, __grouping_id
-//!                               Union
-//!                                 a, b, 0, measures          of Release: GROUP BY a, b
-//!                                 a, NULL, 1, measures       of Release: GROUP BY a
-//!                                 NULL, NULL, 3, measures    of Release            (one group: C is 1)
+//!                               names
+//!                                 Union
+//!                                   a, b, 0, measures          of Release: GROUP BY a, b
+//!                                   a, NULL, 1, measures       of Release: GROUP BY a
+//!                                   NULL, NULL, 3, measures    of Release            (one group: C is 1)
 //! ```
 //!
 //! Every set bounds a unit's part for itself, so a total is more exact than the sum of its parts, and is not equal to it.
@@ -76,14 +77,24 @@ impl Walk<'_> {
             let answer = Projection::try_new(columns, Arc::new(open.plan)).map_err(|e| unreadable(&e))?;
             answers.push(Arc::new(LogicalPlan::Projection(answer)));
         }
+        let union = Union::try_new(answers).map_err(|e| unreadable(&e))?;
+        // A union has no tables to qualify its columns with.
+        let named = schema.iter().enumerate().map(|(number, (relation, field))| {
+            Expr::Column(Column::new_unqualified(place_name(number))).alias_qualified(relation.cloned(), field.name())
+        });
+        let named = Projection::try_new(named.collect(), Arc::new(LogicalPlan::Union(union)));
+        let input = Arc::new(LogicalPlan::Projection(named.map_err(|e| unreadable(&e))?));
         // In the order of answers with grouping sets elsewhere.
         let order = schema.iter().take(all.len() + 1);
         let order = order.map(|(relation, field)| Expr::Column(Column::from((relation, field))).sort(true, false));
-        let expr = order.collect();
-        let union = LogicalPlan::Union(Union { inputs: answers, schema });
-        let plan = LogicalPlan::Sort(Sort { expr, input: Arc::new(union), fetch: None });
+        let plan = LogicalPlan::Sort(Sort { expr: order.collect(), input, fetch: None });
         Ok(Node::Open(Open { plan, released: true, crafted: true, remote: None, lateral: false }))
     }
+}
+
+/// The name of a column of the union.
+fn place_name(number: usize) -> String {
+    format!("c{number}")
 }
 
 fn is_same(a: &[Expr], b: &[Expr]) -> bool {
@@ -95,7 +106,7 @@ fn columns(whole: &DFSchema, of_set: &DFSchema, within: &[Option<usize>], id: u6
     let mut own = of_set.iter().map(|(relation, field)| Expr::Column(Column::from((relation, field))));
     let mut next = || own.next().ok_or_else(|| Refusal::unsupported("a grouping set lost a column"));
     let mut columns = Vec::with_capacity(whole.fields().len());
-    for (number, (relation, field)) in whole.iter().enumerate() {
+    for (number, field) in whole.fields().iter().enumerate() {
         let of_type = field.data_type();
         let value = match within.get(number) {
             Some(Some(_)) => next()?,
@@ -106,7 +117,7 @@ fn columns(whole: &DFSchema, of_set: &DFSchema, within: &[Option<usize>], id: u6
             }
             None => next()?,
         };
-        columns.push(value.alias_qualified(relation.cloned(), field.name()));
+        columns.push(value.alias(place_name(number)));
     }
     Ok(columns)
 }

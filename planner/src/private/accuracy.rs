@@ -4,6 +4,9 @@
 //! and are read by the outer plan through a leaf that shows them: see [`crate::intervals`].
 
 use datafusion::arrow::datatypes::DataType;
+use datafusion::common::Column;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::logical_expr::Expr;
 use kanon_privacy::expected::{Expected, Short, expected};
 use kanon_privacy::noise::Noise;
 use kanon_privacy::noisy;
@@ -99,10 +102,22 @@ pub fn companion_type(unit: &ReleaseUnit, measure: usize) -> Option<DataType> {
     unit.schema.fields().get(at).map(|field| field.data_type().clone())
 }
 
+/// An expression over a release unit's input as a person would write it: without the names that the planner gave to tables.
+pub fn readable(expr: &Expr) -> String {
+    let bare = expr.clone().transform_up(|e| {
+        Ok(match e {
+            Expr::Column(column) => Transformed::yes(Expr::Column(Column::new_unqualified(column.name))),
+            Expr::Alias(alias) => Transformed::yes(*alias.expr),
+            other => Transformed::no(other),
+        })
+    });
+    bare.map_or_else(|_| expr.to_string(), |bare| bare.data.to_string()).replace("count(Int64(1))", "count(*)")
+}
+
 /// A statistic in words, and the size of its steps.
 pub(crate) fn described(statistic: &Statistic<usize>, question: &Question) -> (String, f64) {
     use kanon_privacy::statistics::Present;
-    let name = |x: &usize| question.arguments.get(*x).map_or_else(String::new, |a| a.expr.to_string());
+    let name = |x: &usize| question.arguments.get(*x).map_or_else(String::new, |a| readable(&a.expr));
     let step = |x: &usize| question.arguments.get(*x).and_then(|a| a.grid.as_ref()).map_or(1.0, |grid| grid.step());
     let middle = |x: &usize| {
         let grid = question.arguments.get(*x).and_then(|a| a.grid.as_ref());

@@ -19,7 +19,7 @@ use kanon_privacy::noise::Noise;
 use kanon_privacy::noise::calibrate::{Norm, smaller_error};
 use kanon_privacy::ranks::Choice;
 use kanon_privacy::select::Selection;
-use kanon_privacy::sensitivity::Bounding;
+use kanon_privacy::sensitivity::{self, Bounding, Clip};
 use kanon_privacy::statistics::{Facts, Plan, Statistic};
 
 use super::Question;
@@ -62,7 +62,10 @@ impl Mechanisms {
             Some(cells) => question.rules.bounds.with_keys(at_least_one(cells)),
             None => question.rules.bounds,
         };
-        let bounding = Bounding::Sampled(bounds);
+        let bounding = match clip(question, &plan) {
+            Some(clip) => Bounding::Clipped(clip),
+            None => Bounding::Sampled(bounds),
+        };
         let selects = question.public_cells().is_none();
         let importance = plan.importance(grid);
         // A selection counts units itself.
@@ -131,6 +134,18 @@ impl Mechanisms {
         }
         Ok(Mechanisms { plan, bounding, noise, choices, selection, cost })
     }
+}
+
+/// How units are scaled down, where that is what keeps their part bounded: for public keys, and where the policy has a norm. Sampling loses what
+/// heavy units have beyond the bounds; scaling keeps a part of all of it (privacy.md). Ranks, and distinct values, are of whole rows.
+fn clip(question: &Question, plan: &Plan<usize>) -> Option<Clip> {
+    let rules = &question.rules;
+    let cells = question.public_cells()?;
+    let norm = sensitivity::Norm::try_from(rules.max_norm?.get()).ok()?;
+    // Over several keys an L2 norm needs Gaussian noise to be worth it, which needs δ.
+    let worth = cells == 1 || rules.delta > Delta::ZERO;
+    let whole = |s: &Statistic<usize>| matches!(s, Statistic::Ranks(..) | Statistic::Distinct(..));
+    (worth && !plan.statistics().iter().any(whole)).then(|| Clip::new(norm, rules.bounds.groups, at_least_one(cells)))
 }
 
 fn unbounded() -> Refusal {

@@ -28,6 +28,8 @@ use kanon_privacy::policy::MinCohort;
 use kanon_privacy::sensitivity::Bounds;
 use kanon_privacy::statistics::Aggregate;
 
+use crate::facts::MaxNorm;
+
 /// The most public keys of one answer: the product of the keys' domains.
 pub const MAX_PUBLIC_KEYS: usize = 10_000;
 
@@ -94,6 +96,8 @@ pub struct Rules {
     pub delta: Delta,
     /// C and m; one and one where each unit has one row.
     pub bounds: Bounds,
+    /// Λ: units are scaled down to it instead of sampled, where keys are public and units have more than one row.
+    pub max_norm: Option<MaxNorm>,
     /// d
     pub distinct: NonZeroU32,
     /// k, for keys that are selected.

@@ -46,8 +46,14 @@ async fn a_measure_keeps_its_interval_wherever_it_goes_as_it_is() {
             "SELECT sex, count(*) FROM secret GROUP BY sex UNION ALL SELECT kind, n FROM (SELECT 'all' AS kind, count(*) AS n FROM secret) x",
             vec![1],
         ),
+        (
+            "SELECT count(*), sex, grouping(sex), avg(age) FROM secret GROUP BY ROLLUP (sex) HAVING count(*) > 5 ORDER BY sex",
+            vec![0, 3],
+        ),
     ] {
         assert_eq!(columns(sql).await, expected, "{sql}");
+        let decided = outer(sql).await;
+        with_intervals(&decided, &expected).unwrap();
     }
 }
 

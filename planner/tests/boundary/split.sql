@@ -91,3 +91,8 @@ SELECT region, smoker, count(*), avg(age) FROM fed_secret WHERE age > 18 GROUP B
 SELECT DISTINCT region FROM fed_secret
 SELECT count(DISTINCT pid) FROM fed_secret
 SELECT count(*) FROM fed_secret s JOIN fed f ON s.pid = f.pid
+-- what a site chose is its own; each grouping set is asked for itself
+SELECT site, median(age), min(age) FILTER (WHERE smoker) FROM fed_secret GROUP BY site
+SELECT min(age) FROM fed_secret
+SELECT median(age) FROM fed_secret
+SELECT site, sex, count(*) FROM fed_secret GROUP BY ROLLUP (site, sex)

@@ -38,7 +38,10 @@ struct Counts {
 
 /// All values, by argument.
 #[derive(Debug, Default)]
-pub(super) struct Ordered(Vec<(usize, Vec<(u32, u32, u64)>)>);
+pub(super) struct Ordered(Vec<(usize, Vec<Entry>)>);
+
+/// A group, a candidate, and how many values it has there.
+type Entry = (u32, u32, u64);
 
 impl Ranks {
     /// No values yet. Memory is taken from a reservation of its own.
@@ -96,7 +99,7 @@ impl Ranks {
     /// All values in order.
     pub(super) fn finish(self) -> Ordered {
         let ordered = |counts: Counts| {
-            let mut entries: Vec<(u32, u32, u64)> =
+            let mut entries: Vec<Entry> =
                 counts.counts.into_iter().map(|((group, candidate), n)| (group, candidate, n)).collect();
             entries.sort_unstable();
             (counts.argument, entries)

@@ -14,6 +14,7 @@ use kanon_planner::boundary::{Options, decide};
 use kanon_planner::facts::{Bounds, Domain, Facts, Placement, PrivateColumn, PrivatePolicy, Protection, TableFacts};
 use kanon_planner::release_unit::Decision;
 use kanon_privacy::policy::{Access, DominancePercent, MinCohort};
+use kanon_privacy::sensitivity::Bounding;
 
 use super::*;
 
@@ -24,6 +25,8 @@ type Row = (Option<i64>, Option<&'static str>, Option<f64>);
 pub(super) struct World {
     pub(super) groups: u32,
     pub(super) rows: u32,
+    /// Units are scaled down to it where keys are public.
+    pub(super) norm: Option<f64>,
 }
 
 impl Facts for World {
@@ -53,6 +56,7 @@ impl Facts for World {
                 max_groups_per_unit: number(self.groups),
                 max_rows_per_group: number(self.rows),
                 max_distinct: number(2),
+                max_norm: self.norm.map(|norm| norm.try_into().unwrap()),
                 columns,
                 ..PrivatePolicy::default()
             }),
@@ -182,7 +186,7 @@ async fn no_unit_moves_a_statistic_further_than_declared() {
     let mut random = Random(7);
     // In the last one fewer distinct values count than rows.
     for (groups, rows) in [(1, 1), (2, 2), (3, 1), (1, 4)] {
-        let world = World { groups, rows };
+        let world = World { groups, rows, norm: None };
         for _ in 0..4 {
             let rows = data(&mut random);
             for sql in QUERIES {
@@ -204,10 +208,64 @@ async fn no_unit_moves_a_statistic_further_than_declared() {
     }
 }
 
+/// Keys that the query itself lists are public: units are scaled down, not sampled.
+const CLIPPED: &str = "SELECT CASE WHEN g = 'a' THEN 1 WHEN g = 'b' THEN 2 WHEN g = 'c' THEN 3 ELSE 4 END, count(*), count(x), \
+                       count(DISTINCT id), sum(x), stddev(x) FROM v GROUP BY 1";
+
+/// How far each statistic moves when a unit goes: the square of its L2 norm over the groups.
+fn moved(with: &Statistics, without: &Statistics) -> Vec<u128> {
+    let places = with.values().map(Vec::len).max().unwrap();
+    let at = |all: &Statistics, key: &Vec<String>, place: usize| all.get(key).map_or(0, |s| s[place]);
+    let of =
+        |place| with.keys().map(|key| (at(with, key, place) - at(without, key, place)).unsigned_abs().pow(2)).sum();
+    (1..places).map(of).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_unit_moves_a_scaled_statistic_further_than_declared() {
+    let mut random = Random(11);
+    for norm in [1.0, 2.5, 100.0] {
+        let world = World { groups: 2, rows: 2, norm: Some(norm) };
+        for _ in 0..4 {
+            let rows = data(&mut random);
+            let (question, mechanisms, exact) = computed(&world, &rows, 5, CLIPPED).await;
+            assert!(matches!(mechanisms.bounding, Bounding::Clipped(_)));
+            let with = by_key(&exact);
+            assert_eq!(with.len(), 4, "every public key");
+            let grid = |x: &usize| question.arguments[*x].grid.as_ref();
+            for unit in 1..6 {
+                let fewer: Vec<Row> = rows.iter().filter(|r| r.0 != Some(unit)).copied().collect();
+                let without = by_key(&computed(&world, &fewer, 3, CLIPPED).await.2);
+                for (moved, statistic) in moved(&with, &without).into_iter().zip(mechanisms.plan.statistics()) {
+                    let bound = mechanisms.bounding.sensitivity(statistic.contribution(grid).unwrap()).unwrap();
+                    assert!(moved <= bound.euclidean.squared().unwrap(), "{statistic:?} of unit {unit}: {rows:?}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heavy_unit_is_scaled_to_its_norm_and_a_light_one_is_whole() {
+    let world = World { groups: 2, rows: 2, norm: Some(5.0) };
+    let light: Vec<Row> = vec![(Some(2), Some("a"), Some(1.0)); 5];
+    let mut rows = light.clone();
+    for g in ["a", "b", "c"] {
+        rows.extend(vec![(Some(1), Some(g), Some(6.0)); 50]);
+    }
+    let (_, mechanisms, exact) = computed(&world, &rows, 4, CLIPPED).await;
+    let (with, without) = (by_key(&exact), by_key(&computed(&world, &light, 4, CLIPPED).await.2));
+    let count = mechanisms.plan.statistics().iter().position(|s| matches!(s, Statistic::Rows(_))).unwrap();
+    // All five rows, more than two rows a group of sampling.
+    assert_eq!(without[&vec!["1".to_owned()]][count + 1], 5 * 1024);
+    let norm = (moved(&with, &without)[count] as f64).sqrt() / 1024.0;
+    assert!((4.99..=5.0).contains(&norm), "{norm}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bounds_are_what_holds_and_no_more() {
     // Negative control: a unit with everything is cut to what it may add, and reaches it.
-    let world = World { groups: 2, rows: 2 };
+    let world = World { groups: 2, rows: 2, norm: None };
     let mut rows: Vec<Row> = vec![(Some(2), Some("a"), Some(1.0))];
     for g in ["a", "b", "c", "d"] {
         rows.extend((0..5).map(|_| (Some(1), Some(g), Some(6.0))));
@@ -246,7 +304,7 @@ const RANKS: [&str; 6] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn no_unit_has_more_values_in_order_than_declared() {
     let mut random = Random(13);
-    for world in [World { groups: 1, rows: 1 }, World { groups: 2, rows: 2 }] {
+    for world in [World { groups: 1, rows: 1, norm: None }, World { groups: 2, rows: 2, norm: None }] {
         let (mut most_groups, mut most_values) = (0, 0);
         for _ in 0..4 {
             let rows = data(&mut random);
@@ -280,7 +338,7 @@ async fn no_unit_has_more_values_in_order_than_declared() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_order_of_rows_and_batches_moves_nothing() {
     let mut random = Random(11);
-    let world = World { groups: 2, rows: 2 };
+    let world = World { groups: 2, rows: 2, norm: None };
     for _ in 0..6 {
         let mut rows = data(&mut random);
         // Of table t the first row of a unit is another in another order.
@@ -305,7 +363,8 @@ async fn public_keys_are_all_there_and_take_in_the_rest() {
         (Some(3), None, Some(1.0)),
         (None, Some("a"), None),
     ];
-    let (found, _) = exact(&World { groups: 1, rows: 1 }, &rows, 4, "SELECT g, count(*) FROM t GROUP BY g").await;
+    let (found, _) =
+        exact(&World { groups: 1, rows: 1, norm: None }, &rows, 4, "SELECT g, count(*) FROM t GROUP BY g").await;
     let counts: Vec<(String, i128)> = found.into_iter().map(|(key, s)| (key[0].clone(), s[0])).collect();
     assert_eq!(counts, [("a".to_owned(), 1), ("b".to_owned(), 0), ("rest".to_owned(), 2)]);
 }

@@ -12,10 +12,12 @@ use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::take;
 use hashbrown::HashTable;
 use kanon_privacy::bounding::{Order, UnitOrder};
+use kanon_privacy::sensitivity::Bounding;
 
 use super::super::super::below;
 use super::super::groups::KeyBytes;
 use super::Job;
+use super::clip;
 use super::columns::{self, Ids};
 use super::distinct::Value;
 use super::partition::Hasher;
@@ -51,6 +53,9 @@ impl Counted {
 pub(super) fn add(job: &Job, rows: &RecordBatch, totals: &mut Totals) -> Result<()> {
     if rows.num_rows() == 0 {
         return Ok(());
+    }
+    if let Bounding::Clipped(clip) = &job.mechanisms.bounding {
+        return clip::add(job, clip, rows, totals);
     }
     let counted = counted(job, rows)?;
     let groups = job.groups.read().map_err(below)?;
@@ -113,7 +118,7 @@ fn counted(job: &Job, rows: &RecordBatch) -> Result<Counted> {
 }
 
 /// The rows of a unit by group.
-fn by_group(unit: &[u32], groups: &[u32], sorted: &mut Vec<(u32, u32)>) -> Result<()> {
+pub(super) fn by_group(unit: &[u32], groups: &[u32], sorted: &mut Vec<(u32, u32)>) -> Result<()> {
     sorted.clear();
     for row in unit {
         sorted.push((*groups.get(*row as usize).ok_or_else(Error::below_boundary)?, *row));
@@ -145,7 +150,7 @@ fn cut(job: &Job, rows: &RecordBatch, beyond: &[&[u32]], counted: &mut Counted) 
         let all = job.groups.read().map_err(below)?;
         let names = all.names();
         let mut sorted = Vec::new();
-        let mut chosen: Vec<(Order, &[(u32, u32)])> = Vec::new();
+        let mut ordered: Vec<(Order, usize, usize)> = Vec::new();
         for ((unit, order), first) in beyond.iter().zip(&orders).zip(&first) {
             by_group(unit, groups, &mut sorted)?;
             let parts = || sorted.chunk_by(|a, b| a.0 == b.0);
@@ -166,13 +171,17 @@ fn cut(job: &Job, rows: &RecordBatch, beyond: &[&[u32]], counted: &mut Counted) 
             if parts().count() <= most_groups {
                 parts().for_each(&mut keep);
             } else {
-                let mut ordered: Vec<(Order, &[(u32, u32)])> = std::mem::take(&mut chosen);
+                ordered.clear();
+                let mut from = 0;
                 for part in parts() {
                     let name = part.first().and_then(|(group, _)| names.get(*group as usize));
-                    ordered.push((order.group(name.ok_or_else(Error::below_boundary)?), part));
+                    let order = order.group(name.ok_or_else(Error::below_boundary)?);
+                    ordered.push((order, from, from + part.len()));
+                    from += part.len();
                 }
-                ordered.sort_unstable_by_key(|(order, _)| *order);
-                ordered.iter().take(most_groups).for_each(|(_, part)| keep(part));
+                ordered.sort_unstable();
+                let smallest = ordered.iter().take(most_groups);
+                smallest.filter_map(|(_, from, to)| sorted.get(*from..*to)).for_each(&mut keep);
             }
         }
     }
@@ -260,7 +269,7 @@ fn distinct_values(job: &Job, rows: &RecordBatch, parts: &[Part], columns: &[Arr
 }
 
 /// Rows by unit.
-struct ByUnit {
+pub(super) struct ByUnit {
     /// The rows of one unit after those of another.
     rows: Vec<u32>,
     /// Where those of each begin, and the end.
@@ -268,7 +277,7 @@ struct ByUnit {
 }
 
 impl ByUnit {
-    fn of(rows: &RecordBatch, hasher: &Hasher) -> Result<ByUnit> {
+    pub(super) fn of(rows: &RecordBatch, hasher: &Hasher) -> Result<ByUnit> {
         match columns::ids(rows)? {
             Ids::Words(words) => ByUnit::of_ids(words.iter().copied(), |id| hasher.word(*id)),
             Ids::Names(names) => ByUnit::of_ids(names.iter().map(Option::unwrap_or_default), |id| hasher.name(id)),
@@ -318,7 +327,7 @@ impl ByUnit {
         Ok(ByUnit { rows, starts })
     }
 
-    fn units(&self) -> impl Iterator<Item = &[u32]> {
+    pub(super) fn units(&self) -> impl Iterator<Item = &[u32]> {
         self.starts.windows(2).filter_map(|ends| match ends {
             [from, to] => self.rows.get(*from as usize..*to as usize),
             _ => None,

@@ -75,6 +75,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     SpawnedTask::spawn_blocking(work).await.map_err(below)?
 }
 
+/// What makes rows equal: unit, group and content.
+type Row = (Box<[u8]>, u32, Box<[u8]>);
+
 /// Rows, with the order of each.
 #[derive(Clone)]
 struct Ordered {
@@ -96,8 +99,8 @@ struct Choice {
     units: HashMap<Box<[u8]>, Unit>,
     /// Of these the choice of groups knows.
     seen: HashSet<(Box<[u8]>, u32)>,
-    /// How many rows there were so far that are equal: by unit, group and content.
-    equal: HashMap<(Box<[u8]>, u32, Box<[u8]>), u64>,
+    /// How many rows there were so far that are equal.
+    equal: HashMap<Row, u64>,
     kept: Ordered,
     memory: MemoryReservation,
 }
@@ -163,7 +166,7 @@ impl Choice {
                 continue;
             }
             let content: &[u8] = contents.as_ref().map_or(&[], |contents| contents.row(row).data());
-            let key = (id.into(), *group, content.into());
+            let key: Row = (id.into(), *group, content.into());
             let number = match self.equal.get_mut(&key) {
                 Some(number) => number,
                 None => {

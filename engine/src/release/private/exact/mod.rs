@@ -15,6 +15,7 @@
 //! future stops all of it.
 
 mod bound;
+mod clip;
 mod columns;
 mod distinct;
 mod heavy;
@@ -27,6 +28,7 @@ mod totals;
 mod units;
 mod waiting;
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -165,7 +167,11 @@ impl Job {
         key: &SiteKey,
         shortcut: Shortcut,
     ) -> Result<Job> {
-        let Bounding::Sampled(bounds) = mechanisms.bounding else { return Err(Error::below_boundary()) };
+        let bounds = match mechanisms.bounding {
+            Bounding::Sampled(bounds) => bounds,
+            // All rows count.
+            Bounding::Clipped(clip) => Bounds { groups: clip.keys, rows: NonZeroU32::MAX },
+        };
         let layout = Layout::of(plan, question)?;
         let runtime = Arc::clone(state.runtime_env());
         let memory = MemoryConsumer::new("private release").register(&runtime.memory_pool);
@@ -220,12 +226,7 @@ impl Job {
         let of_distinct = self.mechanisms.plan.statistics().iter().enumerate();
         let of_distinct = of_distinct.filter(|(_, s)| matches!(s, Statistic::Distinct(..))).map(|(place, _)| place);
         self.distinct.lock().map_err(below)?.count(&of_distinct.collect::<Vec<_>>(), &mut totals.sums)?;
-        let Totals { mut units, mut sums, ranks, .. } = totals;
-        for (sums, statistic) in sums.iter_mut().zip(self.mechanisms.plan.statistics()) {
-            if *statistic == Statistic::Units {
-                *sums = units.iter().map(|n| i128::from(*n)).collect();
-            }
-        }
+        let (sums, units, ranks) = totals.finish()?;
         let of_group = |group: usize| sums.iter().filter_map(|sums| sums.get(group).copied()).collect();
         let statistics = (0..units.len()).map(of_group).collect();
         Ok(Exact { keys: groups.keys()?, units, statistics, ranks: ranks.finish() })

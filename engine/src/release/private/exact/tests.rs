@@ -40,7 +40,8 @@ async fn reference(asked: &Asked) -> Statistics {
                 let one: Vec<ArrayRef> = columns.iter().map(|c| c.slice(row, 1)).collect();
                 let mut bytes: Box<[u8]> = Box::default();
                 if !columns.is_empty() {
-                    KeyBytes::of(&types).unwrap().each(&one, |b| Ok(bytes = b.into())).unwrap();
+                    let rows = KeyBytes::of(&types).unwrap().rows(&one).unwrap();
+                    bytes = rows.row(0).data().into();
                 }
                 bytes
             };
@@ -252,7 +253,11 @@ async fn streaming_gives_what_sorting_gives() {
         let data = Data { unit, key, seed, ..Data::default() };
         let ctx = context(None, DiskManagerMode::Disabled);
         data.register(&ctx);
-        for world in [World { groups: 1, rows: 1 }, World { groups: 2, rows: 3 }, World { groups: 9, rows: 2 }] {
+        for world in [
+            World { groups: 1, rows: 1, norm: None },
+            World { groups: 2, rows: 3, norm: None },
+            World { groups: 9, rows: 2, norm: None },
+        ] {
             for sql in QUERIES {
                 let asked = asked(&world, &ctx, sql).await;
                 let expected = reference(&asked).await;
@@ -274,7 +279,7 @@ async fn rows_that_come_sorted_give_the_same() {
                 let ctx = context(None, DiskManagerMode::Disabled);
                 data.register(&ctx);
                 for sql in [QUERIES[1], QUERIES[3], QUERIES[4], QUERIES[9], QUERIES[10]] {
-                    let asked = asked(&World { groups: 2, rows: 3 }, &ctx, sql).await;
+                    let asked = asked(&World { groups: 2, rows: 3, norm: None }, &ctx, sql).await;
                     let expected = reference(&asked).await;
                     for run_rows in [10, 64, 1_000] {
                         let found = computed(&asked, Sizes { run_rows, ..SMALL }).await.unwrap();
@@ -296,7 +301,7 @@ async fn rows_that_come_sorted_need_no_memory() {
         let data = Data { units: 3_000, rows: 40_000, batch: 1_000, order, ..Data::default() };
         let ctx = context(Some(300_000), DiskManagerMode::Disabled);
         data.register(&ctx);
-        let asked = asked(&World { groups: 2, rows: 3 }, &ctx, QUERIES[3]).await;
+        let asked = asked(&World { groups: 2, rows: 3, norm: None }, &ctx, QUERIES[3]).await;
         assert_eq!(computed(&asked, Sizes { run_rows: 1_000, ..SMALL }).await.is_ok(), fits, "{order:?}");
     }
 }
@@ -305,7 +310,7 @@ async fn rows_that_come_sorted_need_no_memory() {
 async fn rows_beyond_the_memory_spill_and_give_the_same() {
     for (unit, sql) in [(DataType::Int64, QUERIES[3]), (DataType::Utf8, QUERIES[4]), (DataType::Utf8, QUERIES[2])] {
         let data = Data { units: 3_000, rows: 40_000, batch: 1_000, unit, ..Data::default() };
-        let world = World { groups: 2, rows: 3 };
+        let world = World { groups: 2, rows: 3, norm: None };
         let ctx = context(None, DiskManagerMode::Disabled);
         data.register(&ctx);
         let expected = by_key(&computed(&asked(&world, &ctx, sql).await, Sizes::default()).await.unwrap());
@@ -336,7 +341,7 @@ async fn a_unit_beyond_the_memory_is_bounded_as_any_other() {
     ] {
         // Two units with all rows.
         let data = Data { units: 2, rows: 30_000, batch: 1_000, unit, spread, ..Data::default() };
-        for world in [World { groups: 2, rows: 300 }, World { groups: 100, rows: 3 }] {
+        for world in [World { groups: 2, rows: 300, norm: None }, World { groups: 100, rows: 3, norm: None }] {
             let ctx = context(None, DiskManagerMode::Disabled);
             data.register(&ctx);
             let expected = reference(&asked(&world, &ctx, sql).await).await;
@@ -354,7 +359,7 @@ async fn whoever_leaves_stops_the_work() {
     let data = Data { units: 20_000, rows: 200_000, batch: 8_192, ..Data::default() };
     let ctx = context(Some(20_000_000), DiskManagerMode::OsTmpDirectory);
     data.register(&ctx);
-    let asked = asked(&World { groups: 2, rows: 2 }, &ctx, QUERIES[4]).await;
+    let asked = asked(&World { groups: 2, rows: 2, norm: None }, &ctx, QUERIES[4]).await;
     for after_ms in [1, 20, 60, 150] {
         let left = tokio::time::timeout(Duration::from_millis(after_ms), computed(&asked, Sizes::default())).await;
         assert!(after_ms > 1 || left.is_err(), "too fast to be left");

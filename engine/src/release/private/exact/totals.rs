@@ -11,10 +11,12 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use kanon_planner::private::Question;
 use kanon_planner::private::mechanisms::Mechanisms;
 use kanon_privacy::grid::Grid;
+use kanon_privacy::sensitivity::Bounding;
 use kanon_privacy::statistics::{Present, Statistic};
 
 use super::super::super::below;
 use super::super::ranks::Ranks;
+use super::clip::Part;
 use crate::error::{Error, Result};
 
 /// Sums by group. Groups that nothing was added to may be missing at the end.
@@ -25,6 +27,8 @@ pub(super) struct Totals {
     pub(super) units: Vec<u64>,
     /// By statistic, then group.
     pub(super) sums: Vec<Vec<i128>>,
+    /// Where units are scaled down: by statistic, then group, what was weighted, in units of 2^-10. Sums are then of whole units alone.
+    weighted: Option<Vec<Vec<i128>>>,
     /// The values that quantiles and extremes are chosen from.
     pub(super) ranks: Ranks,
     memory: MemoryReservation,
@@ -42,19 +46,21 @@ struct Values<'g> {
 impl Totals {
     pub(super) fn new(question: &Arc<Question>, mechanisms: &Arc<Mechanisms>, memory: MemoryReservation) -> Totals {
         let sums = vec![Vec::new(); mechanisms.plan.statistics().len()];
+        let weighted = matches!(mechanisms.bounding, Bounding::Clipped(_)).then(|| sums.clone());
         let ranks = Ranks::of(mechanisms, memory.new_empty());
         let (question, mechanisms) = (Arc::clone(question), Arc::clone(mechanisms));
-        Totals { question, mechanisms, units: Vec::new(), sums, ranks, memory }
+        Totals { question, mechanisms, units: Vec::new(), sums, weighted, ranks, memory }
     }
 
     /// Makes room for this many groups.
     pub(super) fn resize(&mut self, groups: usize) -> Result<()> {
         let more = groups.saturating_sub(self.units.len());
         if more > 0 {
-            let each = size_of::<u64>() + self.sums.len() * size_of::<i128>();
+            let sums = self.sums.len() * (1 + usize::from(self.weighted.is_some()));
+            let each = size_of::<u64>() + sums * size_of::<i128>();
             self.memory.try_grow(more * each).map_err(below)?;
             self.units.resize(groups, 0);
-            self.sums.iter_mut().for_each(|sums| sums.resize(groups, 0));
+            self.sums.iter_mut().chain(self.weighted.iter_mut().flatten()).for_each(|sums| sums.resize(groups, 0));
         }
         Ok(())
     }
@@ -65,6 +71,47 @@ impl Totals {
             *self.units.get_mut(group as usize).ok_or_else(Error::below_boundary)? += 1;
         }
         Ok(())
+    }
+
+    /// Adds one unit to a group, with its weight in units of 2^-10.
+    pub(super) fn add_weighted_unit(&mut self, group: u32, weight: u32) -> Result<()> {
+        let weighted = self.weighted.as_mut().ok_or_else(Error::below_boundary)?;
+        for (sums, statistic) in weighted.iter_mut().zip(self.mechanisms.plan.statistics()) {
+            if *statistic == Statistic::Units {
+                add(sums, &[group], std::iter::once(i128::from(weight)))?;
+            }
+        }
+        self.add_units([group])
+    }
+
+    /// Adds what units that are cut add to their groups: `of_parts` has the exact sums of each part in the place of a group.
+    pub(super) fn add_cut(&mut self, parts: &[Part], of_parts: &Totals) -> Result<()> {
+        let weighted = self.weighted.as_mut().ok_or_else(Error::below_boundary)?;
+        let groups: Vec<u32> = parts.iter().map(|part| part.group).collect();
+        for (sums, of_parts) in weighted.iter_mut().zip(&of_parts.sums) {
+            add(sums, &groups, parts.iter().zip(of_parts).map(|(part, exact)| part.weight.apply(*exact)))?;
+        }
+        Ok(())
+    }
+
+    /// The statistics in the units of their bounding, by statistic, then group; the units of each group; the values of ranks.
+    pub(super) fn finish(self) -> Result<(Vec<Vec<i128>>, Vec<u64>, Ranks)> {
+        let Totals { mut sums, weighted, units, ranks, mechanisms, .. } = self;
+        let scale = i128::from(mechanisms.bounding.scale());
+        for (place, statistic) in mechanisms.plan.statistics().iter().enumerate() {
+            let Some(sums) = sums.get_mut(place) else { continue };
+            match weighted.as_ref().and_then(|weighted| weighted.get(place)) {
+                Some(weighted) => {
+                    for (sum, weighted) in sums.iter_mut().zip(weighted) {
+                        let scaled = sum.checked_mul(scale).and_then(|sum| sum.checked_add(*weighted));
+                        *sum = scaled.ok_or_else(Error::below_boundary)?;
+                    }
+                }
+                None if *statistic == Statistic::Units => *sums = units.iter().map(|n| i128::from(*n)).collect(),
+                None => {}
+            }
+        }
+        Ok((sums, units, ranks))
     }
 
     /// Adds rows: the group of each, and the columns of the arguments.
@@ -135,13 +182,20 @@ impl Totals {
     pub(super) fn absorb(&mut self, other: &Totals) -> Result<()> {
         self.resize(other.units.len())?;
         self.units.iter_mut().zip(&other.units).for_each(|(mine, theirs)| *mine += theirs);
-        for (mine, theirs) in self.sums.iter_mut().zip(&other.sums) {
-            for (mine, theirs) in mine.iter_mut().zip(theirs) {
-                *mine = mine.checked_add(*theirs).ok_or_else(Error::below_boundary)?;
-            }
+        self.sums.iter_mut().zip(&other.sums).try_for_each(|(mine, theirs)| add_all(mine, theirs))?;
+        if let (Some(mine), Some(theirs)) = (&mut self.weighted, &other.weighted) {
+            mine.iter_mut().zip(theirs).try_for_each(|(mine, theirs)| add_all(mine, theirs))?;
         }
         self.ranks.absorb(&other.ranks)
     }
+}
+
+/// Adds the sums of each group.
+fn add_all(mine: &mut [i128], theirs: &[i128]) -> Result<()> {
+    for (mine, theirs) in mine.iter_mut().zip(theirs) {
+        *mine = mine.checked_add(*theirs).ok_or_else(Error::below_boundary)?;
+    }
+    Ok(())
 }
 
 /// Adds to every row's group what the row adds.

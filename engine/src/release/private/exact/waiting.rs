@@ -51,7 +51,7 @@ pub(super) async fn add(
             memory.free();
         }
         for waiting in &mut waiting {
-            waiting.to_disk(&disk).await?;
+            waiting.write(&disk).await?;
         }
         waiting.clear();
     }
@@ -82,8 +82,8 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Writes all of it.
-    async fn to_disk(&mut self, disk: &Arc<Mutex<Spill>>) -> Result<()> {
+    /// Writes all of it to disk.
+    async fn write(&mut self, disk: &Arc<Mutex<Spill>>) -> Result<()> {
         let runs = std::mem::take(&mut self.runs);
         if !runs.is_empty() {
             let disk = Arc::clone(disk);
@@ -181,7 +181,7 @@ impl Reader {
         let fits = waiting.memory.try_grow(run.bytes()).is_ok();
         waiting.runs.push(run);
         if !fits {
-            waiting.to_disk(disk).await?;
+            waiting.write(disk).await?;
         }
         Ok(())
     }
