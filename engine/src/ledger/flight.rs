@@ -15,10 +15,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ReleaseFingerprint;
 
@@ -27,13 +27,16 @@ use super::ReleaseFingerprint;
 pub(super) struct Flights(Arc<Mutex<HashMap<ReleaseFingerprint, Entry>>>);
 
 struct Entry {
-    flight: Flight,
+    flight: Arc<Flight>,
     /// How many take part in it.
     seats: usize,
 }
 
-/// The answer, once there is one. Whoever leads holds it for as long as it computes: a queue that somebody who is gone has left.
-type Flight = Arc<tokio::sync::Mutex<Option<Bytes>>>;
+struct Flight {
+    /// One permit: the lead. Closed when there is an answer, so that all who wait have it at once, whoever of them is slow to look.
+    turn: Arc<Semaphore>,
+    answer: OnceLock<Bytes>,
+}
 
 /// What boarding a flight came to.
 pub(super) enum Boarded {
@@ -45,7 +48,7 @@ pub(super) enum Boarded {
 
 /// The right to compute a release, alone.
 pub(super) struct Lead {
-    turn: OwnedMutexGuard<Option<Bytes>>,
+    _turn: OwnedSemaphorePermit,
     seat: Seat,
 }
 
@@ -53,23 +56,26 @@ pub(super) struct Lead {
 struct Seat {
     flights: Flights,
     fingerprint: ReleaseFingerprint,
-    flight: Flight,
+    flight: Arc<Flight>,
 }
 
 impl Flights {
     /// Waits for the answer that somebody else is computing, or for the turn to compute it.
     pub(super) async fn board(&self, fingerprint: ReleaseFingerprint) -> Boarded {
         let seat = self.seat(fingerprint);
-        let turn = Arc::clone(&seat.flight).lock_owned().await;
-        match &*turn {
-            Some(answer) => Boarded::Landed(answer.clone()),
-            None => Boarded::Lead(Lead { turn, seat }),
+        match Arc::clone(&seat.flight.turn).acquire_owned().await {
+            Ok(turn) => Boarded::Lead(Lead { _turn: turn, seat }),
+            // Closed, and before that the answer was put there.
+            Err(_) => Boarded::Landed(seat.flight.answer.wait().clone()),
         }
     }
 
     fn seat(&self, fingerprint: ReleaseFingerprint) -> Seat {
         let mut known = self.known();
-        let entry = known.entry(fingerprint).or_insert_with(|| Entry { flight: Flight::default(), seats: 0 });
+        let entry = known.entry(fingerprint).or_insert_with(|| Entry {
+            flight: Arc::new(Flight { turn: Arc::new(Semaphore::new(1)), answer: OnceLock::new() }),
+            seats: 0,
+        });
         entry.seats += 1;
         Seat { flights: self.clone(), fingerprint, flight: Arc::clone(&entry.flight) }
     }
@@ -98,8 +104,10 @@ impl Lead {
     }
 
     /// Gives the answer, which is in the store, to all who wait.
-    pub(super) fn land(mut self, answer: Bytes) {
-        *self.turn = Some(answer);
+    pub(super) fn land(self, answer: Bytes) {
+        // There is no other: only a lead puts one there, and there is one at a time, none after an answer.
+        let _ = self.seat.flight.answer.set(answer);
+        self.seat.flight.turn.close();
     }
 }
 

@@ -214,7 +214,7 @@ pub async fn errors(site: &Site) -> Row {
     // Each fails on the target's row, or on all rows but that, if anywhere.
     let traps = [
         "count(*) FROM error WHERE 1 / pay > -1 AND town = 'Ems' AND age > -{i}",
-        "sum(LEAST(1, age / CASE WHEN town = 'Ems' THEN 0 ELSE 1 END)) FROM error WHERE age > -{i}",
+        "count(age / CASE WHEN town = 'Ems' THEN 0 ELSE 1 END) FROM error WHERE age > -{i}",
         "count(*) FROM error WHERE CAST(CASE WHEN town = 'Ems' THEN 'x' ELSE '1' END AS bigint) > 0 AND age > -{i}",
         "count(*) FROM error WHERE CAST(CASE WHEN town = 'Ems' THEN 'x' ELSE '2020-01-01' END AS date) IS NULL AND age > -{i}",
         "count(CASE WHEN town = 'Ems' THEN age * 9223372036854775807 ELSE age END) FROM error WHERE age > -{i}",

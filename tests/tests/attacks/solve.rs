@@ -22,13 +22,22 @@ pub fn subset(number: usize) -> (usize, usize) {
 /// `answers` are sums over the subsets of their questions.
 pub fn guess(beds: usize, answers: &[(usize, f64)], noise_variance: f64) -> Vec<bool> {
     let mut right = vec![0.0; beds];
+    // Counts with noise are not below 0: that lifts them all, and tells nothing of anybody.
+    let members_of = |number: usize| {
+        let (a, b) = subset(number);
+        (0..beds).filter(|i| holds(a, b, i + 1)).collect::<Vec<_>>()
+    };
+    let off = |number: usize, answer: f64| answer - members_of(number).len() as f64 / 2.0;
+    let lifted = if noise_variance > 0.0 {
+        answers.iter().map(|(number, answer)| off(*number, *answer)).sum::<f64>() / answers.len() as f64
+    } else {
+        0.0
+    };
     // The questions that each is in, a bit a question: how many two share is counted a word at a time.
     let mut asked_of = vec![vec![0_u64; answers.len().div_ceil(64)]; beds];
     for (place, (number, answer)) in answers.iter().enumerate() {
-        let (a, b) = subset(*number);
-        let members: Vec<usize> = (0..beds).filter(|i| holds(a, b, i + 1)).collect();
-        let off = answer - members.len() as f64 / 2.0;
-        for i in members {
+        let off = off(*number, *answer) - lifted;
+        for i in members_of(*number) {
             right[i] += off;
             asked_of[i][place / 64] |= 1 << (place % 64);
         }

@@ -1,5 +1,6 @@
 //! A client of Flight SQL, and a coordinator that means no good, which keep every message they are sent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_flight::decode::FlightRecordBatchStream;
@@ -148,7 +149,14 @@ impl Client {
             Ok(statement) => statement,
             Err(error) => return heard.status(&status(error)),
         };
-        let told = [statement.dataset_schema(), statement.parameter_schema()].map(|s| format!("{s:?}"));
+        let told = [statement.dataset_schema(), statement.parameter_schema()].map(|schema| {
+            let fields = schema.unwrap().fields().iter().map(|field| {
+                // A map has no order.
+                let metadata: BTreeMap<_, _> = field.metadata().iter().collect();
+                format!("{} {:?} {} {metadata:?}", field.name(), field.data_type(), field.is_nullable())
+            });
+            fields.collect::<Vec<_>>().join(", ")
+        });
         heard.bytes.extend(told.concat().as_bytes());
         if !parameters.is_empty() {
             let columns = parameters.iter().enumerate().map(|(i, p)| (format!("${}", i + 1), value(p)));

@@ -107,7 +107,6 @@ fn setup() -> Vec<String> {
     let mut all = vec![
         format!("CREATE ROLE {ana} LOGIN PASSWORD '{}'", ANALYST.1.replace('\'', "''")),
         format!("GRANT analyst TO {ana}"),
-        "CREATE PRIVACY UNIT patient WITH (budget_epsilon = 1000000, budget_delta = 0.1)".to_owned(),
         "CREATE EXTERNAL TABLE regions (id bigint, city text) STORED AS CSV LOCATION '{dir}/regions.csv' OPTIONS ('format.has_header' 'true')"
             .to_owned(),
         "ALTER TABLE regions SET (access = 'open')".to_owned(),
@@ -115,6 +114,8 @@ fn setup() -> Vec<String> {
     ];
     for pair in PAIRS {
         let suffix = pair.suffix();
+        // A budget for each, since what is left of it is told.
+        all.push(format!("CREATE PRIVACY UNIT of{suffix} WITH (budget_epsilon = 1000000, budget_delta = 0.1)"));
         let tables = [
             (
                 "patients",
@@ -129,7 +130,7 @@ fn setup() -> Vec<String> {
                 "CREATE EXTERNAL TABLE {name} ({columns}) STORED AS CSV LOCATION '{{dir}}/{name}.csv' OPTIONS ('format.has_header' 'true')"
             ));
             all.push(format!(
-                "ALTER TABLE {name} SET (access = 'private', unit = 'pid', unit_kind = 'patient', unit_unique = {unique}, min_cohort = {K},
+                "ALTER TABLE {name} SET (access = 'private', unit = 'pid', unit_kind = 'of{suffix}', unit_unique = {unique}, min_cohort = {K},
                  epsilon_per_query = 1, delta_per_query = 1e-9, max_groups_per_unit = 2, max_rows_per_group = 3)"
             ));
             all.push(format!("GRANT SELECT ON {name} TO {ana}"));
@@ -294,7 +295,10 @@ async fn of_private_tables_nothing_but_the_noise_differs() {
     // With less left than any of them takes: refused, with what is left and what was asked.
     for node in nodes {
         let admin = node.sites[0].connect(ADMIN).await.unwrap();
-        admin.ask("ALTER PRIVACY UNIT patient SET (budget_epsilon = 0.25)").await.unwrap();
+        for pair in PAIRS {
+            let sql = format!("ALTER PRIVACY UNIT of{} SET (budget_epsilon = 0.25)", pair.suffix());
+            admin.ask(&sql).await.unwrap();
+        }
     }
     let mut refused = 0;
     for pair in PAIRS {
