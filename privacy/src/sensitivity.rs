@@ -339,6 +339,23 @@ mod tests {
         assert_eq!((clip.unit_weight(2), clip.unit_weight(8)), (1024, 512));
     }
 
+    #[test]
+    fn small_contributions_keep_the_norm_to_the_last_unit() {
+        // Of few rows nothing is left over that could hide a contribution that is rounded up.
+        for norm in [1.0, 1.5, 2.0, 3.0] {
+            let clip = Clip::new(Norm::try_from(norm).unwrap(), n(1), n(12));
+            for (a, b, c, each) in (0..250u64).map(|i| (i % 5, i / 5 % 5, i / 25 % 5, 1 + 2 * u128::from(i / 125))) {
+                let weight = clip.row_weight([a, b, c]).unwrap();
+                let total: u128 = [a, b, c]
+                    .map(|rows| weight.apply((u128::from(rows) * each) as i128).unsigned_abs().pow(2))
+                    .into_iter()
+                    .sum();
+                let bound = Bounding::Clipped(clip).sensitivity(Contribution::Rows(each)).unwrap();
+                assert!(total <= bound.euclidean.squared().unwrap(), "{a} {b} {c} rows of {each}, norm {norm}");
+            }
+        }
+    }
+
     proptest! {
         /// The norm of what is summed, in integers, for contributions as large as they can be.
         #[test]
