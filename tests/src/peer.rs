@@ -6,6 +6,7 @@ use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::{ProstMessageExt as _, TicketStatementQuery};
 use arrow_flight::{FlightData, Ticket};
 use hyper_util::rt::TokioIo;
+use kanon_engine::federation::client::Asked;
 use kanon_engine::federation::identity::{self, Identity};
 use kanon_engine::federation::ticket::{self, TicketRequest};
 use kanon_engine::federation::{TICKET_HEADER, tls};
@@ -39,20 +40,26 @@ impl Peer {
 
     /// A good ticket for a subplan of its own writing: of a user, with roles that the site does not know of.
     pub fn ticket(&self, sql: &str, user: &str) -> String {
-        self.ticket_of(&self.identity, &self.to, sql, user)
+        self.ticket_of(&self.identity, &self.to, sql, user, None)
+    }
+
+    /// The same, asking to spend this much.
+    pub fn asking(&self, sql: &str, user: &str, epsilon: f64, delta: f64) -> String {
+        let asked = Asked { epsilon: epsilon.try_into().unwrap(), delta: delta.try_into().unwrap() };
+        self.ticket_of(&self.identity, &self.to, sql, user, Some(asked))
     }
 
     /// The same, signed with another key.
     pub fn forged(&self, key: &Identity, sql: &str, user: &str) -> String {
-        self.ticket_of(key, &self.to, sql, user)
+        self.ticket_of(key, &self.to, sql, user, None)
     }
 
     /// The same, for another site.
     pub fn misdirected(&self, to: &str, sql: &str, user: &str) -> String {
-        self.ticket_of(&self.identity, &SiteId::new(to), sql, user)
+        self.ticket_of(&self.identity, &SiteId::new(to), sql, user, None)
     }
 
-    fn ticket_of(&self, key: &Identity, to: &SiteId, sql: &str, user: &str) -> String {
+    fn ticket_of(&self, key: &Identity, to: &SiteId, sql: &str, user: &str, asked: Option<Asked>) -> String {
         let request = TicketRequest {
             home_node: &self.from,
             audience: to,
@@ -62,7 +69,7 @@ impl Peer {
             sql,
             participants: std::slice::from_ref(to),
             min_sites: 1,
-            asked: None,
+            asked,
             valid_seconds: 60,
         };
         ticket::issue(key, &request).unwrap()

@@ -261,3 +261,34 @@ async fn a_rollup_is_a_release_a_grouping_set() {
     assert!(found.len() == 1 && near(&vec![String::new(), String::new(), found[0][1].clone()], 4000.0), "{found:?}");
     assert!((found[0][2].parse::<f64>().unwrap() - 44.5).abs() < 6.0, "{found:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_known_again_however_it_is_put_together() {
+    let federation = clinic("1000").await;
+    let ana = federation.sites[0].connect(ANA).await.unwrap();
+    let seen = "SELECT sex, count(*) FROM patients WHERE pid IN (SELECT pid FROM visits WHERE minutes > 12) AND age > 30 GROUP BY sex";
+    let first = rows(&ana, seen).await;
+    let once = spent(&ana).await;
+    assert!(once > 0.0);
+    for again in [
+        seen,
+        "SELECT p.sex, count(*) FROM patients p WHERE p.age > 30 AND p.pid IN (SELECT v.pid FROM visits v WHERE v.minutes > 12) GROUP BY 1",
+        // Beside an answer that is known too, each under other names than alone.
+        "WITH a AS (SELECT sex, count(*) AS n FROM patients WHERE pid IN (SELECT pid FROM visits WHERE minutes > 12) AND age > 30 GROUP BY sex),
+              b AS (SELECT sex, count(*) AS n FROM patients WHERE pid IN (SELECT pid FROM visits WHERE minutes > 12) AND age > 30 GROUP BY sex)
+         SELECT a.sex, b.n FROM a JOIN b ON a.sex = b.sex ORDER BY 1",
+    ] {
+        assert_eq!(rows(&ana, again).await, first, "{again}");
+        assert_eq!(spent(&ana).await, once, "{again}");
+    }
+    // Another inner question is another one, and so is its opposite.
+    for other in [
+        seen.replace("12", "13"),
+        seen.replace("IN (", "NOT IN ("),
+        seen.replace("visits", "patients").replace("minutes", "age"),
+    ] {
+        let before = spent(&ana).await;
+        rows(&ana, &other).await;
+        assert!(spent(&ana).await > before, "{other}");
+    }
+}

@@ -5,6 +5,7 @@
 use std::fmt::Write;
 
 use kanon_tests::client::{Answer, Client};
+use kanon_tests::peer::Peer;
 use kanon_tests::{ADMIN, ANALYST, Federation, SiteSpec};
 
 const SITES: [&str; 3] = ["basel", "bern", "zug"];
@@ -208,6 +209,23 @@ async fn a_site_spends_no_more_than_its_own_rules_allow() {
     assert!(answer.notices.join("\n").contains("3 of 3 sites answered"), "{:?}", answer.notices);
     near(&answer.lines()[0], 6000.0, 150.0);
     assert!(spent(&federation, "bern").await <= 0.25);
+    // A coordinator that asks for the world gets what the policy allows, at what that costs; and no more than it asks for.
+    let mut peer = Peer::connect(federation.site("basel"), federation.site("zug")).await;
+    let before = spent(&federation, "zug").await;
+    for (age, epsilon, delta, charged) in [(1, 1e9, 0.5, 2.0), (2, 0.25, 0.0, 0.25), (3, 1e-3, 1e-12, 1e-3)] {
+        let before = spent(&federation, "zug").await;
+        let sql = format!("SELECT kanon_part_count(1) FROM patients WHERE age > {age}");
+        let ticket = peer.asking(&sql, ANALYST.0, epsilon, delta);
+        let mut answer = peer.get(&sql, &ticket).await.unwrap().into_inner();
+        while answer.message().await.unwrap().is_some() {}
+        let more = spent(&federation, "zug").await - before;
+        assert!((more - charged).abs() < 1e-6, "asked {epsilon}, charged {more}");
+    }
+    // Keys that are not public are not told without delta, whatever epsilon is asked.
+    let by_ward = "SELECT ward FROM patients GROUP BY ward";
+    let ticket = peer.asking(by_ward, ANALYST.0, 1e9, 0.0);
+    assert!(peer.get(by_ward, &ticket).await.is_err());
+    assert!(spent(&federation, "zug").await - before < 2.252);
     // Rows stay where they are, whoever asks.
     for sql in ["SELECT * FROM federation.patients", "SELECT age FROM bern.patients LIMIT 1"] {
         let text = refused(&ana, sql).await;

@@ -62,6 +62,7 @@ async fn the_table_of_attacks_is_what_they_come_to() {
     rows.push(private::many_small_questions(beta).await);
     rows.push(private::time(beta).await);
     rows.push(peer::rows(&federation).await);
+    rows.push(peer::epsilon(&federation).await);
     rows.push(peer::tickets(&federation).await);
     rows.push(cohort::one_group(beta).await);
     rows.push(cohort::errors(beta).await);

@@ -32,22 +32,41 @@ pub async fn rows(federation: &Federation) -> Row {
         "SELECT count(*) FROM peer WHERE pid = 9017",
         "SELECT count(DISTINCT bed) FROM peer GROUP BY pid",
         "SELECT sum(bed) FROM peer",
-        "SET kanon.epsilon = '1000000000'",
         "ALTER TABLE peer SET (unit = 'bed')",
         "ALTER PRIVACY UNIT of_peer SET (budget_epsilon = 1000000000)",
         "COPY peer TO STDOUT",
     ];
     for sql in texts {
-        let ticket = peer.ticket(sql, ANALYST.0);
+        let ticket = peer.asking(sql, ANALYST.0, 1e9, 0.999);
         let told = asked(&mut peer, sql, &ticket).await;
         assert!(told.is_err(), "{sql}: {told:?}");
     }
     assert_eq!(spent(federation.site("beta"), "peer").await, 0.0);
     Row::new(
-        "a malicious coordinator with good tickets: raw rows, ε = 10⁹, another unit, another policy",
+        "a malicious coordinator with good tickets: raw rows, another unit, another policy",
         "private",
         texts.len().to_string(),
         "refused, each; nothing charged",
+    )
+}
+
+/// An aggregate, with tickets that ask to spend 10⁹ on it.
+pub async fn epsilon(federation: &Federation) -> Row {
+    const ASKED: usize = 10;
+    let beta = federation.site("beta");
+    let mut peer = Peer::connect(federation.site("alpha"), beta).await;
+    let before = spent(beta, "peer").await;
+    for i in 0..ASKED {
+        let sql = format!("SELECT kanon_part_count(1) FROM peer WHERE bed > -{}", i + 1);
+        let ticket = peer.asking(&sql, ANALYST.0, 1e9, 0.999);
+        asked(&mut peer, &sql, &ticket).await.unwrap();
+    }
+    let each = (spent(beta, "peer").await - before) / ASKED as f64;
+    Row::new(
+        "a malicious coordinator with good tickets that ask for ε = 10⁹ and δ = 0.999",
+        "private",
+        ASKED.to_string(),
+        format!("numbers with the noise of the policy's ε, each charged (ε {each:.1})"),
     )
 }
 
