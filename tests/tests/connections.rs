@@ -241,6 +241,27 @@ async fn what_a_client_that_went_away_asked_for_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn answers_about_people_come_at_ticks() {
+    const TICK: Duration = Duration::from_millis(400);
+    let federation = node("release_tick_ms = 400").await;
+    let site = &federation.sites[0];
+    let client = site.connect(ADMIN).await.unwrap();
+    let rows: String = (0..40).map(|n| format!("{n},{}\n", n % 2)).collect();
+    std::fs::write(site.dir.join("people.csv"), format!("pid,sex\n{rows}")).unwrap();
+    for statement in [
+        format!("CREATE EXTERNAL TABLE people STORED AS CSV LOCATION '{}/people.csv'", site.dir.display()),
+        "ALTER TABLE people SET (access = 'cohort', unit = 'pid', min_cohort = 10)".to_owned(),
+    ] {
+        client.ask(&statement).await.unwrap();
+    }
+    for sql in ["SELECT count(*) FROM people", "SELECT sex, count(*) FROM people WHERE pid > 35 GROUP BY sex"] {
+        let began = Instant::now();
+        client.ask(sql).await.unwrap();
+        assert!(began.elapsed() >= TICK, "{sql}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_node_s_own_limit_bounds_statements_that_set_none() {
     let federation = node("statement_timeout_seconds = 1").await;
     let site = &federation.sites[0];

@@ -91,7 +91,7 @@ const QUESTIONS: [Question; 12] = [
     },
     Question {
         title: "A cohort: departments that people with diabetes visit",
-        sql: "SELECT v.department, count(*) AS visits FROM federation.visits v JOIN federation.patients p ON p.patient_id = v.patient_id WHERE p.diagnosis LIKE 'E1%' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5",
+        sql: "SELECT department, count(*) AS visits FROM federation.visits WHERE patient_id IN (SELECT patient_id FROM federation.patients WHERE diagnosis LIKE 'E1%') GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5",
         answer: &[],
         may_be_empty: false,
     },

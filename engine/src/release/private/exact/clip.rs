@@ -3,15 +3,25 @@
 //!
 //! Rows of units within the norm are added as they are. Of the others, what the unit adds to each of its groups is added up exactly first,
 //! then weighted and cut towards zero: as the proof of the sensitivity has it.
+//!
+//! Units that have more rows than fit into memory are added up batch by batch, from disk: what is kept of them is a sum a group.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::take;
+use datafusion::execution::memory_pool::MemoryReservation;
+use futures::TryStreamExt;
 use kanon_privacy::sensitivity::{Clip, RowWeight};
 
 use super::super::super::below;
+use super::super::groups::KeyBytes;
 use super::Job;
 use super::bound::{ByUnit, by_group};
 use super::columns;
+use super::heavy::blocking;
+use super::spill::Spilled;
 use super::totals::Totals;
 use crate::error::{Error, Result};
 
@@ -70,4 +80,93 @@ pub(super) fn add(job: &Job, clip: &Clip, rows: &RecordBatch, totals: &mut Total
     of_parts.resize(parts.len())?;
     of_parts.add_rows(&cut.to, &taken(cut.rows)?)?;
     totals.add_cut(&parts, &of_parts)
+}
+
+/// Adds the rows of a part that does not fit into memory: all that there are of their units.
+pub(super) async fn add_from_disk(job: &Arc<Job>, clip: Clip, part: Spilled, mut totals: Totals) -> Result<Totals> {
+    let mut sums = Sums::new(job)?;
+    let mut rows = part.read(&job.runtime, &job.layout.schema)?;
+    while let Some(batch) = rows.try_next().await.map_err(below)? {
+        sums = blocking(move || sums.with(&batch)).await?;
+    }
+    blocking(move || {
+        sums.weighted(&clip, &mut totals)?;
+        Ok(totals)
+    })
+    .await
+}
+
+/// What units add so far: a sum a unit and group.
+struct Sums {
+    job: Arc<Job>,
+    id: KeyBytes,
+    /// By the id of a unit, then group: the place of what it adds there.
+    units: HashMap<Box<[u8]>, BTreeMap<u32, u32>>,
+    /// By place: how many rows.
+    rows: Vec<u64>,
+    /// By place.
+    sums: Totals,
+    memory: MemoryReservation,
+}
+
+impl Sums {
+    fn new(job: &Arc<Job>) -> Result<Sums> {
+        let id = job.layout.schema.fields().first().map(|f| f.data_type().clone()).ok_or_else(Error::below_boundary)?;
+        Ok(Sums {
+            job: Arc::clone(job),
+            id: KeyBytes::of(&[id])?,
+            units: HashMap::new(),
+            rows: Vec::new(),
+            sums: job.totals(),
+            memory: job.memory.new_empty(),
+        })
+    }
+
+    fn with(mut self, batch: &RecordBatch) -> Result<Sums> {
+        self.job.go_on()?;
+        let ids = self.id.rows(batch.columns().get(..1).unwrap_or(&[]))?;
+        let mut places = Vec::with_capacity(batch.num_rows());
+        let mut more = 0;
+        for (id, group) in ids.iter().zip(columns::groups(batch)?) {
+            let unit = match self.units.get_mut(id.data()) {
+                Some(unit) => unit,
+                None => {
+                    more += 96 + id.data().len();
+                    self.units.entry(id.data().into()).or_default()
+                }
+            };
+            let next = u32::try_from(self.rows.len()).map_err(below)?;
+            let place = *unit.entry(*group).or_insert(next);
+            if place == next {
+                more += 64;
+                self.rows.push(0);
+            }
+            if let Some(rows) = self.rows.get_mut(place as usize) {
+                *rows += 1;
+            }
+            places.push(place);
+        }
+        self.memory.try_grow(more).map_err(below)?;
+        self.sums.resize(self.rows.len())?;
+        let (arguments, _) = self.job.layout.split(self.job.layout.contents(batch)?)?;
+        self.sums.add_rows(&places, arguments)?;
+        Ok(self)
+    }
+
+    fn weighted(self, clip: &Clip, totals: &mut Totals) -> Result<()> {
+        totals.resize(self.job.groups.read().map_err(below)?.len())?;
+        let mut parts: Vec<(u32, Part)> = Vec::with_capacity(self.rows.len());
+        for unit in self.units.values() {
+            let rows = unit.values().filter_map(|place| self.rows.get(*place as usize)).copied();
+            let weight = clip.row_weight(rows).ok_or_else(Error::below_boundary)?;
+            let weight_of_unit = clip.unit_weight(u32::try_from(unit.len()).map_err(below)?);
+            for (group, place) in unit {
+                totals.add_weighted_unit(*group, weight_of_unit)?;
+                parts.push((*place, Part { group: *group, weight }));
+            }
+        }
+        parts.sort_unstable_by_key(|(place, _)| *place);
+        let parts: Vec<Part> = parts.into_iter().map(|(_, part)| part).collect();
+        totals.add_cut(&parts, &self.sums)
+    }
 }

@@ -71,7 +71,7 @@ pub(super) async fn kept(job: &Arc<Job>, part: Spilled, memory: &MemoryReservati
     Ok(choice.kept.rows)
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     SpawnedTask::spawn_blocking(work).await.map_err(below)?
 }
 

@@ -355,6 +355,28 @@ async fn a_unit_beyond_the_memory_is_bounded_as_any_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_unit_beyond_the_memory_is_scaled_as_any_other() {
+    let sql = "SELECT CASE WHEN g = 'a' THEN 1 WHEN g = 'b' THEN 2 ELSE 3 END, count(*), count(x), count(DISTINCT id), sum(x), stddev(x) FROM v GROUP BY 1";
+    let world = World { groups: 2, rows: 2, norm: Some(1_000.0) };
+    for unit in [DataType::Int64, DataType::Utf8] {
+        let data = Data { units: 2, rows: 30_000, batch: 1_000, unit, ..Data::default() };
+        let found = async |memory, disk, sizes| {
+            let ctx = context(memory, disk);
+            data.register(&ctx);
+            let asked = asked(&world, &ctx, sql).await;
+            assert!(matches!(asked.mechanisms.bounding, Bounding::Clipped(_)));
+            computed(&asked, sizes).await
+        };
+        let expected = by_key(&found(None, DiskManagerMode::Disabled, Sizes::default()).await.unwrap());
+        let sizes = Sizes { run_rows: 4_000, partition_bits: 1, split_bits: 3, ..SMALL };
+        let memory = Some(500_000);
+        assert_eq!(by_key(&found(memory, DiskManagerMode::OsTmpDirectory, sizes).await.unwrap()), expected);
+        // The negative control: it is the disk that has them.
+        assert!(found(memory, DiskManagerMode::Disabled, sizes).await.is_err());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_leaves_stops_the_work() {
     let data = Data { units: 20_000, rows: 200_000, batch: 8_192, ..Data::default() };
     let ctx = context(Some(20_000_000), DiskManagerMode::OsTmpDirectory);

@@ -15,6 +15,7 @@ use datafusion::common::runtime::SpawnedTask;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::MemoryReservation;
 use futures::TryStreamExt;
+use kanon_privacy::sensitivity::Bounding;
 
 use super::super::super::below;
 use super::columns::Identifier;
@@ -22,7 +23,7 @@ use super::ordered::Ordered;
 use super::partition::{Level, Run, Size};
 use super::spill::{Spill, Spilled, finish, joined};
 use super::totals::Totals;
-use super::{Job, all, bound, heavy};
+use super::{Job, all, bound, clip, heavy};
 use crate::error::{Error, Result};
 
 /// The totals of rows of units that may have many.
@@ -225,8 +226,13 @@ impl Worker {
                     }
                     _ => {
                         let spilled = part.spilled.ok_or_else(Error::below_boundary)?;
-                        let rows = heavy::kept(&self.job, spilled, &self.memory).await?;
-                        totals = self.bound(vec![rows], totals).await?;
+                        totals = match self.job.mechanisms.bounding {
+                            Bounding::Clipped(clip) => clip::add_from_disk(&self.job, clip, spilled, totals).await?,
+                            Bounding::Sampled(_) => {
+                                let rows = heavy::kept(&self.job, spilled, &self.memory).await?;
+                                self.bound(vec![rows], totals).await?
+                            }
+                        };
                     }
                 }
                 continue;
