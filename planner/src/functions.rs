@@ -116,6 +116,7 @@ const GUARDED: &[&str] = &[
     "to_unixtime",
     "translate",
     "trunc",
+    "width_bucket",
 ];
 
 /// A pattern, format, field or length that must be a literal, and where it stands.

@@ -26,3 +26,4 @@ pub mod refusal;
 pub mod release_unit;
 pub mod split;
 mod total;
+pub mod width_bucket;

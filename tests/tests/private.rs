@@ -249,6 +249,9 @@ async fn a_rollup_is_a_release_a_grouping_set() {
     assert!(set("0").iter().all(|row| near(row, 1000.0) && row[1] != "w9"), "{found:?}");
     assert!(set("1").iter().zip([0.0, 2000.0, 2000.0]).all(|(row, truth)| near(row, truth)), "{found:?}");
     assert!(near(set("3")[0], 4000.0) && set("3")[0][0].is_empty(), "{found:?}");
+    // Three sets with keys that are selected, and no more than one statement's delta.
+    let deltas = rows(&ana, "SELECT spent_delta FROM kanon.budget WHERE scope = 'principal'").await;
+    assert!(deltas[0][0].parse::<f64>().unwrap() <= 1.001e-8, "{deltas:?}");
     // All sets together are one statement; its parts are releases that another statement may ask for.
     let all = spent(&ana).await;
     // Each part is entered rounded up to 10^-9.
@@ -281,6 +284,15 @@ async fn a_question_is_known_again_however_it_is_put_together() {
         assert_eq!(rows(&ana, again).await, first, "{again}");
         assert_eq!(spent(&ana).await, once, "{again}");
     }
+    // Buckets are public, whether somebody is in them or not: nothing is selected.
+    let buckets =
+        rows(&ana, "SELECT width_bucket(age, 20, 70, 5) AS b, count(*) FROM patients GROUP BY 1 ORDER BY 1").await;
+    assert_eq!(buckets.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), ["0", "1", "2", "3", "4", "5", "6"]);
+    let counts: Vec<f64> = buckets.iter().map(|row| row[1].parse().unwrap()).collect();
+    assert!(
+        counts[0] < 50.0 && counts[1..6].iter().all(|n| (n - 800.0).abs() < 50.0) && counts[6] < 50.0,
+        "{counts:?}"
+    );
     // Another inner question is another one, and so is its opposite.
     for other in [
         seen.replace("12", "13"),

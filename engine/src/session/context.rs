@@ -60,6 +60,9 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
     if let Some(functions) = builder.aggregate_functions() {
         functions.extend(kanon_planner::parts::part_aggregates());
     }
+    if let Some(functions) = builder.scalar_functions() {
+        functions.push(kanon_planner::width_bucket::width_bucket());
+    }
     builder.build()
 }
 

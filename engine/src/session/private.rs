@@ -112,7 +112,7 @@ impl Session {
         let releases = distinct.len() + elsewhere.len();
         let mut of_sites = BTreeMap::new();
         for (unit, question) in &elsewhere {
-            let asked = Asked { epsilon: self.share(unit, question, releases)?, delta: self.delta(question) };
+            let asked = Asked { epsilon: self.share(unit, question, releases)?, delta: self.delta(question, releases) };
             of_sites.insert(unit.id, asked);
         }
         let mut proposed = Vec::new();
@@ -141,8 +141,8 @@ impl Session {
     ) -> Result<(Epsilon, Arc<Question>, Arc<Mechanisms>)> {
         let epsilon = self.share(unit, question, releases)?;
         let mut question = Arc::clone(question);
-        if question.rules.delta > self.delta(&question) {
-            let delta = self.delta(&question);
+        let delta = self.delta(&question, releases);
+        if question.rules.delta > delta {
             Arc::make_mut(&mut question).rules.delta = delta;
         }
         let mechanisms = Arc::new(Mechanisms::of(&question, epsilon)?);
@@ -211,12 +211,16 @@ impl Session {
         Epsilon::try_from(share).map_err(|e| Error::new(Sqlstate::InvalidParameterValue, e.to_string()))
     }
 
-    /// δ of a release: the stricter of ticket and policy.
-    fn delta(&self, question: &Question) -> Delta {
-        match self.asked {
+    /// δ of one of so many releases of a statement: a part of the stricter of ticket and policy.
+    fn delta(&self, question: &Question, releases: usize) -> Delta {
+        let whole = match self.asked {
             Some(asked) if asked.delta < question.rules.delta => asked.delta,
             _ => question.rules.delta,
+        };
+        if releases <= 1 || whole == Delta::ZERO {
+            return whole;
         }
+        Delta::try_from((whole.get() / releases as f64).next_down()).unwrap_or(Delta::ZERO)
     }
 
     /// The answer that the ledger has, or a new one, which it keeps before anybody sees it.

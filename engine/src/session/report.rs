@@ -253,7 +253,8 @@ impl PrivacyReport {
         }
         if let Some((epsilon, delta)) = self.asked {
             text.push_str(&format!(
-                "; each charges at most epsilon {epsilon} and delta {delta:e}, and a person at several of them bears the sum"
+                "; each charges at most {}, and a person at several of them bears the sum",
+                amounts((epsilon * 1e9).ceil() / 1e9, delta)
             ));
         }
         Some(text)

@@ -211,7 +211,8 @@ fn grid(x: &Expr, of_type: &DataType, rows: &Rows) -> Result<kanon_privacy::grid
         }
         None => {
             let named = super::rows::mentions(x, &rows.base, &|_| true);
-            let what = named.map_or_else(
+            // What an inner query computed has no table of its own.
+            let what = named.filter(|b| !b.table.is_empty()).map_or_else(
                 || "this expression".to_owned(),
                 |b| format!("column \"{}\" of table \"{}\"", b.column, b.table),
             );

@@ -29,6 +29,7 @@ use kanon_privacy::sensitivity::Bounds;
 use kanon_privacy::statistics::Aggregate;
 
 use crate::facts::MaxNorm;
+use crate::width_bucket;
 
 /// The most public keys of one answer: the product of the keys' domains.
 pub const MAX_PUBLIC_KEYS: usize = 10_000;
@@ -203,7 +204,7 @@ pub(crate) fn range(expr: &Expr, of_column: &dyn Fn(&Column) -> Range) -> Range 
                 Range::of(a.lower.max(0.0).sqrt(), a.upper.max(0.0).sqrt())
             }
             ("sign" | "signum" | "sin" | "cos", [_]) => Range::of(-1.0, 1.0),
-            ("width_bucket", [.., n]) => match of(n) {
+            (width_bucket::NAME, [.., n]) => match of(n) {
                 n if n.lower == n.upper && n.upper.is_finite() => Range::of(0.0, n.upper + 1.0),
                 _ => Range::ALL,
             },
@@ -267,6 +268,12 @@ pub(crate) fn listed(expr: &Expr, schema: &DFSchema) -> Option<Vec<ScalarValue>>
                 values.push(ScalarValue::try_from(&of_type).ok()?);
             }
             Some(values)
+        }
+        Expr::ScalarFunction(f) if f.func.name() == width_bucket::NAME => {
+            let Expr::Literal(count, _) = bare(f.args.get(3)?) else { return None };
+            let ScalarValue::Int64(Some(count)) = count.cast_to(&DataType::Int64).ok()? else { return None };
+            let count = i32::try_from(count).ok().filter(|count| (1..=MAX_PUBLIC_KEYS as i32).contains(count))?;
+            Some((0..=count + 1).map(|bucket| ScalarValue::Int32(Some(bucket))).collect())
         }
         Expr::IsNull(_)
         | Expr::IsNotNull(_)
