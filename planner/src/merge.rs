@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Int32Type, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use datafusion::common::ScalarValue;
 use std::sync::Arc;
 
+use self::private::Told;
 use crate::facts::SiteId;
+use crate::private::accuracy::{companion_type, companions};
 use crate::release_unit::ReleaseUnit;
 use crate::split::layout::{Layout, Merging, Moment, MomentParts};
 
@@ -33,6 +35,15 @@ pub enum MergeError {
 
 /// A group: which keys are in its grouping set, and their values (NULL for those that are not).
 type GroupKey = (usize, Vec<Orderable>);
+
+/// What the sites answered of a group.
+#[derive(Debug, Default)]
+struct Group {
+    /// The base measures, a row each.
+    rows: Vec<Vec<ScalarValue>>,
+    /// Which answer each row is of, and its place there.
+    from: Vec<(usize, usize)>,
+}
 
 /// A value with a total order, NULL last as PostgreSQL sorts it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -56,7 +67,8 @@ impl Ord for Orderable {
     }
 }
 
-/// Merges the answers of the sites into one batch with the columns of the unit (all may be NULL), sorted by key.
+/// Merges the answers of the sites into one batch with the columns of the unit (all may be NULL), sorted by key. Of private releases the ends of
+/// the measures' intervals stand behind them (see [`crate::private::accuracy::companions`]).
 ///
 /// A base measure that a site withheld (NULL) is left out together with its partner parts; a group that no site released is absent;
 /// an aggregate without groups is one row.
@@ -70,12 +82,14 @@ pub fn merge(
 ) -> Result<RecordBatch, MergeError> {
     answers.sort_by(|a, b| a.0.cmp(&b.0));
     let expected = layout.answer_schema();
-    let mut groups: BTreeMap<GroupKey, Vec<Vec<ScalarValue>>> = BTreeMap::new();
-    for (site, batch) in &answers {
+    let mut groups: BTreeMap<GroupKey, Group> = BTreeMap::new();
+    for (answer, (site, batch)) in answers.iter().enumerate() {
         let columns = columns(site, batch, &expected)?;
         for row in 0..batch.num_rows() {
             for (key, values) in row_groups(layout, site, &columns, row)? {
-                groups.entry(key).or_default().push(values);
+                let group = groups.entry(key).or_default();
+                group.rows.push(values);
+                group.from.push((answer, row));
             }
         }
     }
@@ -91,7 +105,8 @@ pub fn merge(
         }
         _ => {}
     }
-    table(unit, layout, &groups)
+    let told: Vec<Told> = answers.iter().map(|(_, batch)| Told::of(layout, batch)).collect();
+    table(unit, layout, &groups, &told)
 }
 
 /// The keys of a grand total.
@@ -114,7 +129,8 @@ fn columns(site: &SiteId, batch: &RecordBatch, expected: &Schema) -> Result<Vec<
     if expected.fields().is_empty() {
         return Ok(vec![]);
     }
-    if batch.num_columns() != expected.fields().len() {
+    // Behind those that were asked for stand the ends of intervals.
+    if batch.num_columns() < expected.fields().len() {
         return Err(shape());
     }
     batch
@@ -179,15 +195,24 @@ fn row_groups(
 fn table(
     unit: &ReleaseUnit,
     layout: &Layout,
-    groups: &BTreeMap<GroupKey, Vec<Vec<ScalarValue>>>,
+    groups: &BTreeMap<GroupKey, Group>,
+    told: &[Told],
 ) -> Result<RecordBatch, MergeError> {
-    let fields: Vec<_> = unit.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
+    let mut fields: Vec<_> = unit.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
+    let first_end = fields.len();
+    if unit.question.is_some() {
+        for measure in 0..unit.measures.len() {
+            let of_type = companion_type(unit, measure).ok_or_else(|| internal("a measure without a type"))?;
+            fields.extend(companions(measure).map(|name| Field::new(name, of_type.clone(), true)));
+        }
+    }
     // Sorted by keys, then by set, whatever order the sets were written in.
     let mut rows: Vec<_> = groups.iter().collect();
     let masks: Vec<u64> = layout.sets.iter().flatten().map(mask).collect();
     rows.sort_by(|((a_set, a), _), ((b_set, b), _)| a.cmp(b).then_with(|| masks.get(*a_set).cmp(&masks.get(*b_set))));
     let mut columns: Vec<Vec<ScalarValue>> = vec![Vec::with_capacity(rows.len()); fields.len()];
-    for ((set, keys), values) in &rows {
+    for ((set, keys), group) in &rows {
+        let mut ends = Vec::new();
         let mut cells: Vec<ScalarValue> = keys.iter().map(|k| k.0.clone()).collect();
         if layout.sets.is_some() {
             let mask = masks.get(*set).ok_or_else(|| internal("no such grouping set"))?;
@@ -195,14 +220,22 @@ fn table(
         }
         for (measure, merging) in layout.measures.iter().enumerate() {
             let field = fields.get(cells.len()).ok_or_else(|| internal(format!("no column for measure {measure}")))?;
-            cells.push(match &unit.question {
-                Some(question) => private::merged(question, measure, *merging, values, field.data_type())?,
-                None => merged(layout, *merging, values, field.data_type())?,
-            });
+            let Some(question) = &unit.question else {
+                cells.push(merged(layout, *merging, &group.rows, field.data_type())?);
+                continue;
+            };
+            let value = private::merged(question, measure, *merging, &group.rows, field.data_type())?;
+            let theirs = group.rows.iter().zip(&group.from);
+            let theirs = theirs.map(|(values, (answer, row))| Some((values.as_slice(), told.get(*answer)?, *row)));
+            let theirs = theirs.collect::<Option<Vec<_>>>().ok_or_else(|| internal("an answer of nobody"))?;
+            let interval = private::interval(question, measure, *merging, &theirs, &value);
+            ends.extend(interval.unwrap_or([ScalarValue::Float64(None), ScalarValue::Float64(None)]));
+            cells.push(value);
         }
-        if cells.len() != fields.len() {
+        if cells.len() != first_end {
             return Err(internal("the unit has other columns"));
         }
+        cells.extend(ends);
         for (column, cell) in columns.iter_mut().zip(cells) {
             column.push(cell);
         }

@@ -31,7 +31,11 @@ use crate::noisy::Noisy;
 use crate::statistics::{Divisor, Finaliser, Moments, Paired};
 
 /// The probability with which an interval may miss.
-const MISS: f64 = 0.05;
+pub const MISS: f64 = 0.05;
+/// The part of it that the count of an average has.
+pub const COUNT_MISS: f64 = MISS * 0.2;
+/// The part of it that the sum of an average has.
+pub const SUM_MISS: f64 = MISS * 0.8;
 
 /// A range of numbers, ends included.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -115,8 +119,8 @@ pub fn sum_from(n: &Noisy, centred: &Noisy, grid: &Grid) -> Answer {
 
 /// mid + S₁/N
 pub fn average(n: &Noisy, centred: &Noisy, grid: &Grid) -> Answer {
-    let counts = Counts::new(n, MISS * 0.2);
-    let mean = counts.mean(centred, MISS * 0.8, grid.half() as f64);
+    let counts = Counts::new(n, COUNT_MISS);
+    let mean = counts.mean(centred, SUM_MISS, grid.half() as f64);
     let (middle, step) = (grid.middle() as f64 * grid.step(), grid.step());
     let value = |ticks: f64| middle + ticks * step;
     let within = |x: f64| x.clamp(grid.lower(), grid.upper());
@@ -125,6 +129,20 @@ pub fn average(n: &Noisy, centred: &Noisy, grid: &Grid) -> Answer {
         unprocessed: Some(value(mean.value)),
         interval: Some(Interval { lo: within(value(mean.span.lo)), hi: within(value(mean.span.hi)) }),
     }
+}
+
+/// The interval of c + D/N within the bounds, where D = Σ(S − c·N) over sites: a number and what it may be off by, N's at a fifth of the
+/// probability to miss and D's at the rest ([`COUNT_MISS`], [`SUM_MISS`]). `least` is the least that N can be where there are rows.
+pub fn merged_average(n: (f64, f64), d: (f64, f64), least: f64, centre: f64, bounds: Interval) -> Interval {
+    let estimate = |(value, off): (f64, f64)| Estimate {
+        value,
+        unprocessed: value,
+        span: Interval { lo: value - off, hi: value + off },
+    };
+    let mut n = estimate(n);
+    n.span = Interval { lo: n.span.lo.max(least), hi: n.span.hi.max(least) };
+    let mean = estimate(d).over_positive(n).plus(Estimate::exact(centre)).within(bounds.lo, bounds.hi);
+    mean.span
 }
 
 /// S₂/N + w²/8 − (S₁/N)², times N/(N − 1) for a sample.

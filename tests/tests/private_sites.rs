@@ -102,6 +102,21 @@ async fn sums_over_public_keys_have_the_noise_of_every_site() {
         near(row[3], 14.43, 3.0);
         near(row[4], 3000.0 * 44.5, 12_000.0);
     }
+    // The interval of a merged count, sum or average is that of the noise of all; a deviation has none. What is kept has them too.
+    ask(&ana, "SET kanon.show_accuracy = on").await;
+    let with_ends = rows(&ana, by_sex).await;
+    ask(&ana, "RESET kanon.show_accuracy").await;
+    for row in &with_ends {
+        assert_eq!(row.len(), 1 + 4 * 3, "{row:?}");
+        let number = |at: usize| row[at].parse::<f64>().unwrap_or_else(|_| panic!("{at}: {row:?}"));
+        for (at, width) in [(1, 200.0), (4, 6.0), (10, 16_000.0)] {
+            let (value, lower, upper) = (number(at), number(at + 1), number(at + 2));
+            assert!(lower <= value && value <= upper && upper - lower < width, "{at}: {row:?}");
+        }
+        // Of the exact answers too, but for one in twenty.
+        assert!(number(1 + 1) - 30.0 <= 3000.0 && 3000.0 <= number(1 + 2) + 30.0, "{row:?}");
+        assert_eq!(row[8..10], ["", ""], "{row:?}");
+    }
     // Every site has charged it, at most what was asked; the same again costs nothing and is the same.
     let once = all_spent(&federation).await;
     assert!(once.iter().all(|epsilon| *epsilon > 0.0 && *epsilon <= 2.0), "{once:?}");
@@ -118,6 +133,16 @@ async fn sums_over_public_keys_have_the_noise_of_every_site() {
         rows(&ana, "SELECT site, count(*), count(DISTINCT pid) FROM federation.patients GROUP BY site ORDER BY site")
             .await;
     assert_eq!(by_site.len(), 3);
+    ask(&ana, "SET kanon.show_accuracy = on").await;
+    let with_ends =
+        rows(&ana, "SELECT site, avg(age), stddev(age) FROM federation.patients GROUP BY site ORDER BY site").await;
+    ask(&ana, "RESET kanon.show_accuracy").await;
+    for row in &with_ends {
+        for at in [1, 4] {
+            let number = |at: usize| row[at].parse::<f64>().unwrap_or_else(|_| panic!("{at}: {row:?}"));
+            assert!(number(at + 1) <= number(at) && number(at) <= number(at + 2), "{row:?}");
+        }
+    }
     for (row, size) in by_site.iter().zip(SIZES) {
         near(&row[1], size as f64, 100.0);
         near(&row[2], size as f64, 100.0);
@@ -147,6 +172,14 @@ async fn unknown_keys_are_selected_first_and_then_answered_by_all() {
     assert_eq!(all_spent(&federation).await, [0.0; 3]);
     let answer = rows(&ana, by_ward).await;
     let wards: Vec<&str> = answer.iter().map(|row| row[0].as_str()).collect();
+    // The numbers of the second round have intervals.
+    ask(&ana, "SET kanon.show_accuracy = on").await;
+    for row in rows(&ana, by_ward).await {
+        let numbers: Vec<f64> = row[1..].iter().map(|cell| cell.parse().unwrap()).collect();
+        let holds = |cells: &[f64]| cells[1] <= cells[0] && cells[0] <= cells[2] && cells[1] < cells[2];
+        assert!(row.len() == 7 && numbers.chunks(3).all(holds), "{row:?}");
+    }
+    ask(&ana, "RESET kanon.show_accuracy").await;
     // The ward of one patient is not among them.
     assert_eq!(wards, ["only_basel", "only_bern", "only_zug", "w0", "w1"]);
     for (row, patients) in answer.iter().zip([1000.0, 666.0, 333.0, 2000.0, 2000.0]) {

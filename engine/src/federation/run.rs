@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::{cast, concat_batches};
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::physical_plan::collect;
@@ -15,6 +15,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use kanon_planner::facts::{Facts, Placement, SiteId};
 use kanon_planner::merge::{MergeError, merge};
+use kanon_planner::private::accuracy::companions;
+use kanon_planner::private::part_noise::NOISE_KEY;
 use kanon_planner::release_unit::ReleaseUnit;
 use kanon_planner::split::{Layout, Split, Subplan, rounds, split};
 
@@ -26,6 +28,7 @@ use crate::node::Node;
 use crate::principal::Principal;
 use crate::release::Released;
 use crate::session::Session;
+use crate::session::accuracy::INTERVAL_KEY;
 use crate::session::report::SiteStatus;
 
 /// The largest answer of one site to a release unit, in bytes.
@@ -415,6 +418,7 @@ impl Failed {
 }
 
 async fn collected(mut stream: SendableRecordBatchStream, schema: &SchemaRef) -> Result<RecordBatch, Failed> {
+    let picked = Picked::of(&stream.schema(), schema).map_err(Failed::Site)?;
     let mut batches = Vec::new();
     let mut bytes = 0;
     while let Some(batch) = stream.next().await {
@@ -423,29 +427,63 @@ async fn collected(mut stream: SendableRecordBatchStream, schema: &SchemaRef) ->
         if bytes > MAX_ANSWER_BYTES {
             return Err(Failed::TooLarge);
         }
-        batches.push(fitted(&batch, schema).map_err(Failed::Site)?);
+        batches.push(picked.fitted(&batch).map_err(Failed::Site)?);
     }
-    concat_batches(schema, &batches).map_err(|e| Failed::Site(SiteError::VersionMismatch(e.to_string())))
+    concat_batches(&picked.schema, &batches).map_err(|e| Failed::Site(SiteError::VersionMismatch(e.to_string())))
 }
 
-/// An answer with the columns that were asked for; a site's own widths are widened.
-fn fitted(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, SiteError> {
-    let mismatch = || SiteError::VersionMismatch("an answer with other columns".to_owned());
-    if schema.fields().is_empty() {
-        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        return RecordBatch::try_new_with_options(Arc::clone(schema), vec![], &options).map_err(|_| mismatch());
+/// The columns that are read of a site's answer: those that were asked for, and behind them the ends of intervals, under the names of
+/// [`companions`].
+struct Picked {
+    /// A site's own widths are widened to these.
+    schema: SchemaRef,
+    /// Where each is in the answer.
+    places: Vec<usize>,
+}
+
+impl Picked {
+    fn of(theirs: &SchemaRef, asked: &SchemaRef) -> Result<Picked, SiteError> {
+        let (mut places, mut fields) = (Vec::new(), Vec::new());
+        let (mut end_places, mut ends) = (Vec::new(), Vec::new());
+        for (place, field) in theirs.fields().iter().enumerate() {
+            let is_end = field.metadata().get(INTERVAL_KEY);
+            // An aggregate without measures or keys has a column that was not asked for.
+            let Some(wanted) = asked.fields().get(fields.len()).filter(|_| is_end.is_none()) else {
+                if let (Some(end), Some(of)) = (is_end, fields.len().checked_sub(1)) {
+                    let [lower, upper] = companions(of);
+                    let name = if end == "lower" { lower } else { upper };
+                    ends.push(Field::new(name, field.data_type().clone(), true));
+                    end_places.push(place);
+                } else if !asked.fields().is_empty() {
+                    return Err(mismatch());
+                }
+                continue;
+            };
+            let noise = field.metadata().get(NOISE_KEY).map(|noise| (NOISE_KEY.to_owned(), noise.clone()));
+            fields.push(wanted.as_ref().clone().with_metadata(noise.into_iter().collect()));
+            places.push(place);
+        }
+        if fields.len() != asked.fields().len() {
+            return Err(mismatch());
+        }
+        fields.extend(ends);
+        places.extend(end_places);
+        Ok(Picked { schema: Arc::new(Schema::new(fields)), places })
     }
-    if batch.num_columns() != schema.fields().len() {
-        return Err(mismatch());
+
+    fn fitted(&self, batch: &RecordBatch) -> Result<RecordBatch, SiteError> {
+        let columns = self.places.iter().zip(self.schema.fields()).map(|(place, field)| {
+            let column = batch.columns().get(*place).ok_or_else(mismatch)?;
+            cast(column, field.data_type()).map_err(|_| mismatch())
+        });
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(|_| mismatch())
     }
-    let columns = batch
-        .columns()
-        .iter()
-        .zip(schema.fields())
-        .map(|(column, field)| cast(column, field.data_type()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| mismatch())?;
-    RecordBatch::try_new(Arc::clone(schema), columns).map_err(|_| mismatch())
+}
+
+fn mismatch() -> SiteError {
+    SiteError::VersionMismatch("an answer with other columns".to_owned())
 }
 
 /// What an error on the way of an answer says of its site.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
 use datafusion::arrow::compute::take;
-use datafusion::arrow::datatypes::{Int64Type, Schema};
+use datafusion::arrow::datatypes::{FieldRef, Int64Type, Schema};
 use datafusion::execution::SessionState;
 use kanon_planner::facts::{Facts, SiteId};
 use kanon_planner::release_unit::ReleaseUnit;
@@ -107,10 +107,14 @@ fn joined(unit: &ReleaseUnit, keys: &RecordBatch, measures: &RecordBatch) -> Res
     let of_measures = UInt64Array::from_iter_values(rows.iter().map(|(_, row)| *row));
     let picked = |column: &ArrayRef, rows: &UInt64Array| take(column, rows, None).map_err(Error::internal);
     let mut columns = keys.columns().iter().map(|c| picked(c, &of_keys)).collect::<Result<Vec<_>>>()?;
+    // The measures, and behind them the ends of their intervals.
     for column in measures.columns().iter().skip(1) {
         columns.push(picked(column, &of_measures)?);
     }
-    RecordBatch::try_new(empty(unit).schema(), columns).map_err(Error::internal)
+    let (of_unit, of_measures) = (empty(unit).schema(), measures.schema());
+    let ends = of_measures.fields().iter().skip(1 + unit.measures.len());
+    let fields: Vec<FieldRef> = of_unit.fields().iter().chain(ends).cloned().collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(Error::internal)
 }
 
 /// An answer without groups.

@@ -18,6 +18,7 @@ use datafusion::logical_expr::LogicalPlan;
 use kanon_planner::facts::{Facts, Placement};
 use kanon_planner::intervals::{Noisy, Origin, noisy, with_intervals};
 use kanon_planner::private::accuracy::{MeasureNoise, readable};
+use kanon_planner::private::part_noise::NOISE_KEY;
 use kanon_planner::release_unit::{Decision, ReleaseUnit};
 
 use super::context::PlanFacts;
@@ -39,7 +40,7 @@ pub const ERROR_KEY: &str = "kanon.error";
 pub const INTERVAL_KEY: &str = "kanon.interval";
 
 /// The keys of metadata that a client may see: no file can set them.
-pub const KEYS: [&str; 4] = [MECHANISM_KEY, SCALE_KEY, ERROR_KEY, INTERVAL_KEY];
+pub const KEYS: [&str; 5] = [MECHANISM_KEY, SCALE_KEY, ERROR_KEY, NOISE_KEY, INTERVAL_KEY];
 
 /// Which columns have intervals beside them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +118,7 @@ impl Shown {
                 let mut metadata = field.metadata().clone();
                 metadata.insert(MECHANISM_KEY.to_owned(), noise.mechanism());
                 metadata.insert(SCALE_KEY.to_owned(), noise.scale());
+                metadata.extend(noise.exact.map(|exact| (NOISE_KEY.to_owned(), exact.to_string())));
                 metadata.extend(noise.expected.map(|expected| (ERROR_KEY.to_owned(), expected.to_string())));
                 field.set_metadata(metadata);
             }
@@ -148,7 +150,10 @@ impl Session {
     pub(super) fn intervals(&self, plan: &LogicalPlan, wanted: &Intervals) -> Vec<usize> {
         match wanted {
             Intervals::At(columns) => columns.clone(),
-            Intervals::AsSet if self.setting("kanon.show_accuracy").as_deref() == Some("on") => {
+            // Coordinators take them along.
+            Intervals::AsSet
+                if self.asked.is_some() || self.setting("kanon.show_accuracy").as_deref() == Some("on") =>
+            {
                 noisy(plan).into_iter().map(|noisy| noisy.column).collect()
             }
             Intervals::AsSet => Vec::new(),

@@ -14,6 +14,7 @@ use kanon_privacy::statistics::{Aggregate, Paired, Statistic};
 
 use super::Question;
 use super::mechanisms::Mechanisms;
+use super::part_noise::PartNoise;
 use crate::release_unit::ReleaseUnit;
 
 /// What is said of a column with noise, wherever it is said.
@@ -23,6 +24,8 @@ pub struct MeasureNoise {
     pub parts: Vec<NoisePart>,
     /// Half the width of its 95% interval; `None` where it depends on the data.
     pub expected: Option<Expected>,
+    /// Of a count or a sum: its noise exactly, for whoever adds answers up.
+    pub exact: Option<PartNoise>,
 }
 
 /// The noise of one statistic.
@@ -70,7 +73,7 @@ impl Mechanisms {
         let parts = parts.collect::<Option<Vec<_>>>()?;
         let laws: Vec<noisy::Noise> = self.noise.iter().map(law).collect();
         let expected = expected(finaliser, self.plan.statistics(), &laws, self.bounding.scale(), grid);
-        Some(MeasureNoise { parts, expected })
+        Some(MeasureNoise { parts, expected, exact: self.of_part(question, measure) })
     }
 }
 

@@ -14,6 +14,7 @@
 pub mod accuracy;
 pub mod defaults;
 pub mod mechanisms;
+pub mod part_noise;
 pub mod ranks;
 
 use std::num::NonZeroU32;
