@@ -18,57 +18,17 @@
 //!
 //! All arithmetic rounds against the analyst: sums up, what is left down.
 
-use serde::{Deserialize, Serialize};
-
 use crate::budget::{Delta, Epsilon, Rho};
 use crate::noise::curve::zcdp_epsilon;
 use crate::rounding::{down, up};
 
 /// Sums of what releases cost: of one, of several at once, or of all so far. Never less than the truth; never negative, never NaN.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(try_from = "Stored", into = "Stored")]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Cost {
     epsilon: f64,
     delta_noise: f64,
     rho: f64,
     delta_selection: f64,
-}
-
-/// A stored sum that cannot be: negative or not a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a sum of costs must not be negative")]
-pub struct CostError;
-
-/// How a cost is written down: both accounts, each by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Stored {
-    /// Σε of the basic account.
-    pub epsilon: f64,
-    /// Σδ of Gaussian noise in the basic account.
-    pub delta_noise: f64,
-    /// Σρ of the zCDP account.
-    pub rho: f64,
-    /// Σδ of selections, in both accounts.
-    pub delta_selection: f64,
-}
-
-impl TryFrom<Stored> for Cost {
-    type Error = CostError;
-    fn try_from(stored: Stored) -> Result<Self, CostError> {
-        let Stored { epsilon, delta_noise, rho, delta_selection } = stored;
-        if [epsilon, delta_noise, rho, delta_selection].iter().all(|sum| *sum >= 0.0) {
-            Ok(Cost { epsilon, delta_noise, rho, delta_selection })
-        } else {
-            Err(CostError)
-        }
-    }
-}
-
-impl From<Cost> for Stored {
-    fn from(cost: Cost) -> Stored {
-        let Cost { epsilon, delta_noise, rho, delta_selection } = cost;
-        Stored { epsilon, delta_noise, rho, delta_selection }
-    }
 }
 
 impl Cost {
@@ -126,7 +86,7 @@ impl Cost {
 }
 
 /// What may be spent: the budget of a unit kind or of a principal.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Budget {
     /// ε.
     pub epsilon: Epsilon,

@@ -113,19 +113,6 @@ fn many_small_releases_are_cheaper_by_zcdp_and_one_large_one_by_basic() {
     assert_eq!(budget.left(Cost::ZERO), Amount { epsilon: 3.0, delta: 1e-6 });
 }
 
-#[test]
-fn stored_sums_come_back_and_impossible_ones_do_not() {
-    let cost = gaussian(0.5, 1e-8, 0.001).plus(Cost::selection(delta(1e-9)));
-    assert_eq!(Cost::try_from(Stored::from(cost)), Ok(cost));
-    let stored = Stored::from(cost);
-    for bad in [-1e-300, f64::NAN] {
-        assert!(Cost::try_from(Stored { epsilon: bad, ..stored }).is_err());
-        assert!(Cost::try_from(Stored { delta_noise: bad, ..stored }).is_err());
-        assert!(Cost::try_from(Stored { rho: bad, ..stored }).is_err());
-        assert!(Cost::try_from(Stored { delta_selection: bad, ..stored }).is_err());
-    }
-}
-
 fn any_cost() -> impl Strategy<Value = Cost> {
     prop_oneof![
         (1e-6..2.0f64).prop_map(|eps| Cost::pure(epsilon(eps))),

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::exact::Exact;
+
 /// A privacy parameter that cannot be.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum BudgetError {
@@ -18,17 +20,17 @@ pub enum BudgetError {
 
 /// The privacy loss parameter ε of pure or approximate differential privacy: positive and finite.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(try_from = "f64", into = "f64")]
+#[serde(try_from = "Exact", into = "Exact")]
 pub struct Epsilon(f64);
 
 /// The probability δ with which ε may be exceeded: 0 ≤ δ < 1.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(try_from = "f64", into = "f64")]
+#[serde(try_from = "Exact", into = "Exact")]
 pub struct Delta(f64);
 
 /// The parameter ρ of zero-concentrated differential privacy (Bun and Steinke 2016): positive and finite.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(try_from = "f64", into = "f64")]
+#[serde(try_from = "Exact", into = "Exact")]
 pub struct Rho(f64);
 
 /// Never NaN, so equality is total.
@@ -100,6 +102,45 @@ impl From<Delta> for f64 {
 impl From<Rho> for f64 {
     fn from(value: Rho) -> f64 {
         value.0
+    }
+}
+
+impl TryFrom<Exact> for Epsilon {
+    type Error = BudgetError;
+    fn try_from(Exact(value): Exact) -> Result<Self, BudgetError> {
+        Epsilon::try_from(value)
+    }
+}
+
+impl From<Epsilon> for Exact {
+    fn from(value: Epsilon) -> Exact {
+        Exact(value.0)
+    }
+}
+
+impl TryFrom<Exact> for Delta {
+    type Error = BudgetError;
+    fn try_from(Exact(value): Exact) -> Result<Self, BudgetError> {
+        Delta::try_from(value)
+    }
+}
+
+impl From<Delta> for Exact {
+    fn from(value: Delta) -> Exact {
+        Exact(value.0)
+    }
+}
+
+impl TryFrom<Exact> for Rho {
+    type Error = BudgetError;
+    fn try_from(Exact(value): Exact) -> Result<Self, BudgetError> {
+        Rho::try_from(value)
+    }
+}
+
+impl From<Rho> for Exact {
+    fn from(value: Rho) -> Exact {
+        Exact(value.0)
     }
 }
 

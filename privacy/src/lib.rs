@@ -18,6 +18,7 @@
 //! - [`division`]: the part of ε that each statistic gets.
 //! - [`noisy`]: a statistic with noise, and how far it can be off.
 //! - [`finalise`]: from noisy statistics to SQL's answers, with intervals; [`expected`]: how wide those will be.
+//! - [`exact`]: numbers that are written down and read again to the last bit.
 //!
 //! ```text
 //! exact statistics of every group ─► rule 1, 3, 4: which cells could stand alone ─► complement::protect ─► which are released
@@ -32,6 +33,7 @@ pub mod complement;
 pub mod division;
 pub mod dominance;
 pub mod evidence;
+pub mod exact;
 pub mod expected;
 pub mod exponential;
 pub mod finalise;

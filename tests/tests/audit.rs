@@ -136,14 +136,20 @@ fn shown_epsilon(n: usize, more: usize, less: usize, delta: f64) -> f64 {
 
 /// What is asked and charged, and the answers from this one on are the event. `{n}` makes each a release of its own: no age and no length is
 /// negative.
-const QUESTIONS: [(&str, f64, f64); 8] = [
+const QUESTIONS: [(&str, f64, f64); 12] = [
     ("SELECT count(*) FROM patients WHERE age > -1 - {n}", EPSILON, 61.0),
     // The 60 have ages of 40 to 59, three of each; the one more has 500, which counts as 100.
     ("SELECT sum(age) FROM patients WHERE age > -1 - {n}", EPSILON, 3070.0),
     ("SELECT avg(age) FROM patients WHERE age > -1 - {n}", EPSILON, 50.4),
+    // 33.8, and 75 with the one more.
+    ("SELECT variance(age) FROM patients WHERE age > -1 - {n}", EPSILON, 55.0),
+    // One group that all are in, which is not public and so is selected: its count has what is left of epsilon.
+    ("SELECT count(*) FROM patients WHERE age > -1 - {n} GROUP BY age / 1000", EPSILON, 61.0),
     // 90 visits of the 60; of the 40 of one more three count.
     ("SELECT count(*) FROM visits WHERE minutes > -1 - {n}", EPSILON, 93.0),
     ("SELECT count(DISTINCT pid) FROM visits WHERE minutes > -1 - {n}", EPSILON, 61.0),
+    ("SELECT count(DISTINCT vid) FROM visits WHERE minutes > -1 - {n}", EPSILON, 93.0),
+    ("SELECT count(*) FROM patients p JOIN visits v ON p.pid = v.pid WHERE minutes > -1 - {n}", EPSILON, 93.0),
     // Room r0 has 30 visits. The one more counts in it and in the rest, three times each.
     (
         "SELECT count(*) FROM visits WHERE minutes > -1 - {n} GROUP BY CASE WHEN room = 'r0' THEN 'a' ELSE 'b' END

@@ -135,7 +135,7 @@ async fn sums_over_public_keys_have_the_noise_of_every_site() {
     assert_eq!(by_site.len(), 3);
     ask(&ana, "SET kanon.show_accuracy = on").await;
     let with_ends =
-        rows(&ana, "SELECT site, avg(age), stddev(age) FROM federation.patients GROUP BY site ORDER BY site").await;
+        rows(&ana, "SELECT site, avg(age), variance(age) FROM federation.patients GROUP BY site ORDER BY site").await;
     ask(&ana, "RESET kanon.show_accuracy").await;
     for row in &with_ends {
         for at in [1, 4] {
@@ -192,7 +192,8 @@ async fn unknown_keys_are_selected_first_and_then_answered_by_all() {
     assert_eq!(all_spent(&federation).await, once);
     // From another node it is another principal's question to the sites, and the same question: the same answer.
     let elsewhere = federation.site("zug").connect(ANALYST).await.unwrap();
-    assert_eq!(rows(&elsewhere, by_ward).await.len(), 5);
+    assert_eq!(rows(&elsewhere, by_ward).await, answer);
+    assert_eq!(all_spent(&federation).await, once);
     // Two keys, one of them with a NULL; and keys that nobody has.
     let two = "SELECT sex, CASE WHEN ward LIKE 'w%' THEN ward END AS w, count(*) FROM federation.patients GROUP BY 1, 2 ORDER BY 1, 2";
     let answer = rows(&ana, two).await;
@@ -207,6 +208,19 @@ async fn unknown_keys_are_selected_first_and_then_answered_by_all() {
     // By site and key there is nothing to merge: each site selects its own.
     let answer = rows(&ana, "SELECT site, ward, count(*) FROM federation.patients GROUP BY site, ward").await;
     assert_eq!(answer.len(), 9, "{answer:?}");
+    // Whoever coordinates, the question is the same to the last bit of its parts of epsilon, and answered again at no cost.
+    for epsilon in ["0.1", "0.3", "0.7"] {
+        ask(&ana, &format!("SET kanon.epsilon = {epsilon}")).await;
+        let first = rows(&ana, by_ward).await;
+        let once = all_spent(&federation).await;
+        for site in ["bern", "zug"] {
+            let other = federation.site(site).connect(ANALYST).await.unwrap();
+            ask(&other, &format!("SET kanon.epsilon = {epsilon}")).await;
+            assert_eq!(rows(&other, by_ward).await, first, "at {site} with epsilon {epsilon}");
+        }
+        assert_eq!(all_spent(&federation).await, once, "epsilon {epsilon}");
+    }
+    ask(&ana, "RESET kanon.epsilon").await;
     assert!(answer.iter().all(|row| row[1] != "rare"), "{answer:?}");
 }
 

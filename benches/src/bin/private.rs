@@ -4,6 +4,7 @@
 //! ```text
 //! cargo run --release -p kanon-benches --bin private            1,000,000 people, 10,000,000 visits, median of 9
 //! KANON_BENCH_ROWS=1000000 KANON_BENCH_ROUNDS=3 … --bin private  something quicker: that many visits, a tenth of the people
+//! KANON_BENCH_CASES=sorted … --bin private                       those whose names have this in them
 //! ```
 //!
 //! Plain and private runs alternate in one process. A private run is a whole statement of a session: read, planned, charged on disk, computed, kept
@@ -121,7 +122,8 @@ async fn run(folder: &Path, visits: usize, rounds: usize) -> Outcome<()> {
     }
     println!("a private statement over three rows: {:.1} ms", median(&mut fixed).as_secs_f64() * 1e3);
     println!("{:<58}{:>10}{:>12}{:>8}{:>8}", "", "plain ms", "private ms", "ratio", "target");
-    for case in &CASES {
+    let only = std::env::var("KANON_BENCH_CASES").unwrap_or_default();
+    for case in CASES.iter().filter(|case| case.name.contains(&only)) {
         let Case { name, table, groups, rows, target, .. } = case;
         if *rows > 1 {
             let bounds = format!("max_groups_per_unit = {groups}, max_rows_per_group = {rows}");

@@ -27,8 +27,10 @@ pub struct ColumnSettings {
     /// `identifier` or `measure`, or none. The unit column's role follows from the table's policy.
     pub role: ColumnRole,
     /// The least value there can be.
+    #[serde(with = "kanon_privacy::exact::option")]
     pub lower: Option<f64>,
     /// The greatest value there can be.
+    #[serde(with = "kanon_privacy::exact::option")]
     pub upper: Option<f64>,
     /// All values there can be, if that is public.
     pub domain: Option<Vec<String>>,

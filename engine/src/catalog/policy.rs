@@ -72,6 +72,7 @@ pub struct Policy {
     /// The most rows of a unit that count in a group (private access).
     pub max_rows_per_group: Option<NonZeroU32>,
     /// The largest L2 norm of a unit's row counts by group (private access).
+    #[serde(with = "kanon_privacy::exact::option")]
     pub max_norm: Option<f64>,
     /// The most distinct values of a unit that count in a group (private access).
     pub max_distinct: Option<NonZeroU32>,

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 
 use kanon_planner::facts::{Bounds, Domain, MaxNorm, PrivateColumn, PrivatePolicy};
 use kanon_privacy::budget::{Delta, Epsilon};
+use kanon_privacy::exact::Exact;
 use serde::{Deserialize, Serialize};
 
 /// The rules of private access to an offered table: [`PrivatePolicy`] on the wire.
@@ -31,14 +32,14 @@ struct OfferedColumn {
 /// A number of a policy: never NaN, so equality is total.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-struct Number(f64);
+struct Number(Exact);
 
 impl Eq for Number {}
 
 impl From<&PrivatePolicy> for OfferedPrivate {
     fn from(policy: &PrivatePolicy) -> OfferedPrivate {
         let column = |column: &PrivateColumn| OfferedColumn {
-            bounds: column.bounds.map(|b| (Number(b.lower()), Number(b.upper()))),
+            bounds: column.bounds.map(|b| (Number(Exact(b.lower())), Number(Exact(b.upper())))),
             domain: column.domain.as_ref().map(|domain| domain.values().to_vec()),
             other: column.domain.as_ref().and_then(|domain| domain.other()).map(str::to_owned),
         };
@@ -47,7 +48,7 @@ impl From<&PrivatePolicy> for OfferedPrivate {
             delta_per_query: policy.delta_per_query,
             max_groups_per_unit: policy.max_groups_per_unit,
             max_rows_per_group: policy.max_rows_per_group,
-            max_norm: policy.max_norm.map(|norm| Number(norm.get())),
+            max_norm: policy.max_norm.map(|norm| Number(Exact(norm.get()))),
             max_distinct: policy.max_distinct,
             min_cohort_public: policy.min_cohort_public,
             columns: policy.columns.iter().map(|(name, declared)| (name.clone(), column(declared))).collect(),
@@ -61,7 +62,7 @@ impl OfferedPrivate {
         let mut columns = BTreeMap::new();
         for (name, offered) in &self.columns {
             let bounds = match offered.bounds {
-                Some((lower, upper)) => Some(Bounds::new(lower.0, upper.0).ok()?),
+                Some((lower, upper)) => Some(Bounds::new(lower.0.0, upper.0.0).ok()?),
                 None => None,
             };
             let domain = match &offered.domain {
@@ -71,7 +72,7 @@ impl OfferedPrivate {
             columns.insert(name.clone(), PrivateColumn { bounds, domain });
         }
         let max_norm = match self.max_norm {
-            Some(norm) => Some(MaxNorm::try_from(norm.0).ok()?),
+            Some(norm) => Some(MaxNorm::try_from(norm.0.0).ok()?),
             None => None,
         };
         Some(PrivatePolicy {
@@ -114,5 +115,17 @@ mod tests {
         let reversed: OfferedPrivate = serde_json::from_str(&text.replace("-0.1", "110.0")).unwrap();
         assert_eq!(reversed.policy(), None);
         assert!(serde_json::from_str::<OfferedPrivate>(&text.replace("0.5", "-0.5")).is_err());
+    }
+
+    /// What a coordinator asks for in its ticket is the site's own number, or else it would be another question there.
+    #[test]
+    fn epsilon_is_read_to_the_last_bit() {
+        for n in 1..2000 {
+            let epsilon = Epsilon::try_from((f64::from(n) * 0.025 / 7.0).next_down()).unwrap();
+            let read: Epsilon = serde_json::from_str(&serde_json::to_string(&epsilon).unwrap()).unwrap();
+            assert_eq!(read, epsilon);
+        }
+        assert_eq!(serde_json::from_str::<Epsilon>("2").ok(), Epsilon::try_from(2.0).ok());
+        assert!(serde_json::from_str::<Epsilon>("\"two\"").is_err());
     }
 }

@@ -17,6 +17,7 @@ use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::functions_aggregate::variance::var_samp_udaf;
 use datafusion::functions_table::generate_series::GenerateSeriesTable;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{LogicalPlan, TableScan, UserDefinedLogicalNode};
@@ -59,6 +60,8 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
         .with_physical_optimizer_rule(Arc::new(YieldAboveJoins));
     if let Some(functions) = builder.aggregate_functions() {
         functions.extend(kanon_planner::parts::part_aggregates());
+        // PostgreSQL's name for it.
+        functions.push(Arc::new(var_samp_udaf().as_ref().clone().with_aliases(["variance"])));
     }
     if let Some(functions) = builder.scalar_functions() {
         functions.push(kanon_planner::width_bucket::width_bucket());
