@@ -93,7 +93,7 @@ impl Grid {
             return None;
         }
         let clamped = value.clamp(self.lower, self.upper);
-        Some(self.inside(shift(decode(clamped), self.exponent)))
+        Some(self.inside(steps(clamped, self.exponent)))
     }
 
     /// The tick of an integer, clamped to the bounds. On a grid of floats it is taken as a float.
@@ -214,6 +214,18 @@ fn decode(value: f64) -> (i128, i32) {
     (if value < 0.0 { -magnitude } else { magnitude }, field.max(1) - 1075)
 }
 
+/// A finite float in steps of `2^exponent`, as [`shift`] has it.
+#[inline]
+fn steps(value: f64, exponent: i32) -> i128 {
+    let (mantissa, power) = decode(value);
+    let by = exponent - power;
+    match i64::try_from(mantissa) {
+        // The rule: a mantissa has 53 bits, so nothing overflows.
+        Ok(mantissa) if (1..=62).contains(&by) => i128::from((mantissa + (1 << (by - 1))) >> by),
+        _ => shift((mantissa, power), exponent),
+    }
+}
+
 /// `mantissa · 2^power` in steps of `2^exponent`, rounded to the nearest step, halves up. Bounded by the choice of the step, so it fits.
 #[inline]
 fn shift((mantissa, power): (i128, i32), exponent: i32) -> i128 {
@@ -331,6 +343,7 @@ mod tests {
                 let Some(tick) = grid.tick(x) else { prop_assert!(x.is_nan()); continue };
                 within_bounds(&grid, tick);
                 let clamped = x.clamp(grid.lower, grid.upper);
+                prop_assert_eq!(steps(clamped, grid.exponent), shift(decode(clamped), grid.exponent));
                 // A ulp for the subtraction in the test itself.
                 prop_assert!((value(&grid, tick) - clamped).abs() <= grid.step() * 0.5 + clamped.abs() * f64::EPSILON);
                 prop_assert!(grid.step() <= (grid.upper - grid.lower) * (-36f64).exp2() || value(&grid, tick) == clamped);

@@ -190,10 +190,17 @@ impl Ledger {
             return Err(Refused::Store(Error::new(Sqlstate::BudgetExceeded, message)));
         }
         let mut boarded = self.board(&releases).await?;
-        let charging =
+        let leading =
             releases.iter().filter(|release| matches!(boarded.get(&release.fingerprint), Some(Boarded::Lead(_))));
-        let charging: Vec<ReleaseRequest> = charging.cloned().collect();
         let mut entries = BTreeMap::new();
+        let mut charging: Vec<ReleaseRequest> = Vec::new();
+        for release in leading {
+            // What was answered before needs no writer.
+            match self.answer(&release.fingerprint).await? {
+                Some(answer) => drop(entries.insert(release.fingerprint, Entry::Answered(answer))),
+                None => charging.push(release.clone()),
+            }
+        }
         if !charging.is_empty() {
             let fingerprints: Vec<_> = charging.iter().map(|release| release.fingerprint).collect();
             let (reply, done) = oneshot::channel();

@@ -1,6 +1,8 @@
 //! Noise for a sensitivity and a share of the budget, with what it costs.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU128;
+use std::sync::{Mutex, PoisonError};
 
 use super::curve::gaussian_sigma;
 use super::{Noise, Scale, ScaleError};
@@ -79,11 +81,31 @@ pub fn gaussian(l2: Norm, epsilon: Epsilon, delta: Delta) -> Result<Calibrated, 
     if delta == Delta::ZERO {
         return Err(CalibrationError::NoDelta);
     }
-    let sigma = gaussian_sigma(l2.get(), epsilon.get(), delta.get()).ok_or(CalibrationError::NotFound)?;
+    let sigma = sigma(l2, epsilon, delta).ok_or(CalibrationError::NotFound)?;
     let scale = Scale::exactly(sigma)?;
     let ratio = up(l2.get() / sigma);
     let rho = Rho::try_from(up(up(ratio * ratio) / 2.0))?;
     Ok(Calibrated { noise: Noise::Gaussian(scale), cost: Cost::gaussian(epsilon, delta, rho) })
+}
+
+/// What [`gaussian_sigma`] finds, which takes a search: a statement needs it when it is described, charged and answered.
+fn sigma(l2: Norm, epsilon: Epsilon, delta: Delta) -> Option<f64> {
+    static FOUND: Mutex<BTreeMap<[u64; 3], Option<f64>>> = Mutex::new(BTreeMap::new());
+    const MOST: usize = 1024;
+    let parameters = [l2.get(), epsilon.get(), delta.get()];
+    let found = || FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = parameters.map(f64::to_bits);
+    if let Some(known) = found().get(&key) {
+        return *known;
+    }
+    let [l2, epsilon, delta] = parameters;
+    let sigma = gaussian_sigma(l2, epsilon, delta);
+    let mut found = found();
+    if found.len() >= MOST {
+        found.clear();
+    }
+    found.insert(key, sigma);
+    sigma
 }
 
 /// Whichever of the two has the smaller variance; Laplace, which needs no δ, if neither has. `l1` is absent where only the L2 norm is bounded.

@@ -16,6 +16,7 @@ use kanon_privacy::noise::Sampler;
 use kanon_privacy::ranks::{Candidates, Chosen};
 
 use super::super::below;
+use super::groups::DROPPED;
 use crate::error::{Error, Result};
 
 /// What an entry takes, with the table's free room and the ordered copy of it.
@@ -60,13 +61,14 @@ impl Ranks {
         Ranks { arguments, memory }
     }
 
-    /// Adds the values of rows that count: the group of each, and the columns of the arguments. NULL and NaN are none.
+    /// Adds the values of rows: the group of each, and the columns of the arguments. NULL and NaN are none.
     pub(super) fn add(&mut self, question: &Question, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
         for counts in &mut self.arguments {
             let argument = question.arguments.get(counts.argument).zip(columns.get(counts.argument));
             let (argument, column) = argument.ok_or_else(Error::below_boundary)?;
             let grid = argument.grid.as_ref().ok_or_else(Error::below_boundary)?;
-            let rows = groups.iter().enumerate().filter(|(row, _)| column.is_valid(*row));
+            let rows = groups.iter().enumerate();
+            let rows = rows.filter(|(row, group)| **group != DROPPED && column.is_valid(*row));
             if argument.is_integer {
                 let column = column.as_primitive_opt::<Int64Type>().ok_or_else(Error::below_boundary)?;
                 let values = rows.map(|(row, group)| (*group, column.value(row)));

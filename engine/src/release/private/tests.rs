@@ -365,6 +365,6 @@ async fn public_keys_are_all_there_and_take_in_the_rest() {
     ];
     let (found, _) =
         exact(&World { groups: 1, rows: 1, norm: None }, &rows, 4, "SELECT g, count(*) FROM t GROUP BY g").await;
-    let counts: Vec<(String, i128)> = found.into_iter().map(|(key, s)| (key[0].clone(), s[0])).collect();
+    let counts: Vec<(String, i128)> = found.into_iter().map(|(key, s)| (key[0].clone(), s[1])).collect();
     assert_eq!(counts, [("a".to_owned(), 1), ("b".to_owned(), 0), ("rest".to_owned(), 2)]);
 }

@@ -8,14 +8,17 @@
 //!
 //! Only what is beyond a bound is hashed with the site's key, and only then are the bytes of a unit or a row made.
 
+use std::borrow::Cow;
+
 use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::take;
+use datafusion::execution::memory_pool::MemoryReservation;
 use hashbrown::HashTable;
 use kanon_privacy::bounding::{Order, UnitOrder};
 use kanon_privacy::sensitivity::Bounding;
 
 use super::super::super::below;
-use super::super::groups::KeyBytes;
+use super::super::groups::{DROPPED, KeyBytes};
 use super::Job;
 use super::clip;
 use super::columns::{self, Ids};
@@ -57,10 +60,13 @@ pub(super) fn add(job: &Job, rows: &RecordBatch, totals: &mut Totals) -> Result<
     if let Bounding::Clipped(clip) = &job.mechanisms.bounding {
         return clip::add(job, clip, rows, totals);
     }
+    totals.resize(job.groups.read().map_err(below)?.len())?;
+    if job.most_distinct.is_empty() {
+        let groups = kept(job, rows, totals)?;
+        let (arguments, _) = job.layout.split(job.layout.contents(rows)?)?;
+        return totals.add_rows(&groups, arguments);
+    }
     let counted = counted(job, rows)?;
-    let groups = job.groups.read().map_err(below)?;
-    totals.resize(groups.len())?;
-    drop(groups);
     totals.add_units(counted.parts.iter().map(|part| part.group))?;
     let contents = job.layout.contents(rows)?;
     let (arguments, distinct) = job.layout.split(contents)?;
@@ -82,6 +88,82 @@ pub(super) fn add(job: &Job, rows: &RecordBatch, totals: &mut Totals) -> Result<
         job.distinct.lock().map_err(below)?.add(values)?;
     }
     Ok(())
+}
+
+/// The group of every row, [`DROPPED`] for rows that do not count; adds the units of each group.
+fn kept<'r>(job: &Job, rows: &'r RecordBatch, totals: &mut Totals) -> Result<Cow<'r, [u32]>> {
+    let by_unit = ByUnit::of(rows, &job.hasher)?;
+    let groups = columns::groups(rows)?;
+    let (most_groups, most_rows) = (job.bounds.groups.get() as usize, job.bounds.rows.get() as usize);
+    let mut tally = Tally::new(job, totals.units.len())?;
+    // So few rows are within the bounds, whichever groups they are in.
+    let few = if totals.units.len() <= most_groups { most_rows } else { most_rows.min(most_groups) };
+    let mut beyond: Vec<&[u32]> = Vec::new();
+    for (number, unit) in by_unit.units().enumerate() {
+        if number % 1024 == 0 {
+            job.go_on()?;
+        }
+        if unit.len() <= few && !totals.counts_units {
+            continue;
+        }
+        let most = tally.of(unit, groups)?;
+        if most <= most_rows && tally.met.len() <= most_groups {
+            totals.add_units(tally.met.iter().copied())?;
+        } else {
+            beyond.push(unit);
+        }
+    }
+    if beyond.is_empty() {
+        return Ok(Cow::Borrowed(groups));
+    }
+    let mut counted = Counted::default();
+    cut(job, rows, &beyond, &mut counted)?;
+    totals.add_units(counted.parts.iter().map(|part| part.group))?;
+    let mut kept = groups.to_vec();
+    for row in beyond.into_iter().flatten() {
+        *kept.get_mut(*row as usize).ok_or_else(Error::below_boundary)? = DROPPED;
+    }
+    for row in counted.rows {
+        let group = groups.get(row as usize).ok_or_else(Error::below_boundary)?;
+        *kept.get_mut(row as usize).ok_or_else(Error::below_boundary)? = *group;
+    }
+    Ok(Cow::Owned(kept))
+}
+
+/// Counts the rows of a unit by group.
+struct Tally {
+    /// By group: the last unit that was there, from 1, and its rows.
+    last: Vec<(u32, u32)>,
+    units: u32,
+    /// The groups of the unit.
+    met: Vec<u32>,
+    _memory: MemoryReservation,
+}
+
+impl Tally {
+    fn new(job: &Job, groups: usize) -> Result<Tally> {
+        let memory = job.memory.new_empty();
+        memory.try_grow(groups * size_of::<(u32, u32)>()).map_err(below)?;
+        Ok(Tally { last: vec![(0, 0); groups], units: 0, met: Vec::new(), _memory: memory })
+    }
+
+    /// Tallies the rows of the next unit; the most rows that it has in a group.
+    fn of(&mut self, unit: &[u32], groups: &[u32]) -> Result<usize> {
+        self.units += 1;
+        self.met.clear();
+        let mut most = 0;
+        for row in unit {
+            let group = *groups.get(*row as usize).ok_or_else(Error::below_boundary)?;
+            let (last, rows) = self.last.get_mut(group as usize).ok_or_else(Error::below_boundary)?;
+            if *last != self.units {
+                (*last, *rows) = (self.units, 0);
+                self.met.push(group);
+            }
+            *rows += 1;
+            most = most.max(*rows);
+        }
+        Ok(most as usize)
+    }
 }
 
 /// The rows that count.
@@ -279,9 +361,22 @@ pub(super) struct ByUnit {
 impl ByUnit {
     pub(super) fn of(rows: &RecordBatch, hasher: &Hasher) -> Result<ByUnit> {
         match columns::ids(rows)? {
+            Ids::Words(words) if words.is_sorted() => ByUnit::of_sorted(words),
             Ids::Words(words) => ByUnit::of_ids(words.iter().copied(), |id| hasher.word(*id)),
             Ids::Names(names) => ByUnit::of_ids(names.iter().map(Option::unwrap_or_default), |id| hasher.name(id)),
         }
+    }
+
+    fn of_sorted(ids: &[u64]) -> Result<ByUnit> {
+        let end = u32::try_from(ids.len()).map_err(below)?;
+        let mut starts = Vec::new();
+        let mut start = 0;
+        for unit in ids.chunk_by(|a, b| a == b) {
+            starts.push(start);
+            start += u32::try_from(unit.len()).map_err(below)?;
+        }
+        starts.push(end);
+        Ok(ByUnit { rows: (0..end).collect(), starts })
     }
 
     fn of_ids<I: Copy + Eq>(ids: impl ExactSizeIterator<Item = I>, hash: impl Fn(&I) -> u64) -> Result<ByUnit> {

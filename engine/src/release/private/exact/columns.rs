@@ -12,13 +12,13 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeBinaryArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
-    UInt64Array,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, RecordBatchOptions,
+    UInt32Array, UInt64Array,
 };
 use datafusion::arrow::buffer::Buffer;
-use datafusion::arrow::compute::{cast, take};
+use datafusion::arrow::compute::{cast, filter_record_batch, take};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type, UInt64Type};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast as cast_to};
+use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder, cast as cast_to};
 use kanon_planner::private::Question;
 use kanon_planner::private::mechanisms::Mechanisms;
 use kanon_planner::release_unit::ReleaseUnit;
@@ -26,7 +26,7 @@ use kanon_privacy::bounding::{SiteKey, UnitOrder};
 use kanon_privacy::statistics::Statistic;
 
 use super::super::super::{below, run};
-use super::super::groups::{DROPPED, KeyBytes};
+use super::super::groups::KeyBytes;
 use crate::error::{Error, Result};
 
 /// The width of a name in bytes.
@@ -51,7 +51,17 @@ pub(super) fn rows(unit: &ReleaseUnit, question: &Question, mechanisms: &Mechani
         let argument = question.arguments.get(x).ok_or_else(Error::below_boundary)?;
         columns.push(argument.expr.clone().alias(format!("__kanon_distinct_{i}")));
     }
-    LogicalPlanBuilder::from(unit.input.clone()).project(columns).and_then(LogicalPlanBuilder::build).map_err(below)
+    LogicalPlanBuilder::from(with_null_units(unit)).project(columns).and_then(LogicalPlanBuilder::build).map_err(below)
+}
+
+/// What a unit reads, without the test at the top that there is a unit: who reads the rows drops those without one, and copies nothing for it.
+fn with_null_units(unit: &ReleaseUnit) -> LogicalPlan {
+    match &unit.input {
+        LogicalPlan::Filter(Filter { predicate: Expr::IsNotNull(tested), input, .. }) if matches!((tested.as_ref(), &unit.unit), (Expr::Column(column), Some(unit)) if column == unit) => {
+            input.as_ref().clone()
+        }
+        other => other.clone(),
+    }
 }
 
 /// The arguments of count(distinct), in the order of their statistics.
@@ -162,12 +172,9 @@ impl Identifier {
         Ok(Identifier { layout: Arc::clone(layout), key: key.clone(), bytes, dictionary: None })
     }
 
-    /// The rows of a batch, whose groups are known. Those without a unit are dropped, if there are any left.
-    pub(super) fn rows(&mut self, batch: &RecordBatch, mut groups: Vec<u32>) -> Result<RecordBatch> {
+    /// The rows of a batch, whose groups are known, and which all have a unit.
+    pub(super) fn rows(&mut self, batch: &RecordBatch, groups: Vec<u32>) -> Result<RecordBatch> {
         let unit = batch.columns().first().ok_or_else(Error::below_boundary)?;
-        if let Some(nulls) = unit.logical_nulls() {
-            groups.iter_mut().zip(nulls.iter()).filter(|(_, has_unit)| !has_unit).for_each(|(g, _)| *g = DROPPED);
-        }
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.layout.schema.fields().len());
         if self.layout.unit.is_integer() {
             let unit = unshared(unit, &self.layout.unit)?;
@@ -220,6 +227,15 @@ impl Identifier {
             with(self.key.name(unit).to_le_bytes());
             Ok(())
         })
+    }
+}
+
+/// The rows of a batch of the plan that have a unit.
+pub(super) fn with_units(batch: RecordBatch) -> Result<RecordBatch> {
+    let unit = batch.columns().first().ok_or_else(Error::below_boundary)?;
+    match unit.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => Ok(batch),
+        Some(nulls) => filter_record_batch(&batch, &BooleanArray::new(nulls.into_inner(), None)).map_err(below),
     }
 }
 

@@ -60,7 +60,7 @@ use crate::error::{Error, Result};
 pub(super) struct Exact {
     /// A column a key, a row a group.
     pub(super) keys: Vec<ArrayRef>,
-    /// Units after bounding.
+    /// Units after bounding; 0 where nothing needs their number.
     pub(super) units: Vec<u64>,
     /// In the order of the plan's statistics.
     pub(super) statistics: Vec<Vec<i128>>,

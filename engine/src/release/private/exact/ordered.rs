@@ -6,10 +6,11 @@
 //! ```
 //!
 //! Nobody has to declare the order, and no declaration is trusted: it is found out while reading. That no unit is missed is found out too.
-//! What lies strictly inside a segment is bounded at once, so no other reader may meet a unit there, nor come back to one. The ends of all
+//! Batches are of one segment only where one goes on with the unit that the other ended with: a reader may come from one file to any other. What lies strictly inside a segment is bounded at once, so no other reader may meet a unit there, nor come back to one. The ends of all
 //! segments are compared whenever one grows; if two overlap, or rows come in no order after a unit was bounded, everything is begun again
 //! without this shortcut. Whether it is taken decides how long a release takes, never what it finds.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -27,7 +28,7 @@ use crate::error::{Error, Result};
 /// How often rows may begin again from a smaller unit, in the rows that are looked at together, and still be taken as sorted.
 const MOST_DESCENTS: usize = 4;
 /// The most segments of a release.
-const MOST_SEGMENTS: usize = 1024;
+const MOST_SEGMENTS: usize = 1 << 17;
 
 /// What the readers of a release know of each other.
 pub(super) struct Shortcut {
@@ -37,14 +38,23 @@ pub(super) struct Shortcut {
     /// Rows came in no order.
     disorder: AtomicBool,
     wrong: AtomicBool,
-    /// The first and last unit of every segment.
-    segments: Mutex<Vec<(u64, u64)>>,
+    segments: Mutex<Segments>,
 }
+
+/// The first and last unit of every segment, and a number. Units may be at the ends of several, and inside of one only: so in this order
+/// the ends ascend too, and who is apart from both neighbours is apart from all.
+#[derive(Default)]
+struct Segments {
+    all: BTreeSet<Entered>,
+    numbers: u64,
+}
+
+type Entered = (u64, u64, u64);
 
 impl Shortcut {
     pub(super) fn new(allowed: bool) -> Shortcut {
         let no = || AtomicBool::new(false);
-        Shortcut { allowed, taken: no(), disorder: no(), wrong: no(), segments: Mutex::new(Vec::new()) }
+        Shortcut { allowed, taken: no(), disorder: no(), wrong: no(), segments: Mutex::default() }
     }
 
     /// Whether everything is to be begun again without it.
@@ -69,19 +79,21 @@ impl Shortcut {
         if self.disorder.load(Ordering::SeqCst) { Err(self.wrong()) } else { Ok(()) }
     }
 
-    /// Enters a segment or what it has become. Units may be at the ends of several, and inside of one only.
+    /// Enters a segment or what it has become.
     fn enter(&self, segment: &mut Segment) -> Result<()> {
-        let mut all = self.segments.lock().map_err(below)?;
-        let own = *segment.number.get_or_insert(all.len());
-        let apart = |(first, last): &(u64, u64)| segment.last <= *first || *last <= segment.first;
-        let known = all.len();
-        if known >= MOST_SEGMENTS || !all.iter().enumerate().all(|(number, other)| number == own || apart(other)) {
+        let mut segments = self.segments.lock().map_err(below)?;
+        if let Some(before) = segment.entered.take() {
+            segments.all.remove(&before);
+        }
+        segments.numbers += 1;
+        let own = (segment.first, segment.last, segments.numbers);
+        let before_is_apart = segments.all.range(..own).next_back().is_none_or(|(_, last, _)| *last <= segment.first);
+        let next_is_apart = segments.all.range(own..).next().is_none_or(|(first, ..)| segment.last <= *first);
+        if segments.all.len() >= MOST_SEGMENTS || !before_is_apart || !next_is_apart {
             return Err(self.wrong());
         }
-        match all.get_mut(own) {
-            Some(ends) => *ends = (segment.first, segment.last),
-            None => all.push((segment.first, segment.last)),
-        }
+        segments.all.insert(own);
+        segment.entered = Some(own);
         Ok(())
     }
 }
@@ -90,12 +102,12 @@ impl Shortcut {
 struct Segment {
     first: u64,
     last: u64,
-    number: Option<usize>,
+    entered: Option<Entered>,
 }
 
 impl Segment {
     fn from(unit: u64) -> Segment {
-        Segment { first: unit, last: unit, number: None }
+        Segment { first: unit, last: unit, entered: None }
     }
 }
 
@@ -116,24 +128,33 @@ impl Ordered {
     }
 
     /// Bounds the units of these rows that are complete; the rows of the others, which must wait.
-    pub(super) fn take(&mut self, rows: RecordBatch) -> Result<Vec<RecordBatch>> {
+    pub(super) fn take(&mut self, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
         if !self.on {
-            return Ok(vec![rows]);
+            return Ok(batches);
         }
-        let mut rows = without_dropped(rows)?;
-        if let Some(carried) = self.carried.take() {
-            rows = joined(&self.job.layout.schema, &[carried, rows])?;
-        }
+        let batches = self.carried.take().into_iter().map(Ok).chain(batches.into_iter().map(without_dropped));
+        let batches = batches.collect::<Result<Vec<_>>>()?;
+        let rows = joined(&self.job.layout.schema, &batches)?;
         let units = self.units(&rows)?;
-        let descents: Vec<usize> = (1..).zip(units.windows(2)).filter(|(_, w)| descends(w)).map(|(i, _)| i).collect();
+        let descents: BTreeSet<usize> =
+            (1..).zip(units.windows(2)).filter(|(_, w)| descends(w)).map(|(i, _)| i).collect();
         if descents.len() > MOST_DESCENTS || self.job.shortcut.disorder.load(Ordering::SeqCst) {
             self.on = false;
             self.job.shortcut.disorder()?;
             return Ok(vec![rows]);
         }
+        let mut splits = descents;
+        let mut end = 0;
+        for batch in &batches {
+            end += batch.num_rows();
+            let ends = end.checked_sub(1).and_then(|last| units.get(last)).zip(units.get(end));
+            if ends.is_some_and(|(last, next)| last != next) {
+                splits.insert(end);
+            }
+        }
         let mut edges = Vec::new();
         let mut from = 0;
-        for to in descents.into_iter().chain([units.len()]) {
+        for to in splits.into_iter().chain([units.len()]) {
             self.piece(&rows, &units, from, to, &mut edges)?;
             from = to;
         }
@@ -152,7 +173,7 @@ impl Ordered {
         let piece = units.get(from..to).unwrap_or(&[]);
         let (Some(first), Some(last)) = (piece.first(), piece.last()) else { return Ok(()) };
         let mut segment = match self.open.take() {
-            Some(open) if open.last <= *first => open,
+            Some(open) if open.last == *first => open,
             _ => Segment::from(*first),
         };
         let after_first = from + piece.partition_point(|unit| *unit <= segment.first);
@@ -170,7 +191,7 @@ impl Ordered {
             bound::add(&self.job, &rows.slice(after_first, before_last - after_first), &mut self.totals)?;
         }
         if to < rows.num_rows() {
-            // The next is smaller.
+            // What comes next is of another segment.
             edge(before_last, to);
         } else if to - before_last >= self.job.sizes.run_rows {
             // So many rows of one unit do not stay here.

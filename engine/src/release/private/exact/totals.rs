@@ -15,6 +15,7 @@ use kanon_privacy::sensitivity::Bounding;
 use kanon_privacy::statistics::{Present, Statistic};
 
 use super::super::super::below;
+use super::super::groups::DROPPED;
 use super::super::ranks::Ranks;
 use super::clip::Part;
 use crate::error::{Error, Result};
@@ -23,7 +24,9 @@ use crate::error::{Error, Result};
 pub(super) struct Totals {
     question: Arc<Question>,
     mechanisms: Arc<Mechanisms>,
-    /// Units by group.
+    /// Whether units are counted: keys are selected by their number, or it is asked for.
+    pub(super) counts_units: bool,
+    /// Units by group, if they are counted.
     pub(super) units: Vec<u64>,
     /// By statistic, then group.
     pub(super) sums: Vec<Vec<i128>>,
@@ -48,8 +51,9 @@ impl Totals {
         let sums = vec![Vec::new(); mechanisms.plan.statistics().len()];
         let weighted = matches!(mechanisms.bounding, Bounding::Clipped(_)).then(|| sums.clone());
         let ranks = Ranks::of(mechanisms, memory.new_empty());
+        let counts_units = mechanisms.selection.is_some() || mechanisms.plan.statistics().contains(&Statistic::Units);
         let (question, mechanisms) = (Arc::clone(question), Arc::clone(mechanisms));
-        Totals { question, mechanisms, units: Vec::new(), sums, weighted, ranks, memory }
+        Totals { question, mechanisms, counts_units, units: Vec::new(), sums, weighted, ranks, memory }
     }
 
     /// Makes room for this many groups.
@@ -67,6 +71,9 @@ impl Totals {
 
     /// Adds one unit to each of these groups.
     pub(super) fn add_units(&mut self, groups: impl IntoIterator<Item = u32>) -> Result<()> {
+        if !self.counts_units {
+            return Ok(());
+        }
         for group in groups {
             *self.units.get_mut(group as usize).ok_or_else(Error::below_boundary)? += 1;
         }
@@ -200,7 +207,7 @@ fn add_all(mine: &mut [i128], theirs: &[i128]) -> Result<()> {
 
 /// Adds to every row's group what the row adds.
 fn add(sums: &mut [i128], groups: &[u32], values: impl Iterator<Item = i128>) -> Result<()> {
-    for (group, value) in groups.iter().zip(values) {
+    for (group, value) in groups.iter().zip(values).filter(|(group, _)| **group != DROPPED) {
         let sum = sums.get_mut(*group as usize).ok_or_else(Error::below_boundary)?;
         *sum = sum.checked_add(value).ok_or_else(Error::below_boundary)?;
     }

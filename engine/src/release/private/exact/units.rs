@@ -10,6 +10,7 @@ use futures::TryStreamExt;
 use super::super::super::below;
 use super::super::groups::{DROPPED, KeyBytes};
 use super::Job;
+use super::columns::with_units;
 use super::distinct::Value;
 use super::totals::Totals;
 use crate::error::Result;
@@ -18,6 +19,7 @@ use crate::error::Result;
 pub(super) async fn add(job: Arc<Job>, mut stream: SendableRecordBatchStream) -> Result<Totals> {
     let (mut numbers, mut totals) = (job.numbers()?, job.totals());
     while let Some(batch) = stream.try_next().await.map_err(below)? {
+        let batch = with_units(batch)?;
         let mut groups = numbers.of_rows(job.layout.keys_of(&batch)?, batch.num_rows())?;
         let mut contents = job.layout.contents_of(&batch)?;
         if groups.contains(&DROPPED) {

@@ -18,7 +18,7 @@ use futures::TryStreamExt;
 use kanon_privacy::sensitivity::Bounding;
 
 use super::super::super::below;
-use super::columns::Identifier;
+use super::columns::{Identifier, with_units};
 use super::ordered::Ordered;
 use super::partition::{Level, Run, Size};
 use super::spill::{Spill, Spilled, finish, joined};
@@ -139,6 +139,7 @@ impl Reader {
         let mut numbers = self.job.numbers()?;
         let mut identifier = Identifier::new(&self.job.layout, &self.job.key)?;
         while let Some(batch) = stream.try_next().await.map_err(below)? {
+            let batch = with_units(batch)?;
             let groups = numbers.of_rows(self.job.layout.keys_of(&batch)?, batch.num_rows())?;
             self.read.push(identifier.rows(&batch, groups)?);
             if self.read.rows >= self.job.sizes.run_rows {
@@ -157,8 +158,7 @@ impl Reader {
     async fn look(&mut self) -> Result<()> {
         let read = std::mem::take(&mut self.read);
         if read.rows > 0 {
-            let rows = joined(&self.job.layout.schema, &read.batches)?;
-            self.ordered.take(rows)?.into_iter().for_each(|rows| self.late.push(rows));
+            self.ordered.take(read.batches)?.into_iter().for_each(|rows| self.late.push(rows));
         }
         if self.late.rows >= self.job.sizes.run_rows {
             Reader::wait(&mut self.waiting, &mut self.late, &self.job, self.level, &self.disk).await?;
