@@ -1,7 +1,6 @@
 //! The DataFusion state a statement is planned and run in: what the principal may see, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -57,6 +56,7 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
         .with_config(session_config(partitions))
         .with_runtime_env(runtime)
         .with_catalog_list(Arc::new(VisibleCatalogs::default()))
+        .with_query_planner(Arc::new(ReleaseQueryPlanner))
         .with_physical_optimizer_rule(Arc::new(YieldAboveJoins));
     if let Some(functions) = builder.aggregate_functions() {
         functions.extend(kanon_planner::parts::part_aggregates());
@@ -316,14 +316,9 @@ impl ReleasedBatches {
     }
 }
 
-/// Plans [`ReleaseNode`] leaves as memory scans of what was released.
-pub struct ReleaseQueryPlanner(pub ReleasedBatches);
-
-impl fmt::Debug for ReleaseQueryPlanner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ReleaseQueryPlanner({} units)", self.0.0.len())
-    }
-}
+/// Plans [`ReleaseNode`] leaves as memory scans of what was released: of the state's [`ReleasedBatches`].
+#[derive(Debug)]
+struct ReleaseQueryPlanner;
 
 #[async_trait]
 impl QueryPlanner for ReleaseQueryPlanner {
@@ -332,13 +327,13 @@ impl QueryPlanner for ReleaseQueryPlanner {
         plan: &LogicalPlan,
         session: &dyn DataFusionSession,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let planner =
-            DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(ReleaseLeafPlanner(self.0.clone()))]);
+        let released = session.config().get_extension::<ReleasedBatches>().unwrap_or_default();
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(ReleaseLeafPlanner(released))]);
         planner.create_physical_plan(plan, session).await
     }
 }
 
-struct ReleaseLeafPlanner(ReleasedBatches);
+struct ReleaseLeafPlanner(Arc<ReleasedBatches>);
 
 #[async_trait]
 impl ExtensionPlanner for ReleaseLeafPlanner {

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast;
 use kanon_planner::explain::{explain, private_rules, rules};
 use kanon_planner::facts::{Facts, Placement};
 use kanon_planner::release_unit::Decision;
 
-use super::context::{PlanFacts, ReleaseQueryPlanner, ReleasedBatches};
+use super::context::{PlanFacts, ReleasedBatches};
 use super::parameters::Parameters;
 use super::private::Proposed;
 use super::query::{Planned, text_rows};
@@ -79,9 +79,8 @@ impl Session {
             batches.insert_nothing(unit);
         }
         lines.extend(self.cost(&proposed).await?);
-        let state = SessionStateBuilder::new_from_existing(state.clone())
-            .with_query_planner(Arc::new(ReleaseQueryPlanner(batches)))
-            .build();
+        let mut state = state.clone();
+        state.config_mut().set_extension(Arc::new(batches));
         lines.extend(rows(&state, outer).await?);
         Ok(lines)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{execute_stream, memory::MemoryStream};
@@ -18,7 +18,7 @@ use kanon_planner::private::accuracy::MeasureNoise;
 use kanon_planner::release_unit::{Decision, ReleaseUnit};
 
 use super::accuracy::{Intervals, Shown};
-use super::context::{PlanFacts, ReleaseQueryPlanner, ReleasedBatches, system_schema, visible_catalogs};
+use super::context::{PlanFacts, ReleasedBatches, system_schema, visible_catalogs};
 use super::parameters::Parameters;
 use super::report::PrivacyReport;
 use super::stream::{Stop, renamed, stoppable};
@@ -64,10 +64,8 @@ impl Session {
         }
         let may_select = |table: &Table| viewer.snapshot.may_select(&viewer.principal, table);
         let catalogs = visible_catalogs(&visible, may_select, schemas);
-        let mut state = SessionStateBuilder::new_from_existing(self.node.base_state.clone())
-            .with_catalog_list(Arc::new(catalogs))
-            .with_session_id(self.id.to_string())
-            .build();
+        let mut state = self.node.base_state.clone();
+        state.register_catalog_list(Arc::new(catalogs));
         state.config_mut().options_mut().execution.time_zone =
             Some(self.setting("TimeZone").unwrap_or_else(|| "UTC".into()));
         pg_catalog::register_functions(&mut state, &viewer)?;
@@ -193,9 +191,7 @@ impl Session {
                 }
             };
             batches.insert(unit, released.batch())?;
-            state = SessionStateBuilder::new_from_existing(state)
-                .with_query_planner(Arc::new(ReleaseQueryPlanner(batches.clone())))
-                .build();
+            state.config_mut().set_extension(Arc::new(batches.clone()));
         }
         // The answer stands whether or not it can be said what is left.
         let left = async { Ok(self.left(units).await.unwrap_or_default()) };
