@@ -13,7 +13,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use datafusion::common::ScalarValue;
 use std::sync::Arc;
 
-use self::private::Told;
+use self::private::{Intervals, Told};
 use crate::facts::SiteId;
 use crate::private::accuracy::{companion_type, companions};
 use crate::release_unit::ReleaseUnit;
@@ -88,6 +88,10 @@ pub fn merge(
         for row in 0..batch.num_rows() {
             for (key, values) in row_groups(layout, site, &columns, row)? {
                 let group = groups.entry(key).or_default();
+                // A release has a row a group.
+                if unit.question.is_some() && group.from.last().is_some_and(|(last, _)| *last == answer) {
+                    return Err(MergeError::Shape(site.as_str().to_owned()));
+                }
                 group.rows.push(values);
                 group.from.push((answer, row));
             }
@@ -208,6 +212,7 @@ fn table(
     }
     // Sorted by keys, then by set, whatever order the sets were written in.
     let mut rows: Vec<_> = groups.iter().collect();
+    let mut intervals = Intervals::of(told);
     let masks: Vec<u64> = layout.sets.iter().flatten().map(mask).collect();
     rows.sort_by(|((a_set, a), _), ((b_set, b), _)| a.cmp(b).then_with(|| masks.get(*a_set).cmp(&masks.get(*b_set))));
     let mut columns: Vec<Vec<ScalarValue>> = vec![Vec::with_capacity(rows.len()); fields.len()];
@@ -225,10 +230,7 @@ fn table(
                 continue;
             };
             let value = private::merged(question, measure, *merging, &group.rows, field.data_type())?;
-            let theirs = group.rows.iter().zip(&group.from);
-            let theirs = theirs.map(|(values, (answer, row))| Some((values.as_slice(), told.get(*answer)?, *row)));
-            let theirs = theirs.collect::<Option<Vec<_>>>().ok_or_else(|| internal("an answer of nobody"))?;
-            let interval = private::interval(question, measure, *merging, &theirs, &value);
+            let interval = intervals.interval(question, measure, *merging, group, &value);
             ends.extend(interval.unwrap_or([ScalarValue::Float64(None), ScalarValue::Float64(None)]));
             cells.push(value);
         }
@@ -243,18 +245,21 @@ fn table(
     let arrays = columns
         .into_iter()
         .zip(&fields)
-        .map(|(cells, field)| {
+        .enumerate()
+        .map(|(column, (cells, field))| {
             if cells.is_empty() {
                 return Ok(datafusion::arrow::array::new_empty_array(field.data_type()));
             }
-            let cells =
-                cells
-                    .into_iter()
-                    .map(|cell| {
-                        if cell.data_type() == *field.data_type() { Ok(cell) } else { cell.cast_to(field.data_type()) }
-                    })
-                    .collect::<Result<Vec<_>, _>>()
-                    .map_err(internal)?;
+            let cells = cells
+                .into_iter()
+                .map(|cell| match cell.cast_to(field.data_type()) {
+                    _ if cell.data_type() == *field.data_type() => Ok(cell),
+                    // An end beyond the type's numbers is NULL.
+                    Err(_) if column >= first_end => ScalarValue::try_from(field.data_type()),
+                    cast => cast,
+                })
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(internal)?;
             ScalarValue::iter_to_array(cells).map_err(internal)
         })
         .collect::<Result<Vec<ArrayRef>, _>>()?;

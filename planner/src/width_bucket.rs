@@ -1,5 +1,5 @@
 //! `width_bucket(x, lower, upper, count)` of PostgreSQL, which DataFusion does not have: the number of the bucket that x falls into, of `count` equal
-//! ones between two bounds; 0 below them, count + 1 at the end and beyond. Bounds may be given the other way round.
+//! ones between two bounds; 0 below them, count + 1 at the end and beyond. Bounds may be given the other way round. Computed in double precision, decimals too.
 
 use std::sync::Arc;
 

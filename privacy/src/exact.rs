@@ -1,7 +1,7 @@
 //! Numbers that are written down and read again to the last bit.
 //!
 //! JSON's readers may be off by the last bit (serde_json is, unless it is built otherwise), and an ε that is a little more or less is another question: it would be
-//! charged anew. So these are written as text, the shortest that Rust reads as the same number; numbers are read too.
+//! charged anew. So these are written as text, the shortest that Rust reads as the same number; numbers are read too. All are finite.
 
 use std::fmt;
 
@@ -33,7 +33,8 @@ impl Visitor<'_> for Number {
         f.write_str("a number")
     }
     fn visit_str<E: Error>(self, text: &str) -> Result<Exact, E> {
-        text.parse().map(Exact).map_err(|_| E::custom("not a number"))
+        let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+        number.map(Exact).ok_or_else(|| E::custom("not a number"))
     }
     fn visit_f64<E: Error>(self, number: f64) -> Result<Exact, E> {
         Ok(Exact(number))

@@ -126,6 +126,9 @@ mod tests {
             assert_eq!(read, epsilon);
         }
         assert_eq!(serde_json::from_str::<Epsilon>("2").ok(), Epsilon::try_from(2.0).ok());
-        assert!(serde_json::from_str::<Epsilon>("\"two\"").is_err());
+        for none in ["\"two\"", "\"NaN\"", "\"inf\"", "\"-1\"", "\"\"", "null"] {
+            assert!(serde_json::from_str::<Epsilon>(none).is_err(), "{none}");
+            assert!(none == "\"-1\"" || serde_json::from_str::<Number>(none).is_err(), "{none}");
+        }
     }
 }

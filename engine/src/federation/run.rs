@@ -450,6 +450,9 @@ impl Picked {
             // An aggregate without measures or keys has a column that was not asked for.
             let Some(wanted) = asked.fields().get(fields.len()).filter(|_| is_end.is_none()) else {
                 if let (Some(end), Some(of)) = (is_end, fields.len().checked_sub(1)) {
+                    if !field.data_type().is_numeric() {
+                        return Err(mismatch());
+                    }
                     let [lower, upper] = companions(of);
                     let name = if end == "lower" { lower } else { upper };
                     ends.push(Field::new(name, field.data_type().clone(), true));

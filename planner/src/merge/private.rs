@@ -12,6 +12,8 @@
 //! A site says what noise is in its counts and sums ([`PartNoise`]); their sum has the noise of all, which is narrower than the sum of their intervals (standard
 //! errors add in quadrature). So counts, sums and averages have intervals, the others none. Where all groups are at one site, the site's own is handed on.
 
+use std::collections::BTreeMap;
+
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -20,7 +22,7 @@ use kanon_privacy::noisy::Noise;
 use kanon_privacy::sensitivity::WEIGHTED;
 use kanon_privacy::statistics::Aggregate;
 
-use super::{MergeError, internal, moments, sum};
+use super::{Group, MergeError, internal, moments, sum};
 use crate::private::Question;
 use crate::private::accuracy::companions;
 use crate::private::part_noise::{NOISE_KEY, PartNoise};
@@ -50,77 +52,136 @@ impl Told {
     }
 }
 
-/// A row of a site's answer: its base measures, and what the site said of them.
-pub(super) type TheirRow<'a> = (&'a [ScalarValue], &'a Told, usize);
-
-/// The interval of measure `number`, whose merged value is this; `None` if it has none.
-pub(super) fn interval(
-    question: &Question,
-    number: usize,
-    merging: Merging,
-    rows: &[TheirRow<'_>],
-    value: &ScalarValue,
-) -> Option<[ScalarValue; 2]> {
-    let value = number_in(value)?;
-    let both = |interval: Interval| [interval.lo, interval.hi].map(|end| ScalarValue::Float64(Some(end)));
-    match merging {
-        Merging::Alone(at) => {
-            let (_, told, row) = rows.first()?;
-            let [lower, upper] = told.ends.get(at)?.as_ref()?;
-            Some([ScalarValue::try_from_array(lower, *row).ok()?, ScalarValue::try_from_array(upper, *row).ok()?])
-        }
-        Merging::Sum(at) => {
-            let is_count = matches!(question.aggregates.get(number)?, Aggregate::CountRows | Aggregate::Count(_));
-            summed(at, rows, is_count, value).map(both)
-        }
-        Merging::Moments(Moment::Count, parts) => summed(parts.count, rows, true, value).map(both),
-        Merging::Average { sum, count } => {
-            let (lower, upper) = span(question, number, 0)?;
-            averaged(rows, sum, count, Interval { lo: lower, hi: upper }).map(both)
-        }
-        Merging::Moments(..) | Merging::Min(_) | Merging::Max(_) | Merging::And(_) | Merging::Or(_) => None,
-    }
+/// The intervals of merged measures.
+pub(super) struct Intervals<'t> {
+    told: &'t [Told],
+    /// By measure and the answers that are in it: to find them takes a search, and they are the same for most groups.
+    widths: BTreeMap<(usize, Vec<usize>), Option<Widths>>,
 }
 
-/// Of a sum of the sites' counts or sums.
-fn summed(at: usize, rows: &[TheirRow<'_>], is_count: bool, value: f64) -> Option<Interval> {
-    let (mut noise, mut rounding) = (Noise::none(), 0.0);
-    let mut total = 0.0;
-    for (values, told, _) in rows {
-        if let Some(part) = values.get(at).and_then(number_in) {
-            let of = told.noise.get(at)?.as_ref()?;
-            (noise, rounding, total) = (noise.plus(&of.whole()), rounding + of.rounding(), total + part);
-        }
-    }
-    let half = noise.half_width(MISS) + rounding;
-    if !is_count {
-        return Some(Interval { lo: value - half, hi: value + half });
-    }
-    // Around the sum before it was cut at 0.
-    Some(Interval { lo: (total - half).floor().max(0.0), hi: (total + half).ceil().max(0.0) })
+/// How far the noise of some answers together may be off.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Widths {
+    /// A count, at the level of an average's if it is of one; or a sum.
+    n: f64,
+    /// Σ(S − c·N) of an average.
+    d: f64,
+    /// The least that N can be where there are rows.
+    least: f64,
 }
 
-fn averaged(rows: &[TheirRow<'_>], sum: usize, count: usize, bounds: Interval) -> Option<Interval> {
-    let centre = bounds.lo + (bounds.hi - bounds.lo) / 2.0;
-    let (mut n, mut d) = (0.0, 0.0);
-    let (mut noise_n, mut noise_d, mut rounding) = (Noise::none(), Noise::none(), 0.0);
-    for (values, told, _) in rows {
-        let (Some(s), Some(rows)) = (values.get(sum).and_then(number_in), values.get(count).and_then(number_in)) else {
-            continue;
-        };
-        let (of_sum, of_count) = (told.noise.get(sum)?.as_ref()?, told.noise.get(count)?.as_ref()?);
-        (n, d) = (n + rows, d + s - centre * rows);
-        noise_n = noise_n.plus(&of_count.whole());
-        noise_d = noise_d.plus(&of_sum.beside_count(centre));
-        if !of_sum.has_count() {
-            noise_d = noise_d.plus(&of_count.whole().times(centre));
-        }
-        rounding += of_count.rounding();
+impl<'t> Intervals<'t> {
+    /// For these answers.
+    pub(super) fn of(told: &'t [Told]) -> Intervals<'t> {
+        Intervals { told, widths: BTreeMap::new() }
     }
-    let least = if rounding > 0.0 { 1.0 / f64::from(WEIGHTED) } else { 1.0 };
-    let n = (n, noise_n.half_width(COUNT_MISS) + rounding);
-    let d = (d, noise_d.half_width(SUM_MISS) + rounding * centre.abs());
-    Some(merged_average(n, d, least, centre, bounds))
+
+    /// The interval of measure `number`, whose merged value is this; `None` if it has none.
+    pub(super) fn interval(
+        &mut self,
+        question: &Question,
+        number: usize,
+        merging: Merging,
+        group: &Group,
+        value: &ScalarValue,
+    ) -> Option<[ScalarValue; 2]> {
+        let value = number_in(value)?;
+        let both = |interval: Interval| [interval.lo, interval.hi].map(|end| ScalarValue::Float64(Some(end)));
+        match merging {
+            Merging::Alone(at) => {
+                let (answer, row) = group.from.first()?;
+                let [lower, upper] = self.told.get(*answer)?.ends.get(at)?.as_ref()?;
+                Some([ScalarValue::try_from_array(lower, *row).ok()?, ScalarValue::try_from_array(upper, *row).ok()?])
+            }
+            Merging::Sum(at) => {
+                let is_count = matches!(question.aggregates.get(number)?, Aggregate::CountRows | Aggregate::Count(_));
+                self.summed(number, at, group, is_count, value).map(both)
+            }
+            Merging::Moments(Moment::Count, parts) => self.summed(number, parts.count, group, true, value).map(both),
+            Merging::Average { sum, count } => {
+                let (lo, hi) = span(question, number, 0)?;
+                self.averaged(number, sum, count, group, Interval { lo, hi }).map(both)
+            }
+            Merging::Moments(..) | Merging::Min(_) | Merging::Max(_) | Merging::And(_) | Merging::Or(_) => None,
+        }
+    }
+
+    /// The widths of the answers that are in a measure.
+    fn widths(
+        &mut self,
+        number: usize,
+        answers: Vec<usize>,
+        found: impl FnOnce(&[&Told]) -> Option<Widths>,
+    ) -> Option<Widths> {
+        let told = self.told;
+        *self.widths.entry((number, answers)).or_insert_with_key(|(_, answers)| {
+            let told: Option<Vec<&Told>> = answers.iter().map(|answer| told.get(*answer)).collect();
+            found(&told?)
+        })
+    }
+
+    /// Of a sum of the sites' counts or sums.
+    fn summed(&mut self, number: usize, at: usize, group: &Group, is_count: bool, value: f64) -> Option<Interval> {
+        let (mut answers, mut total) = (Vec::new(), 0.0);
+        for (values, (answer, _)) in group.rows.iter().zip(&group.from) {
+            if let Some(part) = values.get(at).and_then(number_in) {
+                answers.push(*answer);
+                total += part;
+            }
+        }
+        let widths = self.widths(number, answers, |told| {
+            let (mut noise, mut rounding) = (Noise::none(), 0.0);
+            for site in told {
+                let of = site.noise.get(at)?.as_ref()?;
+                (noise, rounding) = (noise.plus(&of.whole()), rounding + of.rounding());
+            }
+            Some(Widths { n: noise.half_width(MISS) + rounding, d: 0.0, least: 0.0 })
+        });
+        let half = widths?.n;
+        if !is_count {
+            return Some(Interval { lo: value - half, hi: value + half });
+        }
+        // Around the sum before it was cut at 0.
+        Some(Interval { lo: (total - half).floor().max(0.0), hi: (total + half).ceil().max(0.0) })
+    }
+
+    fn averaged(
+        &mut self,
+        number: usize,
+        sum: usize,
+        count: usize,
+        group: &Group,
+        bounds: Interval,
+    ) -> Option<Interval> {
+        let centre = bounds.lo + (bounds.hi - bounds.lo) / 2.0;
+        let (mut n, mut d, mut answers) = (0.0, 0.0, Vec::new());
+        for (values, (answer, _)) in group.rows.iter().zip(&group.from) {
+            let both = values.get(sum).and_then(number_in).zip(values.get(count).and_then(number_in));
+            if let Some((sum, rows)) = both {
+                (n, d) = (n + rows, d + sum - centre * rows);
+                answers.push(*answer);
+            }
+        }
+        let widths = self.widths(number, answers, |told| {
+            let (mut of_n, mut of_d, mut rounding) = (Noise::none(), Noise::none(), 0.0);
+            for site in told {
+                let (of_sum, of_count) = (site.noise.get(sum)?.as_ref()?, site.noise.get(count)?.as_ref()?);
+                of_n = of_n.plus(&of_count.whole());
+                of_d = of_d.plus(&of_sum.beside_count(centre));
+                if !of_sum.has_count() {
+                    of_d = of_d.plus(&of_count.whole().times(centre));
+                }
+                rounding += of_count.rounding();
+            }
+            Some(Widths {
+                n: of_n.half_width(COUNT_MISS) + rounding,
+                d: of_d.half_width(SUM_MISS) + rounding * centre.abs(),
+                least: if rounding > 0.0 { 1.0 / f64::from(WEIGHTED) } else { 1.0 },
+            })
+        });
+        let widths = widths?;
+        Some(merged_average((n, widths.n), (d, widths.d), widths.least, centre, bounds))
+    }
 }
 
 /// The value of measure `number` of a question.
@@ -226,25 +287,34 @@ mod tests {
 
     #[test]
     fn an_interval_is_narrower_than_those_of_the_sites_together() {
-        let told = Told {
+        let told = || Told {
             noise: vec!["laplace 10 in 1".parse().ok(), "laplace 20 in 1 and laplace 10 in 1 times 60".parse().ok()],
             ends: vec![],
         };
-        let values = [ScalarValue::Int64(Some(1000)), ScalarValue::Float64(Some(60_000.0))];
-        let rows = |sites: usize| (0..sites).map(|_| (&values[..], &told, 0)).collect::<Vec<_>>();
+        let told: Vec<Told> = (0..4).map(|_| told()).collect();
+        let values = vec![ScalarValue::Int64(Some(1000)), ScalarValue::Float64(Some(60_000.0))];
+        let group = |sites: usize| Group {
+            rows: vec![values.clone(); sites],
+            from: (0..sites).map(|site| (site, 0)).collect(),
+        };
         let width = |interval: Interval| interval.hi - interval.lo;
-        let of_count = |sites| summed(0, &rows(sites), true, 1000.0 * sites as f64).map(width).unwrap();
-        assert!((60.0..=62.0).contains(&of_count(1)) && of_count(4) < 2.5 * of_count(1), "{}", of_count(4));
+        let mut intervals = Intervals::of(&told);
+        let mut of_count =
+            |sites| intervals.summed(0, 0, &group(sites), true, 1000.0 * sites as f64).map(width).unwrap();
+        let (one, four) = (of_count(1), of_count(4));
+        assert!((60.0..=62.0).contains(&one) && four < 2.5 * one, "{one} {four}");
+        // What was found once is the same for another group.
+        assert_eq!(of_count(4), four);
         // Where all sites have the middle of the widest bounds, the noise of the count is not in the sum.
-        let bounds = Interval { lo: 0.0, hi: 120.0 };
-        let same = averaged(&rows(4), 1, 0, bounds).unwrap();
+        let mut averaged = |number, hi| intervals.averaged(number, 1, 0, &group(4), Interval { lo: 0.0, hi }).unwrap();
+        let same = averaged(1, 120.0);
         assert!(same.lo < 60.0 && same.hi > 60.0 && width(same) < 0.1, "{same:?}");
         // With other bounds it is, times how far the middles are apart.
-        let other = averaged(&rows(4), 1, 0, Interval { lo: 0.0, hi: 200.0 }).unwrap();
+        let other = averaged(2, 200.0);
         assert!(width(other) > 2.0 * width(same), "{other:?}");
         // A site that does not say what its noise is leaves no interval.
-        let silent = Told { noise: vec![None, None], ends: vec![] };
-        assert_eq!(summed(0, &[(&values[..], &told, 0), (&values[..], &silent, 0)], true, 2000.0), None);
+        let silent = [Told { noise: vec![None, None], ends: vec![] }];
+        assert_eq!(Intervals::of(&silent).summed(0, 0, &group(1), true, 1000.0), None);
     }
 
     #[test]

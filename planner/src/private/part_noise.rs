@@ -89,18 +89,23 @@ impl Mechanisms {
         let law =
             |place: usize, step: f64| Some(Law::of(self.noise.get(place)?, step / f64::from(self.bounding.scale())));
         let grid = |x: &usize| question.arguments.get(*x)?.grid.as_ref();
+        // A sum of integers is one, but for a part.
+        let is_part = question.is_part.get(measure).copied().unwrap_or(false);
+        let is_rounded = |x: &usize| !is_part && question.arguments.get(*x).is_some_and(|argument| argument.is_integer);
         Some(match self.plan.finalisers().get(measure)? {
             Finaliser::Count(n) => {
                 PartNoise { own: law(*n, 1.0)?, of_count: None, is_rounded: self.bounding.scale() > 1 }
             }
-            Finaliser::Sum(x, s) => PartNoise { own: law(*s, grid(x)?.step())?, of_count: None, is_rounded: false },
+            Finaliser::Sum(x, s) => {
+                PartNoise { own: law(*s, grid(x)?.step())?, of_count: None, is_rounded: is_rounded(x) }
+            }
             Finaliser::SumFrom { of, count, centred } => {
                 let grid = grid(of)?;
                 let middle = grid.middle() as f64 * grid.step();
                 PartNoise {
                     own: law(*centred, grid.step())?,
                     of_count: Some((law(*count, 1.0)?, middle)),
-                    is_rounded: false,
+                    is_rounded: is_rounded(of),
                 }
             }
             Finaliser::Average { .. } | Finaliser::Variance { .. } | Finaliser::Paired { .. } | Finaliser::Rank(_) => {

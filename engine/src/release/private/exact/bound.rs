@@ -12,7 +12,6 @@ use std::borrow::Cow;
 
 use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::take;
-use datafusion::execution::memory_pool::MemoryReservation;
 use hashbrown::HashTable;
 use kanon_privacy::bounding::{Order, UnitOrder};
 use kanon_privacy::sensitivity::Bounding;
@@ -95,7 +94,7 @@ fn kept<'r>(job: &Job, rows: &'r RecordBatch, totals: &mut Totals) -> Result<Cow
     let by_unit = ByUnit::of(rows, &job.hasher)?;
     let groups = columns::groups(rows)?;
     let (most_groups, most_rows) = (job.bounds.groups.get() as usize, job.bounds.rows.get() as usize);
-    let mut tally = Tally::new(job, totals.units.len())?;
+    let mut tally = totals.tally()?;
     // So few rows are within the bounds, whichever groups they are in.
     let few = if totals.units.len() <= most_groups { most_rows } else { most_rows.min(most_groups) };
     let mut beyond: Vec<&[u32]> = Vec::new();
@@ -113,6 +112,7 @@ fn kept<'r>(job: &Job, rows: &'r RecordBatch, totals: &mut Totals) -> Result<Cow
             beyond.push(unit);
         }
     }
+    totals.tally = tally;
     if beyond.is_empty() {
         return Ok(Cow::Borrowed(groups));
     }
@@ -131,22 +131,16 @@ fn kept<'r>(job: &Job, rows: &'r RecordBatch, totals: &mut Totals) -> Result<Cow
 }
 
 /// Counts the rows of a unit by group.
-struct Tally {
+#[derive(Default)]
+pub(super) struct Tally {
     /// By group: the last unit that was there, from 1, and its rows.
-    last: Vec<(u32, u32)>,
-    units: u32,
+    pub(super) last: Vec<(u64, u32)>,
+    units: u64,
     /// The groups of the unit.
     met: Vec<u32>,
-    _memory: MemoryReservation,
 }
 
 impl Tally {
-    fn new(job: &Job, groups: usize) -> Result<Tally> {
-        let memory = job.memory.new_empty();
-        memory.try_grow(groups * size_of::<(u32, u32)>()).map_err(below)?;
-        Ok(Tally { last: vec![(0, 0); groups], units: 0, met: Vec::new(), _memory: memory })
-    }
-
     /// Tallies the rows of the next unit; the most rows that it has in a group.
     fn of(&mut self, unit: &[u32], groups: &[u32]) -> Result<usize> {
         self.units += 1;

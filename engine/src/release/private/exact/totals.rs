@@ -17,6 +17,7 @@ use kanon_privacy::statistics::{Present, Statistic};
 use super::super::super::below;
 use super::super::groups::DROPPED;
 use super::super::ranks::Ranks;
+use super::bound::Tally;
 use super::clip::Part;
 use crate::error::{Error, Result};
 
@@ -26,6 +27,8 @@ pub(super) struct Totals {
     mechanisms: Arc<Mechanisms>,
     /// Whether units are counted: keys are selected by their number, or it is asked for.
     pub(super) counts_units: bool,
+    /// To count a unit's rows by group with: made once, for as many groups as there are.
+    pub(super) tally: Tally,
     /// Units by group, if they are counted.
     pub(super) units: Vec<u64>,
     /// By statistic, then group.
@@ -53,7 +56,17 @@ impl Totals {
         let ranks = Ranks::of(mechanisms, memory.new_empty());
         let counts_units = mechanisms.selection.is_some() || mechanisms.plan.statistics().contains(&Statistic::Units);
         let (question, mechanisms) = (Arc::clone(question), Arc::clone(mechanisms));
-        Totals { question, mechanisms, counts_units, units: Vec::new(), sums, weighted, ranks, memory }
+        Totals {
+            question,
+            mechanisms,
+            counts_units,
+            tally: Tally::default(),
+            units: Vec::new(),
+            sums,
+            weighted,
+            ranks,
+            memory,
+        }
     }
 
     /// Makes room for this many groups.
@@ -67,6 +80,15 @@ impl Totals {
             self.sums.iter_mut().chain(self.weighted.iter_mut().flatten()).for_each(|sums| sums.resize(groups, 0));
         }
         Ok(())
+    }
+
+    /// The tally, with room for all groups; it is to be given back.
+    pub(super) fn tally(&mut self) -> Result<Tally> {
+        let mut tally = std::mem::take(&mut self.tally);
+        let more = self.units.len().saturating_sub(tally.last.len());
+        self.memory.try_grow(more * size_of::<(u64, u32)>()).map_err(below)?;
+        tally.last.resize(self.units.len().max(tally.last.len()), (0, 0));
+        Ok(tally)
     }
 
     /// Adds one unit to each of these groups.
