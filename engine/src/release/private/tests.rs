@@ -208,6 +208,16 @@ async fn no_unit_moves_a_statistic_further_than_declared() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_unit_at_most_so_many_values_count() {
+    let world = World { groups: 1, rows: 4, norm: None };
+    let rows: Vec<Row> = (0..4).map(|x| (Some(1), Some("a"), Some(f64::from(x)))).collect();
+    let (found, bounds) = exact(&world, &rows, 5, "SELECT count(DISTINCT x) FROM v").await;
+    // Two of its four, as declared.
+    assert_eq!(found.values().map(|s| s[1]).collect::<Vec<_>>(), [2]);
+    assert_eq!(bounds[1], (2, 2));
+}
+
 /// Keys that the query itself lists are public: units are scaled down, not sampled.
 const CLIPPED: &str = "SELECT CASE WHEN g = 'a' THEN 1 WHEN g = 'b' THEN 2 WHEN g = 'c' THEN 3 ELSE 4 END, count(*), count(x), \
                        count(DISTINCT id), sum(x), stddev(x) FROM v GROUP BY 1";
