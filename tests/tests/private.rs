@@ -138,6 +138,10 @@ async fn a_release_is_charged_once_and_answered_again_for_nothing() {
     admin.ask("ALTER TABLE patients SET (epsilon_per_query = 0.5)").await.unwrap();
     rows(&ana, "SELECT count(*), avg(age) FROM patients WHERE age > 30 AND sex = 'male'").await;
     assert!((spent(&ana).await - 4.5).abs() < 1e-6);
+    // Even if the noise is the same.
+    admin.ask("ALTER TABLE patients SET (min_cohort = 11)").await.unwrap();
+    rows(&ana, "SELECT count(*), avg(age) FROM patients WHERE age > 30 AND sex = 'male'").await;
+    assert!((spent(&ana).await - 5.0).abs() < 1e-6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
