@@ -87,62 +87,31 @@ impl TryFrom<f64> for Rho {
     }
 }
 
-impl From<Epsilon> for f64 {
-    fn from(value: Epsilon) -> f64 {
-        value.0
-    }
+/// How a parameter is written down and read again.
+macro_rules! written_exactly {
+    ($($parameter:ident)*) => {$(
+        impl From<$parameter> for f64 {
+            fn from(value: $parameter) -> f64 {
+                value.0
+            }
+        }
+
+        impl From<$parameter> for Exact {
+            fn from(value: $parameter) -> Exact {
+                Exact(value.0)
+            }
+        }
+
+        impl TryFrom<Exact> for $parameter {
+            type Error = BudgetError;
+            fn try_from(Exact(value): Exact) -> Result<Self, BudgetError> {
+                $parameter::try_from(value)
+            }
+        }
+    )*};
 }
 
-impl From<Delta> for f64 {
-    fn from(value: Delta) -> f64 {
-        value.0
-    }
-}
-
-impl From<Rho> for f64 {
-    fn from(value: Rho) -> f64 {
-        value.0
-    }
-}
-
-impl TryFrom<Exact> for Epsilon {
-    type Error = BudgetError;
-    fn try_from(Exact(value): Exact) -> Result<Self, BudgetError> {
-        Epsilon::try_from(value)
-    }
-}
-
-impl From<Epsilon> for Exact {
-    fn from(value: Epsilon) -> Exact {
-        Exact(value.0)
-    }
-}
-
-impl TryFrom<Exact> for Delta {
-    type Error = BudgetError;
-    fn try_from(Exact(value): Exact) -> Result<Self, BudgetError> {
-        Delta::try_from(value)
-    }
-}
-
-impl From<Delta> for Exact {
-    fn from(value: Delta) -> Exact {
-        Exact(value.0)
-    }
-}
-
-impl TryFrom<Exact> for Rho {
-    type Error = BudgetError;
-    fn try_from(Exact(value): Exact) -> Result<Self, BudgetError> {
-        Rho::try_from(value)
-    }
-}
-
-impl From<Rho> for Exact {
-    fn from(value: Rho) -> Exact {
-        Exact(value.0)
-    }
-}
+written_exactly!(Epsilon Delta Rho);
 
 #[cfg(test)]
 mod tests {

@@ -8,9 +8,12 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-/// A number as it is written down.
+/// A finite number as it is written down.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Exact(pub f64);
+
+/// Never NaN, so equality is total.
+impl Eq for Exact {}
 
 impl Serialize for Exact {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

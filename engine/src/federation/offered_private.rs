@@ -15,7 +15,7 @@ pub struct OfferedPrivate {
     delta_per_query: Option<Delta>,
     max_groups_per_unit: Option<NonZeroU32>,
     max_rows_per_group: Option<NonZeroU32>,
-    max_norm: Option<Number>,
+    max_norm: Option<Exact>,
     max_distinct: Option<NonZeroU32>,
     min_cohort_public: bool,
     columns: BTreeMap<String, OfferedColumn>,
@@ -24,22 +24,15 @@ pub struct OfferedPrivate {
 /// What is declared of a column.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct OfferedColumn {
-    bounds: Option<(Number, Number)>,
+    bounds: Option<(Exact, Exact)>,
     domain: Option<Vec<String>>,
     other: Option<String>,
 }
 
-/// A number of a policy: never NaN, so equality is total.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-struct Number(Exact);
-
-impl Eq for Number {}
-
 impl From<&PrivatePolicy> for OfferedPrivate {
     fn from(policy: &PrivatePolicy) -> OfferedPrivate {
         let column = |column: &PrivateColumn| OfferedColumn {
-            bounds: column.bounds.map(|b| (Number(Exact(b.lower())), Number(Exact(b.upper())))),
+            bounds: column.bounds.map(|b| (Exact(b.lower()), Exact(b.upper()))),
             domain: column.domain.as_ref().map(|domain| domain.values().to_vec()),
             other: column.domain.as_ref().and_then(|domain| domain.other()).map(str::to_owned),
         };
@@ -48,7 +41,7 @@ impl From<&PrivatePolicy> for OfferedPrivate {
             delta_per_query: policy.delta_per_query,
             max_groups_per_unit: policy.max_groups_per_unit,
             max_rows_per_group: policy.max_rows_per_group,
-            max_norm: policy.max_norm.map(|norm| Number(Exact(norm.get()))),
+            max_norm: policy.max_norm.map(|norm| Exact(norm.get())),
             max_distinct: policy.max_distinct,
             min_cohort_public: policy.min_cohort_public,
             columns: policy.columns.iter().map(|(name, declared)| (name.clone(), column(declared))).collect(),
@@ -62,7 +55,7 @@ impl OfferedPrivate {
         let mut columns = BTreeMap::new();
         for (name, offered) in &self.columns {
             let bounds = match offered.bounds {
-                Some((lower, upper)) => Some(Bounds::new(lower.0.0, upper.0.0).ok()?),
+                Some((lower, upper)) => Some(Bounds::new(lower.0, upper.0).ok()?),
                 None => None,
             };
             let domain = match &offered.domain {
@@ -72,7 +65,7 @@ impl OfferedPrivate {
             columns.insert(name.clone(), PrivateColumn { bounds, domain });
         }
         let max_norm = match self.max_norm {
-            Some(norm) => Some(MaxNorm::try_from(norm.0.0).ok()?),
+            Some(norm) => Some(MaxNorm::try_from(norm.0).ok()?),
             None => None,
         };
         Some(PrivatePolicy {
@@ -128,7 +121,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Epsilon>("2").ok(), Epsilon::try_from(2.0).ok());
         for none in ["\"two\"", "\"NaN\"", "\"inf\"", "\"-1\"", "\"\"", "null"] {
             assert!(serde_json::from_str::<Epsilon>(none).is_err(), "{none}");
-            assert!(none == "\"-1\"" || serde_json::from_str::<Number>(none).is_err(), "{none}");
+            assert!(none == "\"-1\"" || serde_json::from_str::<Exact>(none).is_err(), "{none}");
         }
     }
 }
