@@ -252,11 +252,13 @@ fn table(
             }
             let cells = cells
                 .into_iter()
-                .map(|cell| match cell.cast_to(field.data_type()) {
-                    _ if cell.data_type() == *field.data_type() => Ok(cell),
+                .map(|cell| match cell {
+                    cell if cell.data_type() == *field.data_type() => Ok(cell),
                     // An end beyond the type's numbers is NULL.
-                    Err(_) if column >= first_end => ScalarValue::try_from(field.data_type()),
-                    cast => cast,
+                    end if column >= first_end => {
+                        end.cast_to(field.data_type()).or_else(|_| ScalarValue::try_from(field.data_type()))
+                    }
+                    cell => cell.cast_to(field.data_type()),
                 })
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(internal)?;

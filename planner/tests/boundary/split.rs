@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, BooleanArray, Int32Array, RecordBatch};
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, Int64Type, Schema};
 use kanon_planner::facts::{Placement, SiteId};
+use kanon_planner::merge::{MergeError, merge};
+use kanon_planner::private::part_noise::NOISE_KEY;
 use kanon_planner::release_unit::{Decision, ReleaseUnit};
 use kanon_planner::split::{Split, rounds, split};
 
@@ -84,4 +86,39 @@ async fn subplans() {
         text.push('\n');
     }
     against("split", &text);
+}
+
+/// Two sites' answers to a count, with what they say of the noise, merged: the count and the ends of its interval.
+async fn merged(noise: &str, counts: [&[i64]; 2]) -> Result<Vec<Option<i64>>, MergeError> {
+    let ctx = context();
+    let unit = match decided(&ctx, "SELECT count(*) FROM fed_secret").await {
+        Ok(Decision::Release { units, .. }) => Arc::clone(&units[0]),
+        other => panic!("{other:?}"),
+    };
+    let Placement::Sites { sites, .. } = &unit.placement else { panic!("not federated") };
+    let layout = split(&unit, sites, &World, &ctx.state()).unwrap().layout;
+    let told = [(NOISE_KEY.to_owned(), noise.to_owned())].into();
+    let schema = Arc::new(Schema::new(vec![layout.answer_schema().field(0).clone().with_metadata(told)]));
+    let answers = sites.iter().zip(counts).map(|(site, counts)| {
+        let column: ArrayRef = Arc::new(Int64Array::from(counts.to_vec()));
+        (site.clone(), RecordBatch::try_new(Arc::clone(&schema), vec![column]).unwrap())
+    });
+    let batch = merge(&unit, &layout, answers.collect())?;
+    assert_eq!(batch.num_rows(), 1);
+    let cell = |column: &ArrayRef| column.as_primitive::<Int64Type>().iter().next().flatten();
+    Ok(batch.columns().iter().map(cell).collect())
+}
+
+#[tokio::test]
+async fn a_site_answers_a_row_a_group_and_an_end_that_does_not_fit_is_null() {
+    let found = merged("laplace 2 in 1", [&[500], &[700]]).await.unwrap();
+    let [Some(count), Some(lower), Some(upper)] = found[..] else { panic!("{found:?}") };
+    assert!(count == 1200 && (1180..1200).contains(&lower) && (1201..1220).contains(&upper), "{found:?}");
+    // Who says nothing of its noise, or nonsense, leaves no interval; the count stands.
+    for noise in ["", "laplace NaN in 1"] {
+        assert_eq!(merged(noise, [&[500], &[700]]).await.unwrap(), [Some(1200), None, None], "{noise}");
+    }
+    assert_eq!(merged("laplace 1e300 in 1", [&[500], &[700]]).await.unwrap(), [Some(1200), Some(0), None]);
+    // More than one row of a group would be added up as if more had answered.
+    assert!(matches!(merged("laplace 2 in 1", [&[500, 1], &[700]]).await, Err(MergeError::Shape(_))));
 }

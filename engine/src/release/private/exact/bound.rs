@@ -60,38 +60,22 @@ pub(super) fn add(job: &Job, rows: &RecordBatch, totals: &mut Totals) -> Result<
         return clip::add(job, clip, rows, totals);
     }
     totals.resize(job.groups.read().map_err(below)?.len())?;
-    if job.most_distinct.is_empty() {
-        let groups = kept(job, rows, totals)?;
-        let (arguments, _) = job.layout.split(job.layout.contents(rows)?)?;
-        return totals.add_rows(&groups, arguments);
-    }
-    let counted = counted(job, rows)?;
-    totals.add_units(counted.parts.iter().map(|part| part.group))?;
-    let contents = job.layout.contents(rows)?;
-    let (arguments, distinct) = job.layout.split(contents)?;
-    let all = counted.rows.len() == rows.num_rows();
-    if all {
-        totals.add_rows(columns::groups(rows)?, arguments)?;
-    }
-    if !all || !distinct.is_empty() {
+    let by_unit = ByUnit::of(rows, &job.hasher)?;
+    let groups = kept(job, rows, &by_unit, totals)?;
+    let (arguments, distinct) = job.layout.split(job.layout.contents(rows)?)?;
+    totals.add_rows(&groups, arguments)?;
+    if !distinct.is_empty() {
+        let counted = counted(&by_unit, &groups)?;
         let which = UInt32Array::from(counted.rows);
-        let taken = |column: &ArrayRef| take(column, &which, None).map_err(below);
-        if !all {
-            let mut groups = Vec::with_capacity(which.len());
-            counted.parts.iter().for_each(|p| groups.extend(std::iter::repeat_n(p.group, p.to - p.from)));
-            let arguments: Vec<ArrayRef> = arguments.iter().map(taken).collect::<Result<_>>()?;
-            totals.add_rows(&groups, &arguments)?;
-        }
-        let distinct: Vec<ArrayRef> = distinct.iter().map(taken).collect::<Result<_>>()?;
-        let values = distinct_values(job, rows, &counted.parts, &distinct)?;
+        let taken = distinct.iter().map(|column| take(column, &which, None).map_err(below));
+        let values = distinct_values(job, rows, &counted.parts, &taken.collect::<Result<Vec<_>>>()?)?;
         job.distinct.lock().map_err(below)?.add(values)?;
     }
     Ok(())
 }
 
 /// The group of every row, [`DROPPED`] for rows that do not count; adds the units of each group.
-fn kept<'r>(job: &Job, rows: &'r RecordBatch, totals: &mut Totals) -> Result<Cow<'r, [u32]>> {
-    let by_unit = ByUnit::of(rows, &job.hasher)?;
+fn kept<'r>(job: &Job, rows: &'r RecordBatch, by_unit: &ByUnit, totals: &mut Totals) -> Result<Cow<'r, [u32]>> {
     let groups = columns::groups(rows)?;
     let (most_groups, most_rows) = (job.bounds.groups.get() as usize, job.bounds.rows.get() as usize);
     let mut tally = totals.tally()?;
@@ -160,35 +144,17 @@ impl Tally {
     }
 }
 
-/// The rows that count.
-fn counted(job: &Job, rows: &RecordBatch) -> Result<Counted> {
-    let by_unit = ByUnit::of(rows, &job.hasher)?;
-    let groups = columns::groups(rows)?;
-    let most_groups = job.bounds.groups.get() as usize;
-    let most_rows = job.bounds.rows.get() as usize;
-    let mut counted = Counted { rows: Vec::with_capacity(rows.num_rows()), parts: Vec::new() };
-    let mut beyond: Vec<&[u32]> = Vec::new();
-    let mut sorted: Vec<(u32, u32)> = Vec::new();
-    for (number, unit) in by_unit.units().enumerate() {
-        if number % 1024 == 0 {
-            job.go_on()?;
-        }
-        let Some(first) = unit.first().copied() else { continue };
+/// The rows that count, by unit and group.
+fn counted(by_unit: &ByUnit, groups: &[u32]) -> Result<Counted> {
+    let (mut counted, mut sorted) = (Counted::default(), Vec::new());
+    for unit in by_unit.units() {
+        let Some(first) = unit.first() else { continue };
         by_group(unit, groups, &mut sorted)?;
-        let parts = || sorted.chunk_by(|a, b| a.0 == b.0);
-        let within = unit.len() <= most_rows.min(most_groups)
-            || (parts().count() <= most_groups && parts().all(|part| part.len() <= most_rows));
-        if within {
-            for part in parts() {
-                let Some((group, _)) = part.first() else { continue };
-                counted.add(first, *group, part.iter().map(|(_, row)| *row));
+        for part in sorted.chunk_by(|a, b| a.0 == b.0) {
+            if let Some((group, _)) = part.first().filter(|(group, _)| *group != DROPPED) {
+                counted.add(*first, *group, part.iter().map(|(_, row)| *row));
             }
-        } else {
-            beyond.push(unit);
         }
-    }
-    if !beyond.is_empty() {
-        cut(job, rows, &beyond, &mut counted)?;
     }
     Ok(counted)
 }

@@ -18,7 +18,7 @@ use datafusion::arrow::array::{
 use datafusion::arrow::buffer::Buffer;
 use datafusion::arrow::compute::{cast, filter_record_batch, take};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type, UInt64Type};
-use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder, cast as cast_to};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast as cast_to};
 use kanon_planner::private::Question;
 use kanon_planner::private::mechanisms::Mechanisms;
 use kanon_planner::release_unit::ReleaseUnit;
@@ -56,9 +56,10 @@ pub(super) fn rows(unit: &ReleaseUnit, question: &Question, mechanisms: &Mechani
 
 /// What a unit reads, without the test at the top that there is a unit: who reads the rows drops those without one, and copies nothing for it.
 fn with_null_units(unit: &ReleaseUnit) -> LogicalPlan {
+    let is_unit = |e: &Expr| matches!((e, &unit.unit), (Expr::Column(column), Some(unit)) if column == unit);
     match &unit.input {
-        LogicalPlan::Filter(Filter { predicate: Expr::IsNotNull(tested), input, .. }) if matches!((tested.as_ref(), &unit.unit), (Expr::Column(column), Some(unit)) if column == unit) => {
-            input.as_ref().clone()
+        LogicalPlan::Filter(filter) if matches!(&filter.predicate, Expr::IsNotNull(tested) if is_unit(tested)) => {
+            filter.input.as_ref().clone()
         }
         other => other.clone(),
     }
