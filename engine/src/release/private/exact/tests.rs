@@ -233,7 +233,7 @@ const QUERIES: [&str; 11] = [
     "SELECT g, count(*), sum(x), stddev(x), avg(n), corr(x, n) FROM v GROUP BY g",
     "SELECT g, f, sum(n), count(DISTINCT f), count(DISTINCT n) FROM v GROUP BY g, f",
     "SELECT g, x > 1, count(DISTINCT x), sum(x) FILTER (WHERE x < 3) FROM v GROUP BY 1, 2",
-    "SELECT CASE WHEN x > 1 THEN 'more' ELSE 'less' END, count(*), covar_pop(x, n) FROM v GROUP BY 1",
+    "SELECT CASE WHEN x > 2 THEN 'a' WHEN x > 1 THEN 'b' WHEN n > 1 THEN 'c' ELSE 'd' END, count(*), covar_pop(x, n) FROM v GROUP BY 1",
     "SELECT g, count(*), avg(x), count(DISTINCT n) FROM t GROUP BY g",
     "SELECT f, sum(n), count(x) FROM t WHERE n > 0 GROUP BY f",
     "SELECT a.g, count(*), sum(b.x) FROM v AS a JOIN t AS b ON a.id = b.id GROUP BY a.g",
