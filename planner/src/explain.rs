@@ -83,11 +83,18 @@ pub fn private_rules(unit: &ReleaseUnit, question: &Question, mechanisms: &Mecha
         Short(rho),
         Short(zcdp_delta)
     )];
-    lines.push(match mechanisms.bounding {
-        Bounding::Sampled(bounds) => {
+    lines.push(match (mechanisms.bounding, &mechanisms.norm) {
+        (Bounding::Sampled(bounds), _) => {
             format!("Release #{id} counts at most {} groups of a unit, and {} rows in each", bounds.groups, bounds.rows)
         }
-        Bounding::Clipped(clip) => format!(
+        (Bounding::Clipped(_), Some(choice)) => format!(
+            "Release #{id} counts all rows of a unit, and less of each if the L2 norm of its rows by group is above the norm, \
+             which it chooses with epsilon {:.4} of the cost: about {} units are above, with 99% fewer than {}",
+            choice.epsilon().get(),
+            choice.aim(),
+            choice.aim().saturating_mul(2)
+        ),
+        (Bounding::Clipped(clip), None) => format!(
             "Release #{id} counts all rows of a unit, and less of each if the L2 norm of its rows by group is above {}",
             Short(clip.norm.rows())
         ),
@@ -114,14 +121,15 @@ pub fn private_rules(unit: &ReleaseUnit, question: &Question, mechanisms: &Mecha
     }
     for (place, measure) in unit.measures.iter().enumerate() {
         let Some(noise) = mechanisms.of_measure(question, place) else { continue };
+        let times_norm = if noise.is_of_norm { " times the norm" } else { "" };
         let adds = noise.parts.iter().map(|part| {
             let name = if part.mechanism == "laplace" { "Laplace" } else { "Gaussian" };
-            format!("{name} noise of scale {} to {}", Short(part.scale), part.of)
+            format!("{name} noise of scale {}{times_norm} to {}", Short(part.scale), part.of)
         });
         let error = match noise.expected {
-            Some(Expected::Fixed(half)) => format!("expected error {}, half a 95% interval", Short(half)),
+            Some(Expected::Fixed(half)) => format!("expected error {}{times_norm}, half a 95% interval", Short(half)),
             Some(Expected::OverRows(half)) => {
-                format!("expected error about {}/n over n rows, half a 95% interval", Short(half))
+                format!("expected error about {}/n{times_norm} over n rows, half a 95% interval", Short(half))
             }
             None => "an error that depends on the data".to_owned(),
         };

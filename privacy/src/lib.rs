@@ -15,6 +15,7 @@
 //! - [`grid`]: values as whole steps between declared bounds, so that sums are exact.
 //! - [`bounding`]: which groups and rows of a unit are kept when it has more than its bounds.
 //! - [`sensitivity`]: how far a statistic moves with one unit, and the weights that keep it from moving further.
+//! - [`norms`]: the norm of that weight, where it is chosen privately.
 //! - [`division`]: the part of ε that each statistic gets.
 //! - [`noisy`]: a statistic with noise, and how far it can be off.
 //! - [`finalise`]: from noisy statistics to SQL's answers, with intervals; [`expected`]: how wide those will be.
@@ -40,6 +41,7 @@ pub mod finalise;
 pub mod grid;
 pub mod noise;
 pub mod noisy;
+pub mod norms;
 pub mod overlaps;
 pub mod policy;
 pub mod ranks;

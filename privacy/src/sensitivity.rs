@@ -63,6 +63,11 @@ impl Norm {
     pub fn rows(self) -> f64 {
         self.0 as f64 / f64::from(WEIGHTED)
     }
+
+    /// At least the fourth root of a number between 1 and 2^120, in units of 2^-10 rows.
+    pub(crate) fn at_least_fourth_root(of: u128) -> Norm {
+        Norm(u64::try_from(ceil_sqrt(ceil_sqrt(of))).unwrap_or(u64::MAX))
+    }
 }
 
 impl TryFrom<f64> for Norm {

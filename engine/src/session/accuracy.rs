@@ -32,9 +32,9 @@ use crate::statement::Statement;
 /// The key of a field's metadata that names the mechanism of its noise: `laplace` or `gaussian`; several, separated by commas, if the column is
 /// computed from several numbers with noise.
 pub const MECHANISM_KEY: &str = "kanon.mechanism";
-/// The key of a field's metadata with the scale of its noise, one a mechanism.
+/// The key of a field's metadata with the scale of its noise, one a mechanism: `12.5`, or `12.5 norm` in the description of what chooses a norm when it runs.
 pub const SCALE_KEY: &str = "kanon.scale";
-/// The key of a field's metadata with half the width of its 95% interval: a number, or one over the number of rows, `12.5/n`.
+/// The key of a field's metadata with half the width of its 95% interval: a number, or one over the number of rows, `12.5/n`; both may be followed by ` norm`.
 pub const ERROR_KEY: &str = "kanon.error";
 /// The key of a field's metadata that says which end of the interval of the column before it is: `lower` or `upper`.
 pub const INTERVAL_KEY: &str = "kanon.interval";
@@ -118,8 +118,8 @@ impl Shown {
                 let mut metadata = field.metadata().clone();
                 metadata.insert(MECHANISM_KEY.to_owned(), noise.mechanism());
                 metadata.insert(SCALE_KEY.to_owned(), noise.scale());
+                metadata.extend(noise.error().map(|error| (ERROR_KEY.to_owned(), error)));
                 metadata.extend(noise.exact.map(|exact| (NOISE_KEY.to_owned(), exact.to_string())));
-                metadata.extend(noise.expected.map(|expected| (ERROR_KEY.to_owned(), expected.to_string())));
                 field.set_metadata(metadata);
             }
         }

@@ -84,12 +84,8 @@ enum Source {
     Same(ReleaseFingerprint),
 }
 
-impl Charged {
-    /// What is publicly known of the noise in each measure.
-    pub(super) fn noise(&self) -> Vec<Option<MeasureNoise>> {
-        (0..self.question.aggregates.len()).map(|measure| self.mechanisms.of_measure(&self.question, measure)).collect()
-    }
-}
+/// What is publicly known of the noise in each measure of an answer.
+pub(super) type NoiseOfMeasures = Vec<Option<MeasureNoise>>;
 
 impl Session {
     /// The private releases among some units, each with its part of the statement's ε: those of this node's tables, and what sites are asked to
@@ -223,15 +219,16 @@ impl Session {
         Delta::try_from((whole.get() / releases as f64).next_down()).unwrap_or(Delta::ZERO)
     }
 
-    /// The answer that the ledger has, or a new one, which it keeps before anybody sees it.
+    /// The answer that the ledger has, or a new one, which it keeps before anybody sees it; and the noise in its measures.
     pub(super) async fn release_private(
         &self,
         state: &SessionState,
         unit: &ReleaseUnit,
         charged: Charged,
-    ) -> Result<Released> {
-        let kept = match charged.source {
-            Source::Free => return private::of_public_keys(unit, &charged.question),
+    ) -> Result<(Released, NoiseOfMeasures)> {
+        let Charged { question, mechanisms, source, .. } = charged;
+        let kept = match source {
+            Source::Free => return Ok((private::of_public_keys(unit, &question)?, Vec::new())),
             Source::Same(fingerprint) => {
                 let kept = self.node.ledger.answer(&fingerprint).await?;
                 kept.ok_or_else(|| {
@@ -241,12 +238,14 @@ impl Session {
             Source::Reserved(Reserved::Answered(kept)) => kept,
             Source::Reserved(Reserved::Charged(reservation)) => {
                 let key = self.node.site_key();
-                let released =
-                    private::release(state, unit, &charged.question, &charged.mechanisms, key, &reservation).await?;
+                let released = private::release(state, unit, &question, &mechanisms, key, &reservation).await?;
                 reservation.commit(written(released.batch())?, None).await?
             }
         };
-        Ok(Released::kept(read(&kept)?))
+        let answer = read(&kept)?;
+        let mechanisms = private::mechanisms_of(&answer, &mechanisms)?;
+        let noise = (0..question.aggregates.len()).map(|measure| mechanisms.of_measure(&question, measure)).collect();
+        Ok((Released::kept(answer), noise))
     }
 }
 

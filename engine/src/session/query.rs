@@ -14,12 +14,12 @@ use datafusion::sql::sqlparser::ast;
 use kanon_planner::boundary::{self, Options};
 use kanon_planner::facts::Placement;
 use kanon_planner::intervals::Origin;
-use kanon_planner::private::accuracy::MeasureNoise;
 use kanon_planner::release_unit::{Decision, ReleaseUnit};
 
 use super::accuracy::{Intervals, Shown};
 use super::context::{PlanFacts, ReleasedBatches, system_schema, visible_catalogs};
 use super::parameters::Parameters;
+use super::private::NoiseOfMeasures;
 use super::report::PrivacyReport;
 use super::stream::{Stop, renamed, stoppable};
 use super::{Rows, Session};
@@ -163,9 +163,10 @@ impl Session {
         let mut report = PrivacyReport::default();
         // Charged before any data is touched, all together.
         let mut private = stop.guard(self.charge(units)).await?;
-        let noise: BTreeMap<usize, Vec<Option<MeasureNoise>>> =
-            private.here.iter().map(|(unit, charged)| (*unit, charged.noise())).collect();
-        let noise = |of: Origin| noise.get(&of.unit)?.get(of.measure).cloned().flatten();
+        let mut noise: BTreeMap<usize, NoiseOfMeasures> = BTreeMap::new();
+        let of = |noise: &BTreeMap<usize, NoiseOfMeasures>, origin: Origin| {
+            noise.get(&origin.unit)?.get(origin.measure).cloned().flatten()
+        };
         for unit in private.first(units) {
             let released = match &unit.placement {
                 Placement::Local if unit.question.is_some() => {
@@ -174,8 +175,10 @@ impl Session {
                         .remove(&unit.id)
                         .ok_or_else(|| Error::internal("a private release without a charge"))?;
                     report.add_private(self.node.site(), unit, charged.cost.as_ref());
-                    report.add_columns(self.node.site(), shown.columns_of(unit, noise));
-                    stop.guard(self.release_private(&state, unit, charged)).await?
+                    let (released, of_measures) = stop.guard(self.release_private(&state, unit, charged)).await?;
+                    noise.insert(unit.id, of_measures);
+                    report.add_columns(self.node.site(), shown.columns_of(unit, |origin| of(&noise, origin)));
+                    released
                 }
                 Placement::Local => {
                     let released = stop.guard(release::release(&state, unit)).await?;
@@ -196,7 +199,7 @@ impl Session {
         // The answer stands whether or not it can be said what is left.
         let left = async { Ok(self.left(units).await.unwrap_or_default()) };
         report.add_left(self.node.site(), stop.guard(left).await?);
-        Ok((state, shown.schema(noise), report))
+        Ok((state, shown.schema(|origin| of(&noise, origin)), report))
     }
 }
 

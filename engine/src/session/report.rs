@@ -99,7 +99,7 @@ impl SiteReport {
                 "name": column.name,
                 "mechanism": column.noise.mechanism(),
                 "scale": column.noise.scale(),
-                "error": column.noise.expected.map(|expected| expected.to_string()),
+                "error": column.noise.error(),
             })
         };
         self.columns.iter().map(column).collect()

@@ -20,7 +20,7 @@ use crate::conditions::uncast;
 use crate::facts::{Domain, PrivatePolicy, Protection};
 use crate::parts::{self, names};
 use crate::private::defaults::{DISTINCT, GROUPS, ROWS};
-use crate::private::{Argument, Key, MAX_PUBLIC_KEYS, PublicKeys, Question, Rules, in_order, listed};
+use crate::private::{Argument, Key, MAX_PUBLIC_KEYS, PublicKeys, Question, Rules, Scaling, in_order, listed};
 use crate::refusal::Refusal;
 use crate::release_unit::Measure;
 
@@ -74,7 +74,12 @@ fn rules(rows: &Rows, protection: &Protection, policy: &PrivatePolicy) -> Result
         epsilon,
         delta: policy.delta_per_query.unwrap_or(Delta::ZERO),
         bounds,
-        max_norm: policy.max_norm.filter(|_| !rows.one_row),
+        scaling: match policy.max_norm {
+            _ if rows.one_row => Scaling::None,
+            Some(norm) => Scaling::To(norm),
+            None if policy.max_groups_per_unit.is_none() && policy.max_rows_per_group.is_none() => Scaling::Chosen,
+            None => Scaling::None,
+        },
         // Values come from rows that are kept: there are no more of them than rows.
         distinct: policy.max_distinct.unwrap_or(DISTINCT).min(bounds.rows),
         min_cohort: protection.min_cohort,

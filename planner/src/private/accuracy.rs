@@ -26,6 +26,8 @@ pub struct MeasureNoise {
     pub expected: Option<Expected>,
     /// Of a count or a sum: its noise exactly, for whoever adds answers up.
     pub exact: Option<PartNoise>,
+    /// Scales, and what is expected, are those for a norm of one row, and so many times larger as the norm is, which is chosen when the question is asked.
+    pub is_of_norm: bool,
 }
 
 /// The noise of one statistic.
@@ -45,9 +47,18 @@ impl MeasureNoise {
         self.joined(|part| part.mechanism.to_owned())
     }
 
-    /// The scales, separated by commas if there are several.
+    /// The scales, separated by commas if there are several; `12.5 norm` where the norm is not chosen yet.
     pub fn scale(&self) -> String {
-        self.joined(|part| Short(part.scale).to_string())
+        self.joined(|part| format!("{}{}", Short(part.scale), self.of_norm()))
+    }
+
+    /// Half the width of its 95% interval: a number, or one over the number of rows, `12.5/n`; times the norm, `12.5/n norm`, where it is not chosen yet.
+    pub fn error(&self) -> Option<String> {
+        self.expected.map(|expected| format!("{expected}{}", self.of_norm()))
+    }
+
+    fn of_norm(&self) -> &'static str {
+        if self.is_of_norm { " norm" } else { "" }
     }
 
     fn joined(&self, of: impl Fn(&NoisePart) -> String) -> String {
@@ -73,7 +84,9 @@ impl Mechanisms {
         let parts = parts.collect::<Option<Vec<_>>>()?;
         let laws: Vec<noisy::Noise> = self.noise.iter().map(law).collect();
         let expected = expected(finaliser, self.plan.statistics(), &laws, self.bounding.scale(), grid);
-        Some(MeasureNoise { parts, expected, exact: self.of_part(question, measure) })
+        let is_of_norm = finaliser.places().into_iter().any(|place| self.grows_with_norm(place));
+        let exact = if is_of_norm { None } else { self.of_part(question, measure) };
+        Some(MeasureNoise { parts, expected, exact, is_of_norm })
     }
 }
 

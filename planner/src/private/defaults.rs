@@ -4,6 +4,8 @@ use std::num::NonZeroU32;
 
 /// C: the groups that a unit counts in.
 pub const GROUPS: NonZeroU32 = at_least_one(4);
+/// C where units are scaled down to a norm that is chosen privately: the least of this and the number of keys.
+pub const PUBLIC_GROUPS: NonZeroU32 = at_least_one(16);
 /// m: the rows of a unit that count in a group.
 pub const ROWS: NonZeroU32 = at_least_one(8);
 /// d: the distinct values of a unit that count in a group.

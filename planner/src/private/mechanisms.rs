@@ -3,26 +3,29 @@
 //! ```text
 //! Question + ε ─► statistics, each once ─► shares of ε (kanon_privacy::division) ─┬► Laplace or Gaussian, whichever errs less ─► Cost
 //!              │                                                                  └► quantiles, extremes: the exponential mechanism
-//!              └► keys that are not public: a selection, on the count of units
+//!              ├► keys that are not public: a selection, on the count of units
+//!              └► public keys, and no bounds declared: the choice of a norm
 //! ```
 //!
 //! # Shares
 //! ε is divided so that the answers' squared errors add up to least. A selection counts as one more statistic that is an answer by itself, and is
-//! the count of units if that is asked for. δ is divided equally over the statistics that get noise; where keys are selected, the selection has half of it.
+//! the count of units if that is asked for. So does the choice of a norm: [`NormChoice::importance`]. δ is divided equally over the statistics that get noise; where keys are selected, the selection has half of it.
 
-use std::num::{NonZeroU32, NonZeroU128};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroU128};
 
 use kanon_privacy::accounts::Cost;
 use kanon_privacy::budget::{Delta, Epsilon};
 use kanon_privacy::division::divide_epsilon;
 use kanon_privacy::noise::Noise;
 use kanon_privacy::noise::calibrate::{Norm, smaller_error};
+use kanon_privacy::norms::{Level, NormChoice};
 use kanon_privacy::ranks::Choice;
 use kanon_privacy::select::Selection;
-use kanon_privacy::sensitivity::{self, Bounding, Clip};
+use kanon_privacy::sensitivity::{self, Bounding, Bounds, Clip};
 use kanon_privacy::statistics::{Facts, Plan, Statistic};
 
-use super::Question;
+use super::defaults::PUBLIC_GROUPS;
+use super::{Question, Scaling};
 use crate::refusal::Refusal;
 
 /// The mechanisms of a private release.
@@ -38,6 +41,9 @@ pub struct Mechanisms {
     pub choices: Vec<Choice>,
     /// How keys are selected; `None` where all are public. The noise of [`Statistic::Units`] is then its own.
     pub selection: Option<Selection>,
+    /// How the norm is chosen that units are scaled down to, where nobody declared one. Until then `bounding` and `noise` are those of a norm of one row:
+    /// see [`Mechanisms::at`].
+    pub norm: Option<NormChoice>,
     /// What all of it costs. Zero where nothing but public keys is answered.
     pub cost: Cost,
 }
@@ -58,13 +64,10 @@ impl Mechanisms {
             never_null: question.arguments.get(*x).is_some_and(|a| a.never_null),
             grid: grid(x),
         });
-        let bounds = match question.public_cells() {
-            Some(cells) => question.rules.bounds.with_keys(at_least_one(cells)),
-            None => question.rules.bounds,
-        };
-        let bounding = match clip(question, &plan) {
-            Some(clip) => Bounding::Clipped(clip),
-            None => Bounding::Sampled(bounds),
+        let (bounding, chooses) = bounding(question, &plan);
+        let bounds = match bounding {
+            Bounding::Sampled(bounds) => bounds,
+            Bounding::Clipped(_) => question.rules.bounds,
         };
         let selects = question.public_cells().is_none();
         let importance = plan.importance(grid);
@@ -75,6 +78,18 @@ impl Mechanisms {
         if selects {
             shares.push(1.0);
         }
+        let delta = question.rules.delta.get();
+        // The exponential mechanism needs no δ.
+        let numbers = asked.iter().filter(|(s, _)| !matches!(s, Statistic::Ranks(..))).count();
+        let too_small = || {
+            Refusal::unsupported("epsilon is too small for this query")
+                .hint("Ask for less at once, or with a larger kanon.epsilon.")
+        };
+        let of_noise = if selects { delta / 2.0 } else { delta };
+        let each = Delta::try_from(of_noise / (numbers.max(1) as f64)).map_err(|_| too_small())?;
+        if let (true, Bounding::Clipped(clip)) = (chooses, bounding) {
+            shares.push(NormChoice::importance(&shares, clip.keys, each));
+        }
         if shares.is_empty() {
             return Ok(Mechanisms {
                 plan,
@@ -82,18 +97,13 @@ impl Mechanisms {
                 noise: vec![],
                 choices: vec![],
                 selection: None,
+                norm: None,
                 cost: Cost::ZERO,
             });
         }
-        let too_small = || {
-            Refusal::unsupported("epsilon is too small for this query")
-                .hint("Ask for less at once, or with a larger kanon.epsilon.")
-        };
         let mut shares = divide_epsilon(epsilon, &shares).map_err(|_| too_small())?;
-        let delta = question.rules.delta.get();
-        // The exponential mechanism needs no δ.
-        let numbers = asked.iter().filter(|(s, _)| !matches!(s, Statistic::Ranks(..))).count();
         let mut cost = Cost::ZERO;
+        let of_norm = if chooses { Some(shares.pop().ok_or_else(too_small)?) } else { None };
         let selection = if selects {
             let epsilon = shares.pop().ok_or_else(too_small)?;
             let delta = if numbers == 0 { delta } else { delta / 2.0 };
@@ -105,8 +115,6 @@ impl Mechanisms {
         } else {
             None
         };
-        let of_noise = if selects { delta / 2.0 } else { delta };
-        let each = Delta::try_from(of_noise / (numbers.max(1) as f64)).map_err(|_| too_small())?;
         let mut drawn = asked.iter().zip(shares);
         let mut noise = Vec::with_capacity(plan.statistics().len());
         let mut choices = Vec::new();
@@ -132,20 +140,65 @@ impl Mechanisms {
             cost = cost.plus(calibrated.cost);
             noise.push(calibrated.noise);
         }
-        Ok(Mechanisms { plan, bounding, noise, choices, selection, cost })
+        let mut mechanisms = Mechanisms { plan, bounding, noise, choices, selection, norm: None, cost };
+        if let Some(epsilon) = of_norm {
+            // Not so large that no noise for it could be drawn.
+            let highest = Level::all().rev().find(|level| mechanisms.grown_to(*level).is_some()).ok_or_else(too_small)?;
+            let choice = NormChoice::new(epsilon, highest).map_err(|_| too_small())?;
+            mechanisms.cost = cost.plus(choice.cost());
+            mechanisms.norm = Some(choice);
+        }
+        Ok(mechanisms)
+    }
+
+    /// The mechanisms once the norm of this level is chosen, at the same cost. None if no norm is to be chosen, or not this one.
+    pub fn at(&self, level: Level) -> Option<Mechanisms> {
+        if self.norm.as_ref()?.allows(level) { self.grown_to(level) } else { None }
+    }
+
+    /// With noise for the norm of this level in place of that for one row (see [`kanon_privacy::norms`]). None if it could not be drawn.
+    fn grown_to(&self, level: Level) -> Option<Mechanisms> {
+        let (norm, one) = (level.norm(), NonZeroU64::new(Level::ONE.norm().get())?);
+        let bounding = match self.bounding {
+            Bounding::Clipped(clip) => Bounding::Clipped(Clip { norm, ..clip }),
+            Bounding::Sampled(_) => return None,
+        };
+        let noise = self.plan.statistics().iter().zip(&self.noise).map(|(statistic, noise)| match statistic {
+            Statistic::Units => Some(noise.clone()),
+            _ => noise.times(norm.get(), one).ok(),
+        });
+        Some(Mechanisms { bounding, noise: noise.collect::<Option<_>>()?, norm: None, ..self.clone() })
+    }
+
+    /// Whether the noise of a statistic of the plan grows with the norm that is still to be chosen.
+    pub fn grows_with_norm(&self, place: usize) -> bool {
+        self.norm.is_some() && self.plan.statistics().get(place).is_some_and(|s| *s != Statistic::Units)
     }
 }
 
-/// How units are scaled down, where that is what keeps their part bounded: for public keys, and where the policy has a norm. Sampling loses what
-/// heavy units have beyond the bounds; scaling keeps a part of all of it (privacy.md). Ranks, and distinct values, are of whole rows.
-fn clip(question: &Question, plan: &Plan<usize>) -> Option<Clip> {
+/// How a unit's part is bounded, and whether the norm is yet to be chosen. For public keys units are scaled down where a norm was declared, or nothing
+/// was: sampling loses what heavy units have beyond the bounds; scaling keeps a part of all of it (privacy.md). Ranks, and distinct values, are of whole rows.
+fn bounding(question: &Question, plan: &Plan<usize>) -> (Bounding, bool) {
     let rules = &question.rules;
-    let cells = question.public_cells()?;
-    let norm = sensitivity::Norm::try_from(rules.max_norm?.get()).ok()?;
+    let Some(keys) = question.public_cells().map(at_least_one) else { return (Bounding::Sampled(rules.bounds), false) };
+    let sampled = (Bounding::Sampled(rules.bounds.with_keys(keys)), false);
     // Over several keys an L2 norm needs Gaussian noise to be worth it, which needs δ.
-    let worth = cells == 1 || rules.delta > Delta::ZERO;
+    let worth = keys.get() == 1 || rules.delta > Delta::ZERO;
     let whole = |s: &Statistic<usize>| matches!(s, Statistic::Ranks(..) | Statistic::Distinct(..));
-    (worth && !plan.statistics().iter().any(whole)).then(|| Clip::new(norm, rules.bounds.groups, at_least_one(cells)))
+    if !worth || plan.statistics().iter().any(whole) {
+        return sampled;
+    }
+    match rules.scaling {
+        Scaling::None => sampled,
+        Scaling::To(norm) => match sensitivity::Norm::try_from(norm.get()) {
+            Ok(norm) => (Bounding::Clipped(Clip::new(norm, rules.bounds.groups, keys)), false),
+            Err(_) => sampled,
+        },
+        Scaling::Chosen if plan.statistics().iter().all(|s| *s == Statistic::Units) => {
+            (Bounding::Sampled(Bounds { groups: PUBLIC_GROUPS, ..rules.bounds }.with_keys(keys)), false)
+        }
+        Scaling::Chosen => (Bounding::Clipped(Clip::new(Level::ONE.norm(), PUBLIC_GROUPS, keys)), true),
+    }
 }
 
 fn unbounded() -> Refusal {

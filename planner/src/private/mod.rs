@@ -98,12 +98,23 @@ pub struct Rules {
     pub delta: Delta,
     /// C and m; one and one where each unit has one row.
     pub bounds: Bounds,
-    /// Λ: units are scaled down to it instead of sampled, where keys are public and units have more than one row.
-    pub max_norm: Option<MaxNorm>,
+    /// Where keys are public: whether units are scaled down instead of sampled.
+    pub scaling: Scaling,
     /// d
     pub distinct: NonZeroU32,
     /// k, for keys that are selected.
     pub min_cohort: MinCohort,
+}
+
+/// What units are scaled down to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Scaling {
+    /// To nothing: they are sampled. So it is where a steward declared how many groups and rows count, or a unit has one row.
+    None,
+    /// To the norm Λ that a steward declared.
+    To(MaxNorm),
+    /// To a norm that is chosen privately, as nothing was declared.
+    Chosen,
 }
 
 /// Values from `lower` to `upper`, either of which may be infinite.

@@ -5,7 +5,8 @@ use kanon_planner::boundary::{Options, decide};
 use kanon_planner::private::Question;
 use kanon_planner::private::mechanisms::Mechanisms;
 use kanon_planner::release_unit::Decision;
-use kanon_privacy::statistics::{Aggregate, Fraction, Rank};
+use kanon_privacy::norms::Level;
+use kanon_privacy::statistics::{Aggregate, Fraction, Rank, Statistic};
 
 use crate::world::{World, analysed, context, decided};
 
@@ -98,6 +99,45 @@ async fn one_row_a_unit_is_bounded_by_itself_and_all_else_by_policy() {
         let found = question(sql).await.unwrap().rules.bounds;
         assert_eq!((found.groups.get(), found.rows.get()), (groups, rows), "{sql}");
     }
+}
+
+#[tokio::test]
+async fn a_norm_is_chosen_where_nothing_is_declared() {
+    // A join that fans out, of a table whose steward declared no bounds.
+    let from = "FROM secret s JOIN regions r ON s.region = r.id";
+    let chosen = async |sql: String| {
+        let found = question(&sql).await.unwrap();
+        (Mechanisms::of(&found, found.rules.epsilon).unwrap(), found)
+    };
+    let (mechanisms, found) = chosen(format!("SELECT count(*), avg(age), count(DISTINCT pid) {from}")).await;
+    let choice = mechanisms.norm.clone().unwrap();
+    // With one key the choice matters more than noise does.
+    assert!(choice.epsilon().get() > 0.25, "{choice:?}");
+    assert!((0.499_999..=0.5).contains(&mechanisms.cost.basic().0));
+    let at = mechanisms.at(Level::numbered(8).unwrap()).unwrap();
+    assert_eq!((at.cost, &at.norm), (mechanisms.cost, &None));
+    for (place, statistic) in mechanisms.plan.statistics().iter().enumerate() {
+        let grown = at.noise[place].scale().upper() / mechanisms.noise[place].scale().upper();
+        let expected = if *statistic == Statistic::Units { 1.0 } else { 4.0 };
+        assert!((grown - expected).abs() < 1e-9, "{statistic:?}: {grown}");
+        assert_eq!(mechanisms.grows_with_norm(place), expected > 1.0);
+    }
+    assert!(at.at(Level::ONE).is_none(), "it is chosen once");
+    let told = mechanisms.of_measure(&found, 0).unwrap();
+    assert!(told.is_of_norm && told.exact.is_none() && told.scale().ends_with(" norm"), "{told:?}");
+    assert!(!mechanisms.of_measure(&found, 2).unwrap().is_of_norm, "units have a weight of their own");
+    assert!(at.of_measure(&found, 0).unwrap().exact.is_some());
+    // With many keys it is the noise that matters.
+    let keys = (0..300).map(|age| format!("WHEN {age} THEN {age}")).collect::<Vec<_>>().join(" ");
+    let (mechanisms, _) = chosen(format!("SELECT CASE age {keys} ELSE -1 END, count(*) {from} GROUP BY 1")).await;
+    let of_norm = mechanisms.norm.map(|choice| choice.epsilon().get());
+    assert!(of_norm.is_none_or(|epsilon| epsilon < 0.1), "{of_norm:?}");
+    for whole in ["median(age)", "count(DISTINCT age)", "count(DISTINCT pid)"] {
+        assert_eq!(chosen(format!("SELECT {whole} {from}")).await.0.norm, None, "{whole}");
+    }
+    // One row a unit needs none; and a steward may have declared how many rows count.
+    assert_eq!(chosen("SELECT count(*) FROM secret".to_owned()).await.0.norm, None);
+    assert_eq!(chosen("SELECT count(*) FROM secret_visits".to_owned()).await.0.norm, None);
 }
 
 fn ranks(found: &Question) -> Vec<Rank> {

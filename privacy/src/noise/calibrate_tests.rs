@@ -214,3 +214,24 @@ proptest! {
         prop_assert!(rational(made.cost.zcdp().0) * RBig::from(2u8) >= rational(eps).sqr());
     }
 }
+
+/// Noise that grows with the norm keeps its cost: what a norm that is chosen later rests on.
+#[test]
+fn noise_times_as_large_is_as_private_for_a_norm_times_as_large() {
+    for (eps, del) in [(0.5, 1e-6), (2.0, 1e-8)] {
+        for l2 in [1_i64, 3] {
+            let made = gaussian(Norm::of(count((l2 * l2) as u128), count(1)), epsilon(eps), delta(del)).unwrap();
+            for (numerator, denominator) in [(2_u64, 1_u64), (5, 1), (7, 3), (21, 1)] {
+                let times = made.noise.times(numerator, denominator.try_into().unwrap()).unwrap();
+                // The largest whole shift that such a norm allows.
+                let shift = l2 * numerator as i64 / denominator as i64;
+                let true_delta = delta_by_definition(times.scale().lower(), &[shift], eps);
+                assert!(true_delta <= del, "ε {eps}, Δ {l2} times {numerator}/{denominator}: δ {true_delta}");
+            }
+        }
+    }
+    let laplace = laplace(count(6), epsilon(0.5)).unwrap().noise;
+    assert_eq!(laplace.times(7, 2.try_into().unwrap()).unwrap(), super::laplace(count(21), epsilon(0.5)).unwrap().noise);
+    assert!(laplace.times(u64::MAX, 1.try_into().unwrap()).is_ok());
+    assert!(laplace.times(0, 1.try_into().unwrap()).is_err());
+}

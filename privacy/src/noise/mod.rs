@@ -96,6 +96,14 @@ impl Scale {
         Scale::checked(exact(scale).ok_or(ScaleError::NotPositive)?)
     }
 
+    /// `numerator / denominator` times as much, exactly.
+    ///
+    /// # Errors
+    /// If it is 0, or above 2⁹⁶.
+    pub fn times(&self, numerator: u64, denominator: NonZeroU64) -> Result<Scale, ScaleError> {
+        Scale::checked(&self.0 * RBig::from(numerator) / RBig::from(denominator.get()))
+    }
+
     fn checked(scale: RBig) -> Result<Scale, ScaleError> {
         if scale <= RBig::ZERO {
             Err(ScaleError::NotPositive)
@@ -142,6 +150,17 @@ impl Noise {
             Noise::Laplace(scale) => sampler.laplace(scale),
             Noise::Gaussian(scale) => sampler.gaussian(scale),
         }
+    }
+
+    /// The same with a scale `numerator / denominator` times as large, exactly.
+    ///
+    /// # Errors
+    /// If that is 0, or above 2⁹⁶.
+    pub fn times(&self, numerator: u64, denominator: NonZeroU64) -> Result<Noise, ScaleError> {
+        Ok(match self {
+            Noise::Laplace(scale) => Noise::Laplace(scale.times(numerator, denominator)?),
+            Noise::Gaussian(scale) => Noise::Gaussian(scale.times(numerator, denominator)?),
+        })
     }
 
     /// Its scale.

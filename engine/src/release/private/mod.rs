@@ -1,7 +1,7 @@
 //! The release of private access: bounded, exact statistics; keys selected; noise; answers.
 //!
 //! ```text
-//! Mechanisms (public) ─► Reservation (the charge is on disk) ─► exact ─► selection and noise ─► finalise ─► one batch, sorted by key
+//! Mechanisms (public) ─► Reservation (the charge is on disk) ─► exact ─► norm, selection and noise ─► finalise ─► one batch, sorted by key
 //! ```
 //!
 //! Nothing here runs without a [`Reservation`] but what costs nothing: public keys alone.
@@ -13,6 +13,7 @@ mod ranks;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -29,12 +30,29 @@ use kanon_privacy::bounding::SiteKey;
 use kanon_privacy::finalise::finalise;
 use kanon_privacy::noise::{OpenDp, Sampler};
 use kanon_privacy::noisy::{self, Noisy};
+use kanon_privacy::norms::Level;
 use kanon_privacy::statistics::{Finaliser, Statistic};
 
 use super::run::{pick, sorted};
 use super::{Released, below};
 use crate::error::{Error, Result};
 use crate::ledger::Reservation;
+
+/// The key of an answer's metadata with the number of the level of the norm that was chosen for it.
+const LEVEL_KEY: &str = "kanon.norm_level";
+
+/// The mechanisms that an answer was made with: with the norm that was chosen, if one was.
+///
+/// # Errors
+/// XX000 if the answer does not say which.
+pub fn mechanisms_of(answer: &RecordBatch, mechanisms: &Arc<Mechanisms>) -> Result<Arc<Mechanisms>> {
+    if mechanisms.norm.is_none() {
+        return Ok(Arc::clone(mechanisms));
+    }
+    let level = answer.schema_ref().metadata().get(LEVEL_KEY).and_then(|level| level.parse().ok());
+    let chosen = level.and_then(Level::numbered).and_then(|level| mechanisms.at(level));
+    chosen.map(Arc::new).ok_or_else(|| Error::internal("an answer does not say which norm was chosen"))
+}
 
 /// Computes the answer to a question, with noise. It may be handed out once the reservation has kept it.
 ///
@@ -74,8 +92,26 @@ pub fn of_public_keys(unit: &ReleaseUnit, question: &Question) -> Result<Release
     Ok(Released { batch: sorted(batch, question.keys.len(), None)? })
 }
 
-/// Selects keys, adds noise, finalises.
+/// Chooses the norm if none was declared, selects keys, adds noise, finalises.
 fn answer(
+    unit: &ReleaseUnit,
+    question: &Question,
+    mechanisms: &Mechanisms,
+    exact: exact::Exact,
+    sampler: &mut dyn Sampler,
+) -> Result<RecordBatch> {
+    let Some(choice) = &mechanisms.norm else { return noisy_answer(unit, question, mechanisms, exact, sampler) };
+    let units = exact.levels.as_ref().map(|levels| levels.units.as_slice()).ok_or_else(Error::below_boundary)?;
+    let level = choice.choose(units, sampler).map_err(below)?;
+    let mechanisms = mechanisms.at(level).ok_or_else(Error::below_boundary)?;
+    let batch = noisy_answer(unit, question, &mechanisms, exact.at(level)?, sampler)?;
+    let metadata = HashMap::from([(LEVEL_KEY.to_owned(), level.number().to_string())]);
+    let schema = batch.schema().as_ref().clone().with_metadata(metadata);
+    batch.with_schema(Arc::new(schema)).map_err(below)
+}
+
+/// Selects keys, adds noise, finalises.
+fn noisy_answer(
     unit: &ReleaseUnit,
     question: &Question,
     mechanisms: &Mechanisms,

@@ -222,6 +222,74 @@ async fn of_a_unit_at_most_so_many_values_count() {
 const CLIPPED: &str = "SELECT CASE WHEN g = 'a' THEN 1 WHEN g = 'b' THEN 2 WHEN g = 'c' THEN 3 ELSE 4 END, count(*), count(x), \
                        count(DISTINCT id), sum(x), stddev(x) FROM v GROUP BY 1";
 
+/// Nothing is declared: the norm is chosen.
+const UNDECLARED: World = World { groups: 0, rows: 0, norm: None };
+
+/// The statistics where the norm of a level is chosen.
+fn at(exact: &exact::Exact, level: Level) -> Statistics {
+    let statistics = exact.levels.as_ref().unwrap().statistics(level).unwrap();
+    let of_group = |(group, sums): (usize, Vec<i128>)| {
+        let name = exact.keys.iter().map(|k| array_value_to_string(k, group).unwrap()).collect();
+        (name, std::iter::once(0).chain(sums).collect())
+    };
+    statistics.into_iter().enumerate().map(of_group).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_unit_moves_a_statistic_further_than_the_norm_that_is_chosen() {
+    let mut random = Random(17);
+    let mut most: f64 = 0.0;
+    for _ in 0..4 {
+        let rows = data(&mut random);
+        let (question, mechanisms, exact) = computed(&UNDECLARED, &rows, 5, CLIPPED).await;
+        let grid = |x: &usize| question.arguments[*x].grid.as_ref();
+        let counted = |rows: &[Row]| rows.iter().filter_map(|r| r.0).collect::<std::collections::BTreeSet<_>>().len();
+        let units = |exact: &exact::Exact| exact.levels.as_ref().unwrap().units.iter().sum::<u64>();
+        assert_eq!(units(&exact), counted(&rows) as u64, "every unit has one level");
+        for unit in 1..6 {
+            let fewer: Vec<Row> = rows.iter().filter(|r| r.0 != Some(unit)).copied().collect();
+            let without = computed(&UNDECLARED, &fewer, 3, CLIPPED).await.2;
+            assert!(units(&exact) - units(&without) <= 1);
+            for level in Level::all().take(14) {
+                let bounding = mechanisms.at(level).unwrap().bounding;
+                let moved = moved(&at(&exact, level), &at(&without, level));
+                for (moved, statistic) in moved.into_iter().zip(mechanisms.plan.statistics()) {
+                    let bound = bounding.sensitivity(statistic.contribution(grid).unwrap()).unwrap();
+                    let limit = bound.euclidean.upper() * (1.0 + 1e-12);
+                    assert!(moved <= limit, "{statistic:?} of unit {unit} at {level:?}: {moved} of {limit}, {rows:?}");
+                    most = most.max(moved / limit);
+                }
+            }
+        }
+    }
+    assert!(most > 0.99, "the bound is reached: {most}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_norm_is_chosen_once_for_an_answer_and_kept_with_it() {
+    let mut rows: Vec<Row> = Vec::new();
+    for unit in 0..300 {
+        rows.extend((0..1 + unit % 8).map(|_| (Some(unit), Some("a"), Some(1.0))));
+    }
+    let ctx = SessionContext::new();
+    ctx.register_table("v", Arc::new(table(&rows, 100))).unwrap();
+    let Asked { state, unit, question, mechanisms, key } = asked(&UNDECLARED, &ctx, CLIPPED).await;
+    let choice = mechanisms.norm.as_ref().unwrap();
+    let exact = exact::compute(&state, &unit, &question, &mechanisms, &key).await.unwrap();
+    let batch = answer(&unit, &question, &mechanisms, exact, &mut OpenDp).unwrap();
+    let made_with = mechanisms_of(&batch, &mechanisms).unwrap();
+    assert_eq!((&made_with.norm, made_with.cost), (&None, mechanisms.cost));
+    let Bounding::Clipped(clip) = made_with.bounding else { panic!() };
+    // It aims at fewer units than there are, and nobody has more rows than eight.
+    assert!(choice.aim() < 250 && clip.norm.rows() < 64.0, "{} {}", choice.aim(), clip.norm.rows());
+    let grown = made_with.noise[0].scale().upper() / mechanisms.noise[0].scale().upper();
+    assert!((grown / clip.norm.rows() - 1.0).abs() < 1e-9, "{grown}");
+    // An answer that does not say which cannot be told from one of another norm.
+    let silent = batch.schema().as_ref().clone().with_metadata(HashMap::new());
+    let silent = RecordBatch::try_new(Arc::new(silent), batch.columns().to_vec()).unwrap();
+    assert!(mechanisms_of(&silent, &mechanisms).is_err());
+}
+
 /// How far each statistic moves when a unit goes: its L2 norm over the groups.
 fn moved(with: &Statistics, without: &Statistics) -> Vec<f64> {
     let places = with.values().map(Vec::len).max().unwrap();

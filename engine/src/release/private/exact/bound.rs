@@ -22,6 +22,7 @@ use super::Job;
 use super::clip;
 use super::columns::{self, Ids};
 use super::distinct::Value;
+use super::levels;
 use super::partition::Hasher;
 use super::totals::Totals;
 use crate::error::{Error, Result};
@@ -56,9 +57,15 @@ pub(super) fn add(job: &Job, rows: &RecordBatch, totals: &mut Totals) -> Result<
     if rows.num_rows() == 0 {
         return Ok(());
     }
-    if let Bounding::Clipped(clip) = &job.mechanisms.bounding {
-        return clip::add(job, clip, rows, totals);
+    match (&job.mechanisms.bounding, &job.mechanisms.norm) {
+        (Bounding::Clipped(clip), None) => clip::add(job, clip, rows, totals),
+        (Bounding::Clipped(clip), Some(_)) => levels::add(job, clip, rows, totals),
+        (Bounding::Sampled(_), _) => sampled(job, rows, totals),
     }
+}
+
+/// Adds the rows that count.
+fn sampled(job: &Job, rows: &RecordBatch, totals: &mut Totals) -> Result<()> {
     totals.resize(job.groups.read().map_err(below)?.len())?;
     let by_unit = ByUnit::of(rows, &job.hasher)?;
     let groups = kept(job, rows, &by_unit, totals)?;
@@ -121,12 +128,12 @@ pub(super) struct Tally {
     pub(super) last: Vec<(u64, u32)>,
     units: u64,
     /// The groups of the unit.
-    met: Vec<u32>,
+    pub(super) met: Vec<u32>,
 }
 
 impl Tally {
     /// Tallies the rows of the next unit; the most rows that it has in a group.
-    fn of(&mut self, unit: &[u32], groups: &[u32]) -> Result<usize> {
+    pub(super) fn of(&mut self, unit: &[u32], groups: &[u32]) -> Result<usize> {
         self.units += 1;
         self.met.clear();
         let mut most = 0;
@@ -141,6 +148,11 @@ impl Tally {
             most = most.max(*rows);
         }
         Ok(most as usize)
+    }
+
+    /// How many rows the unit has in each of its groups.
+    pub(super) fn rows(&self) -> impl Iterator<Item = u64> + '_ {
+        self.met.iter().filter_map(|group| self.last.get(*group as usize)).map(|(_, rows)| u64::from(*rows))
     }
 }
 

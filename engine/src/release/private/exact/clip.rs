@@ -4,6 +4,9 @@
 //! Rows of units within the norm are added as they are. Of the others, what the unit adds to each of its groups is added up exactly first,
 //! then weighted and cut towards zero: as the proof of the sensitivity has it.
 //!
+//! Where the norm is not chosen yet, rows are added by the level of their unit's norm, to be weighted later: see [`kanon_privacy::norms`] and
+//! [`super::levels`].
+//!
 //! Units that have more rows than fit into memory are added up batch by batch, from disk: what is kept of them is a sum a group.
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,6 +16,7 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::take;
 use datafusion::execution::memory_pool::MemoryReservation;
 use futures::TryStreamExt;
+use kanon_privacy::norms::Level;
 use kanon_privacy::sensitivity::{Clip, RowWeight};
 
 use super::super::super::below;
@@ -21,6 +25,7 @@ use super::Job;
 use super::bound::{ByUnit, by_group};
 use super::columns;
 use super::heavy::blocking;
+use super::levels::slot;
 use super::spill::Spilled;
 use super::totals::Totals;
 use crate::error::{Error, Result};
@@ -90,7 +95,7 @@ pub(super) async fn add_from_disk(job: &Arc<Job>, clip: Clip, part: Spilled, mut
         sums = blocking(move || sums.with(&batch)).await?;
     }
     blocking(move || {
-        sums.weighted(&clip, &mut totals)?;
+        sums.add_to(&clip, &mut totals)?;
         Ok(totals)
     })
     .await
@@ -151,6 +156,26 @@ impl Sums {
         let (arguments, _) = self.job.layout.split(self.job.layout.contents(batch)?)?;
         self.sums.add_rows(&places, arguments)?;
         Ok(self)
+    }
+
+    fn add_to(self, clip: &Clip, totals: &mut Totals) -> Result<()> {
+        if self.job.mechanisms.norm.is_some() { self.by_level(clip, totals) } else { self.weighted(clip, totals) }
+    }
+
+    fn by_level(self, clip: &Clip, totals: &mut Totals) -> Result<()> {
+        let cells = self.job.groups.read().map_err(below)?.len();
+        let mut slots = vec![0; self.rows.len()];
+        for unit in self.units.values() {
+            let rows = unit.values().filter_map(|place| self.rows.get(*place as usize)).copied();
+            let level = Level::of(rows).ok_or_else(Error::below_boundary)?;
+            totals.add_unit_at(level, cells)?;
+            let weight_of_unit = clip.unit_weight(u32::try_from(unit.len()).map_err(below)?);
+            for (group, place) in unit {
+                totals.add_weighted_unit(*group, weight_of_unit)?;
+                *slots.get_mut(*place as usize).ok_or_else(Error::below_boundary)? = slot(level, *group, cells)?;
+            }
+        }
+        totals.add_whole(&slots, &self.sums)
     }
 
     fn weighted(self, clip: &Clip, totals: &mut Totals) -> Result<()> {

@@ -19,6 +19,7 @@ mod clip;
 mod columns;
 mod distinct;
 mod heavy;
+mod levels;
 mod ordered;
 mod partition;
 mod spill;
@@ -42,12 +43,14 @@ use kanon_planner::private::Question;
 use kanon_planner::private::mechanisms::Mechanisms;
 use kanon_planner::release_unit::ReleaseUnit;
 use kanon_privacy::bounding::SiteKey;
+use kanon_privacy::norms::Level;
 use kanon_privacy::sensitivity::{Bounding, Bounds};
 use kanon_privacy::statistics::Statistic;
 use tokio::task::JoinSet;
 
 use self::columns::Layout;
 use self::distinct::Distinct;
+use self::levels::Levels;
 use self::ordered::Shortcut;
 use self::partition::Hasher;
 use self::totals::Totals;
@@ -62,10 +65,20 @@ pub(super) struct Exact {
     pub(super) keys: Vec<ArrayRef>,
     /// Units after bounding; 0 where nothing needs their number.
     pub(super) units: Vec<u64>,
-    /// In the order of the plan's statistics.
+    /// In the order of the plan's statistics. None where `levels` have them.
     pub(super) statistics: Vec<Vec<i128>>,
+    /// Where the norm that units are scaled down to is not chosen yet.
+    pub(super) levels: Option<Levels>,
     /// The values that quantiles and extremes are chosen from.
     pub(super) ranks: Ordered,
+}
+
+impl Exact {
+    /// With the statistics where the norm of this level is chosen.
+    pub(super) fn at(self, level: Level) -> Result<Exact> {
+        let levels = self.levels.as_ref().ok_or_else(Error::below_boundary)?;
+        Ok(Exact { statistics: levels.statistics(level)?, levels: None, ..self })
+    }
 }
 
 /// Computes them.
@@ -226,10 +239,11 @@ impl Job {
         let of_distinct = self.mechanisms.plan.statistics().iter().enumerate();
         let of_distinct = of_distinct.filter(|(_, s)| matches!(s, Statistic::Distinct(..))).map(|(place, _)| place);
         self.distinct.lock().map_err(below)?.count(&of_distinct.collect::<Vec<_>>(), &mut totals.sums)?;
+        let levels = totals.take_levels(groups.len());
         let (sums, units, ranks) = totals.finish()?;
         let of_group = |group: usize| sums.iter().filter_map(|sums| sums.get(group).copied()).collect();
         let statistics = (0..units.len()).map(of_group).collect();
-        Ok(Exact { keys: groups.keys()?, units, statistics, ranks: ranks.finish() })
+        Ok(Exact { keys: groups.keys()?, units, statistics, levels, ranks: ranks.finish() })
     }
 }
 

@@ -16,6 +16,7 @@ use datafusion::physical_plan::collect;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use kanon_privacy::bounding::Order;
 use kanon_privacy::grid::{Grid, Tick};
+use kanon_privacy::norms::HIGHEST;
 
 use super::super::groups::{DROPPED, KeyBytes};
 use super::super::tests::{Asked, Random, Statistics, World, asked, by_key};
@@ -113,6 +114,7 @@ async fn reference(asked: &Asked) -> Statistics {
         // They are counted where somebody needs to know.
         units: sums.iter().map(|s| if counts_units { s[0] as u64 } else { 0 }).collect(),
         statistics: sums.into_iter().map(|s| s[1..].to_vec()).collect(),
+        levels: None,
         ranks: Ordered::default(),
     };
     by_key(&exact)
@@ -376,6 +378,40 @@ async fn a_unit_beyond_the_memory_is_scaled_as_any_other() {
         assert_eq!(by_key(&found(memory, DiskManagerMode::OsTmpDirectory, sizes).await.unwrap()), expected);
         // The negative control: it is the disk that has them.
         assert!(found(memory, DiskManagerMode::Disabled, sizes).await.is_err());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_by_the_level_of_their_unit_are_the_same_however_they_come() {
+    let sql = "SELECT CASE WHEN g = 'a' THEN 1 WHEN g = 'b' THEN 2 ELSE 3 END, count(*), count(x), sum(x), stddev(x) FROM v GROUP BY 1";
+    let undeclared = World { groups: 0, rows: 0, norm: None };
+    let all_count = World { groups: 100, rows: 1_000_000, norm: None };
+    for unit in [DataType::Int64, DataType::Utf8] {
+        for (order, units) in [(Arranged::Sorted, 300), (Arranged::Mixed, 300), (Arranged::Mixed, 2)] {
+            let data = Data { units, rows: 30_000, batch: 1_000, unit: unit.clone(), order, ..Data::default() };
+            let found = async |world: &World, memory, disk, sizes| {
+                let ctx = context(memory, disk);
+                data.register(&ctx);
+                let asked = asked(world, &ctx, sql).await;
+                assert_eq!(asked.mechanisms.norm.is_some(), world.groups == 0);
+                computed(&asked, sizes).await
+            };
+            let whole = found(&undeclared, None, DiskManagerMode::Disabled, Sizes::default()).await.unwrap();
+            let levels = whole.levels.as_ref().unwrap();
+            // Where nobody is cut, it is what there is.
+            let bounded = found(&all_count, None, DiskManagerMode::Disabled, Sizes::default()).await.unwrap();
+            let times = |sums: &Vec<i128>| sums.iter().map(|sum| sum * 1024).collect::<Vec<_>>();
+            let expected: Vec<Vec<i128>> = bounded.statistics.iter().map(times).collect();
+            assert_eq!(levels.statistics(HIGHEST).unwrap(), expected);
+            let sizes = Sizes { run_rows: 4_000, partition_bits: 1, split_bits: 3, ..SMALL };
+            let spilled = found(&undeclared, Some(500_000), DiskManagerMode::OsTmpDirectory, sizes).await.unwrap();
+            let spilled = spilled.levels.unwrap();
+            assert_eq!(spilled.units, levels.units, "{order:?}, {units}");
+            for level in Level::all().step_by(5) {
+                assert_eq!(spilled.statistics(level).unwrap(), levels.statistics(level).unwrap(), "{order:?}, {units}");
+            }
+            assert!(levels.statistics(Level::ONE).unwrap() != expected, "units are cut");
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use kanon_planner::private::Question;
 use kanon_planner::private::mechanisms::Mechanisms;
 use kanon_privacy::grid::Grid;
+use kanon_privacy::norms::Level;
 use kanon_privacy::sensitivity::Bounding;
 use kanon_privacy::statistics::{Present, Statistic};
 
@@ -19,6 +20,7 @@ use super::super::groups::DROPPED;
 use super::super::ranks::Ranks;
 use super::bound::Tally;
 use super::clip::Part;
+use super::levels::Levels;
 use crate::error::{Error, Result};
 
 /// Sums by group. Groups that nothing was added to may be missing at the end.
@@ -35,6 +37,8 @@ pub(super) struct Totals {
     pub(super) sums: Vec<Vec<i128>>,
     /// Where units are scaled down: by statistic, then group, what was weighted, in units of 2^-10. Sums are then of whole units alone.
     weighted: Option<Vec<Vec<i128>>>,
+    /// Where the norm that units are scaled down to is not chosen yet: the units of each level. Groups are then slots: see [`super::levels`].
+    levels: Option<Vec<u64>>,
     /// The values that quantiles and extremes are chosen from.
     pub(super) ranks: Ranks,
     memory: MemoryReservation,
@@ -53,6 +57,7 @@ impl Totals {
     pub(super) fn new(question: &Arc<Question>, mechanisms: &Arc<Mechanisms>, memory: MemoryReservation) -> Totals {
         let sums = vec![Vec::new(); mechanisms.plan.statistics().len()];
         let weighted = matches!(mechanisms.bounding, Bounding::Clipped(_)).then(|| sums.clone());
+        let levels = mechanisms.norm.as_ref().map(|_| Vec::new());
         let ranks = Ranks::of(mechanisms, memory.new_empty());
         let counts_units = mechanisms.selection.is_some() || mechanisms.plan.statistics().contains(&Statistic::Units);
         let (question, mechanisms) = (Arc::clone(question), Arc::clone(mechanisms));
@@ -64,6 +69,7 @@ impl Totals {
             units: Vec::new(),
             sums,
             weighted,
+            levels,
             ranks,
             memory,
         }
@@ -113,6 +119,20 @@ impl Totals {
         self.add_units([group])
     }
 
+    /// Adds one unit to its level, and makes room for its groups.
+    pub(super) fn add_unit_at(&mut self, level: Level, cells: usize) -> Result<()> {
+        self.resize((level.number() + 1) * cells)?;
+        let levels = self.levels.as_mut().ok_or_else(Error::below_boundary)?;
+        levels.resize(levels.len().max(level.number() + 1), 0);
+        *levels.get_mut(level.number()).ok_or_else(Error::below_boundary)? += 1;
+        Ok(())
+    }
+
+    /// Adds exact sums of other rows, each to one of these groups.
+    pub(super) fn add_whole(&mut self, groups: &[u32], of_parts: &Totals) -> Result<()> {
+        self.sums.iter_mut().zip(&of_parts.sums).try_for_each(|(sums, parts)| add(sums, groups, parts.iter().copied()))
+    }
+
     /// Adds what units that are cut add to their groups: `of_parts` has the exact sums of each part in the place of a group.
     pub(super) fn add_cut(&mut self, parts: &[Part], of_parts: &Totals) -> Result<()> {
         let weighted = self.weighted.as_mut().ok_or_else(Error::below_boundary)?;
@@ -121,6 +141,14 @@ impl Totals {
             add(sums, &groups, parts.iter().zip(of_parts).map(|(part, exact)| part.weight.apply(*exact)))?;
         }
         Ok(())
+    }
+
+    /// The sums by level, if the norm is not chosen yet; there are so many groups.
+    pub(super) fn take_levels(&mut self, cells: usize) -> Option<Levels> {
+        let units = self.levels.take()?;
+        self.units.truncate(cells);
+        let (sums, weighted) = (std::mem::take(&mut self.sums), self.weighted.take()?);
+        Some(Levels { units, sums, weighted, cells })
     }
 
     /// The statistics in the units of their bounding, by statistic, then group; the units of each group; the values of ranks.
@@ -214,6 +242,10 @@ impl Totals {
         self.sums.iter_mut().zip(&other.sums).try_for_each(|(mine, theirs)| add_all(mine, theirs))?;
         if let (Some(mine), Some(theirs)) = (&mut self.weighted, &other.weighted) {
             mine.iter_mut().zip(theirs).try_for_each(|(mine, theirs)| add_all(mine, theirs))?;
+        }
+        if let (Some(mine), Some(theirs)) = (&mut self.levels, &other.levels) {
+            mine.resize(mine.len().max(theirs.len()), 0);
+            mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine += theirs);
         }
         self.ranks.absorb(&other.ranks)
     }
