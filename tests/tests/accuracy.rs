@@ -36,6 +36,7 @@ pub async fn clinic(epsilon: &str) -> Federation {
         format!("GRANT analyst TO {}", ANA.0),
         "CREATE EXTERNAL TABLE patients STORED AS CSV LOCATION '{dir}/patients.csv'".into(),
         "CREATE EXTERNAL TABLE visits STORED AS CSV LOCATION '{dir}/visits.csv'".into(),
+        "CREATE EXTERNAL TABLE stays STORED AS CSV LOCATION '{dir}/visits.csv'".into(),
         "CREATE EXTERNAL TABLE names STORED AS CSV LOCATION '{dir}/names.csv'".into(),
         format!("CREATE PRIVACY UNIT patient WITH (budget_epsilon = {epsilon}, budget_delta = 1e-6, budget_window = '30 days')"),
         "ALTER TABLE names SET (access = 'open')".into(),
@@ -43,11 +44,15 @@ pub async fn clinic(epsilon: &str) -> Federation {
          epsilon_per_query = 1, delta_per_query = 1e-8)".into(),
         "ALTER TABLE visits SET (access = 'private', unit = 'pid', unit_kind = 'patient', min_cohort = 10,
          epsilon_per_query = 0.5, delta_per_query = 1e-8, max_groups_per_unit = 3, max_rows_per_group = 2)".into(),
+        // The visits again, with nothing declared about a patient's part.
+        "ALTER TABLE stays SET (access = 'private', unit = 'pid', unit_kind = 'patient', min_cohort = 10,
+         epsilon_per_query = 2, delta_per_query = 1e-8)".into(),
+        "ALTER TABLE stays ALTER COLUMN minutes SET (lower = 0, upper = 60)".into(),
         "ALTER TABLE patients ALTER COLUMN age SET (lower = 0, upper = 100)".into(),
         "ALTER TABLE patients ALTER COLUMN sex SET (domain = '{female,male}')".into(),
         "ALTER TABLE visits ALTER COLUMN minutes SET (lower = 0, upper = 60)".into(),
     ];
-    setup.extend(["patients", "visits", "names"].map(|table| format!("GRANT SELECT ON {table} TO {}", ANA.0)));
+    setup.extend(["patients", "visits", "stays", "names"].map(|table| format!("GRANT SELECT ON {table} TO {}", ANA.0)));
     Federation::start(vec![SiteSpec { id: "clinic", setup, files: files(4000) }]).await
 }
 
@@ -332,6 +337,47 @@ async fn notices_and_the_last_query_tell_cost_and_mechanism() {
     assert_eq!(last.rows[0][1].as_deref(), Some(columns.to_string().as_str()));
     // Open tables have no noise.
     ask(&ana, "SELECT count(*) FROM names").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_norm_that_is_chosen_is_told_with_the_answer() {
+    let federation = clinic("1000").await;
+    let ana = federation.sites[0].connect(ANA).await.unwrap();
+    let sql = "SELECT CASE WHEN room = 'r0' THEN 'first' ELSE 'rest' END AS r, count(*) AS n, avg(minutes) AS mean, \
+               count(DISTINCT pid) AS people FROM stays GROUP BY 1 ORDER BY 1";
+    let plan = ask(&ana, &format!("EXPLAIN (PRIVACY) {sql}")).await.lines().join("\n");
+    for part in ["which it chooses with epsilon", "times the norm to the number of rows", "/n times the norm over n rows"] {
+        assert!(plan.contains(part), "{part}: {plan}");
+    }
+    assert_eq!(spent(&ana).await, 0.0, "it was not asked");
+    ask(&ana, "SET kanon.show_accuracy = on").await;
+    let first = ask(&ana, sql).await;
+    within(&first);
+    assert!((1.999..=2.0).contains(&spent(&ana).await));
+    let scale = async |name: &str| {
+        let last = ask(&ana, "SELECT columns FROM kanon.last_query").await;
+        let columns: serde_json::Value = serde_json::from_str(last.rows[0][0].as_deref().unwrap()).unwrap();
+        let column = columns.as_array().unwrap().iter().find(|c| c["name"] == name).unwrap().clone();
+        column["scale"].as_str().unwrap().parse::<f64>().unwrap()
+    };
+    // Of each patient one visit is in the first room and two are elsewhere: a norm of √5, and nobody is cut where more is chosen.
+    let of_n = scale("n").await;
+    for (row, n) in [(0, 4000.0), (1, 8000.0)] {
+        let lower = n - 6.0 * of_n;
+        assert!((lower..n + 6.0 * of_n).contains(&number(&first, row, 1)), "{n}, scale {of_n}: {first:?}");
+        // The interval is of the noise that is in it.
+        let width = number(&first, row, 3) - number(&first, row, 2);
+        assert!((3.0 * of_n..6.0 * of_n + 3.0).contains(&width), "{width}, scale {of_n}: {first:?}");
+        assert!((number(&first, row, 4) - 20.0).abs() < 8.0, "{first:?}");
+        assert!((number(&first, row, 7) - 4000.0).abs() < 6.0 * scale("people").await, "{first:?}");
+    }
+    // From the store: the same numbers, and the noise that is in them.
+    let other = federation.sites[0].connect(ANA).await.unwrap();
+    ask(&other, "SET kanon.show_accuracy = on").await;
+    assert_eq!(ask(&other, sql).await.rows, first.rows);
+    assert_eq!(ask(&ana, sql).await.rows, first.rows);
+    assert_eq!(scale("n").await, of_n);
+    assert!(spent(&ana).await <= 2.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

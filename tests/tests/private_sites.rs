@@ -28,6 +28,15 @@ fn patients(site: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// Of each patient two visits on weekdays and one on a Sunday.
+fn visits(site: usize) -> Vec<u8> {
+    let mut text = "pid,day\n".to_owned();
+    for i in 0..SIZES[site] {
+        ["weekday", "weekday", "sunday"].iter().for_each(|day| writeln!(text, "{i},{day}").unwrap());
+    }
+    text.into_bytes()
+}
+
 async fn hospitals(budget: [&str; 3]) -> Federation {
     let spec = |site: usize| {
         SiteSpec {
@@ -37,15 +46,20 @@ async fn hospitals(budget: [&str; 3]) -> Federation {
             format!("CREATE PRIVACY UNIT patient WITH (budget_epsilon = {}, budget_delta = 1e-5)", budget[site]),
             "ALTER TABLE patients SET (access = 'private', unit = 'pid', unit_kind = 'patient', unit_unique = true, min_cohort = 10,
              epsilon_per_query = 2, delta_per_query = 1e-7)".into(),
+            // Nothing is declared of a patient's part: each site chooses its own norm.
+            "CREATE EXTERNAL TABLE visits STORED AS CSV LOCATION '{dir}/visits.csv'".into(),
+            "ALTER TABLE visits SET (access = 'private', unit = 'pid', unit_kind = 'patient', min_cohort = 10,
+             epsilon_per_query = 2, delta_per_query = 1e-7)".into(),
+            "ALTER TABLE visits ALTER COLUMN day SET (domain = '{sunday,weekday}')".into(),
             // Sites need not agree on bounds.
             format!("ALTER TABLE patients ALTER COLUMN age SET (lower = 0, upper = {})", 100 + 10 * site),
             "ALTER TABLE patients ALTER COLUMN sex SET (domain = '{female,male}')".into(),
         ],
-        files: vec![("patients.csv".to_owned(), patients(site))],
+        files: vec![("patients.csv".to_owned(), patients(site)), ("visits.csv".to_owned(), visits(site))],
     }
     };
     let federation = Federation::start((0..3).map(spec).collect()).await;
-    federation.grant_all(&["patients"]).await;
+    federation.grant_all(&["patients", "visits"]).await;
     federation
 }
 
@@ -163,6 +177,25 @@ async fn sums_over_public_keys_have_the_noise_of_every_site() {
     // Values for a filter: public keys alone are free.
     assert_eq!(rows(&ana, "SELECT DISTINCT sex FROM federation.patients ORDER BY 1").await, [["female"], ["male"]]);
     assert_eq!(all_spent(&federation).await, after);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_site_chooses_a_norm_and_tells_its_noise() {
+    let federation = hospitals(["100", "100", "100"]).await;
+    let ana = federation.site("bern").connect(ANALYST).await.unwrap();
+    ask(&ana, "SET kanon.show_accuracy = on").await;
+    let by_day = "SELECT day, count(*) FROM federation.visits GROUP BY day ORDER BY day";
+    let answer = rows(&ana, by_day).await;
+    for (row, visits) in answer.iter().zip([6000.0, 12_000.0]) {
+        let [value, lower, upper] = [1, 2, 3].map(|at| row[at].parse::<f64>().unwrap());
+        let half = (upper - lower) / 2.0;
+        assert!(lower <= value && value <= upper && (20.0..600.0).contains(&half), "{row:?}");
+        near(&row[1], visits, 4.0 * half);
+    }
+    let once = all_spent(&federation).await;
+    assert!(once.iter().all(|epsilon| *epsilon > 1.99 && *epsilon <= 2.0), "{once:?}");
+    assert_eq!(rows(&ana, by_day).await, answer);
+    assert_eq!(all_spent(&federation).await, once);
 }
 
 #[tokio::test(flavor = "multi_thread")]
