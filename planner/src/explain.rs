@@ -92,7 +92,7 @@ pub fn private_rules(unit: &ReleaseUnit, question: &Question, mechanisms: &Mecha
              which it chooses with epsilon {:.4} of the cost: about {} units are above, with 99% fewer than {}",
             choice.epsilon().get(),
             choice.aim(),
-            choice.aim().saturating_mul(2)
+            choice.aim().saturating_mul(3)
         ),
         (Bounding::Clipped(clip), None) => format!(
             "Release #{id} counts all rows of a unit, and less of each if the L2 norm of its rows by group is above {}",

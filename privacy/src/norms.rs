@@ -17,7 +17,12 @@
 //!
 //! # The choice
 //! The exponential mechanism over the levels up to a public one, with the utility of a robust maximum (see [`crate::ranks`]): r units are above Λ. Every unit has one
-//! level, so it moves a utility by one at most. By theorem 6 of McSherry and Talwar (2007) between 0 and 2r units are above, with 99%.
+//! level, so it moves a utility by one at most. Level l has 2^(−l/4) of the chance that utility alone would give it: a norm that is too large makes an answer
+//! worthless in proportion to Λ, and so it is less likely in proportion. Such a base measure is public and changes neither ε nor the bound of the range.
+//!
+//! Let a be the lowest level with at most r units above. If there are r units it has utility 0. All levels beyond the largest unit have −r, and together at most
+//! Σ 2^(−j/4), j ≥ 1, of a's base measure, which is 5.29: so with r = ⌈2·ln(5300)/ε⌉ they are chosen with 0.1% at most, and those beyond t times the largest unit with a t-th of that.
+//! Levels with more than 3r units above have less than −2r, and at most 6.29·2^(a/4) of a's base measure: they are chosen with 1% at most where 2^(a/4), the norm, is up to 2^15 rows.
 //!
 //! # Noise
 //! It is calibrated for Λ = 1, before anything is charged, and is then as much larger as Λ is: [`crate::noise::Noise::times`]. Its cost does not depend on
@@ -29,7 +34,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use crate::accounts::Cost;
 use crate::budget::{Delta, Epsilon};
-use crate::exponential::{ExponentialError, Rate, Run, choose, extreme_rank};
+use crate::exponential::{ExponentialError, Rate, Run, choose};
 use crate::noise::Sampler;
 use crate::ranks::Utility;
 use crate::sensitivity::{Norm, WEIGHTED};
@@ -85,6 +90,12 @@ impl Level {
         Norm::at_least_fourth_root(1_u128 << (40 + u32::from(self.0.min(HIGHEST.0))))
     }
 
+    /// 2^(−l/4) in units of 2^-20, rounded down: at least 1.
+    fn base_measure(self) -> NonZeroU64 {
+        let fourth = 1_u128 << HIGHEST.0.saturating_sub(self.0);
+        u64::try_from(fourth.isqrt().isqrt()).ok().and_then(NonZeroU64::new).unwrap_or(NonZeroU64::MIN)
+    }
+
     /// The weight of units of this level where Λ is of the level `chosen`, in units of 2^-10.
     pub fn weight(self, chosen: Level) -> u32 {
         match self.0.saturating_sub(chosen.0) {
@@ -116,10 +127,10 @@ impl NormChoice {
     ///
     /// # Errors
     /// If ε is too small.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an aim, not a bound; casts saturate")]
     pub fn new(epsilon: Epsilon, highest: Level) -> Result<NormChoice, ExponentialError> {
         let highest = highest.min(HIGHEST);
-        let candidates = NonZeroU64::MIN.saturating_add(u64::from(highest.0));
-        let aim = extreme_rank(NonZeroU64::MIN, candidates, epsilon);
+        let aim = (2.0 * libm::log(5300.0) / epsilon.get()).ceil() as u64;
         let rate = Rate::new(epsilon, Utility::Maximum(aim).sensitivity(NonZeroU32::MIN))?;
         Ok(NormChoice { epsilon, rate, aim, highest })
     }
@@ -134,7 +145,7 @@ impl NormChoice {
         self.epsilon
     }
 
-    /// The number of units that it aims to cut; with 99% they are less than twice as many.
+    /// The number of units that it aims to cut; with 99% they are less than three times as many, if there are as many.
     pub fn aim(&self) -> u64 {
         self.aim
     }
@@ -149,17 +160,32 @@ impl NormChoice {
     /// # Errors
     /// If the generator fails.
     pub fn choose(&self, units: &[u64], sampler: &mut dyn Sampler) -> Result<Level, ExponentialError> {
+        let runs = self.runs(units);
+        let mut chosen = choose(&runs, &self.rate, sampler)?;
+        for (level, run) in Level::all().zip(&runs) {
+            match chosen.checked_sub(run.length.get()) {
+                Some(beyond) => chosen = beyond,
+                None => return Ok(level),
+            }
+        }
+        Ok(self.highest)
+    }
+
+    /// The levels that may be chosen, each as many candidates as its base measure has of 2^-20.
+    fn runs(&self, units: &[u64]) -> Vec<Run> {
         let utility = Utility::Maximum(self.aim);
         let all = units.iter().fold(0_u64, |all, n| all.saturating_add(*n));
-        let (mut below, mut runs) = (0_u64, Vec::new());
-        for level in 0..=self.highest.number() {
-            let at = units.get(level).copied().unwrap_or(0);
-            let above = all.saturating_sub(below).saturating_sub(at);
-            runs.push(Run { length: NonZeroU64::MIN, utility: utility.of(below, at, above) });
-            below = below.saturating_add(at);
-        }
-        let chosen = choose(&runs, &self.rate, sampler)?;
-        Ok(Level::numbered(chosen).unwrap_or(self.highest))
+        let mut below = 0_u64;
+        let levels = Level::all().take_while(|level| *level <= self.highest);
+        levels
+            .map(|level| {
+                let at = units.get(level.number()).copied().unwrap_or(0);
+                let above = all.saturating_sub(below).saturating_sub(at);
+                let utility = utility.of(below, at, above);
+                below = below.saturating_add(at);
+                Run { length: level.base_measure(), utility }
+            })
+            .collect()
     }
 
     /// How much the choice matters beside statistics of these importances (see [`crate::division`]), where answers have so many public keys and each
@@ -220,7 +246,54 @@ mod tests {
             let above: u64 = units.iter().skip(level.number() + 1).sum();
             // Fails less often than once in 10^6 runs: the chance of a candidate falls by e^-½ with every unit.
             assert!(above <= 80, "{above} units above level {level:?}");
-            assert!(level.number() <= 60, "{level:?}");
+        }
+    }
+
+    /// The chance of each level.
+    fn chances(choice: &NormChoice, units: &[u64]) -> Vec<f64> {
+        let eta = choice.epsilon.get() / 2.0;
+        let weights: Vec<f64> =
+            choice.runs(units).iter().map(|run| run.length.get() as f64 * (eta * run.utility as f64).exp()).collect();
+        let all: f64 = weights.iter().sum();
+        weights.into_iter().map(|weight| weight / all).collect()
+    }
+
+    #[test]
+    fn a_norm_that_is_too_large_is_next_to_never_chosen() {
+        for epsilon in [0.05, 0.5, 3.0] {
+            let choice = choice(epsilon);
+            let all_equal = [choice.aim()];
+            let heavy: Vec<u64> = (0..40).map(|l| (1e6 * (-f64::from(l) / 2.0).exp2()) as u64).collect();
+            for units in [all_equal.as_slice(), &heavy] {
+                let chances = chances(&choice, units);
+                let beyond = |factor: usize| chances.iter().skip(units.len() + 4 * factor).sum::<f64>();
+                // Beyond the largest unit, and beyond 2^10 of it.
+                assert!(beyond(0) < 1.01e-3 && beyond(10) < 1e-6, "{} {}", beyond(0), beyond(10));
+                let above = |level: usize| units.iter().skip(level + 1).sum::<u64>();
+                let many = chances.iter().enumerate().filter(|(l, _)| above(*l) > 3 * choice.aim());
+                assert!(many.map(|(_, chance)| chance).sum::<f64>() < 0.01);
+            }
+        }
+    }
+
+    /// However one unit changes the numbers, no level's chance changes by more than e^ε: the base measure is no matter.
+    #[test]
+    fn the_choice_is_as_private_as_it_says() {
+        let units: Vec<u64> = (0..30).map(|l| 60 / (1 + l)).collect();
+        for epsilon in [0.1, 1.0] {
+            let choice = choice(epsilon);
+            let before = chances(&choice, &units);
+            for level in 0..40 {
+                let mut more = units.clone();
+                more.resize(more.len().max(level + 1), 0);
+                more[level] += 1;
+                let ratios: Vec<f64> = before.iter().zip(chances(&choice, &more)).map(|(a, b)| (a / b).ln()).collect();
+                let (low, high) = ratios.iter().fold((0.0_f64, 0.0_f64), |(l, h), r| (l.min(*r), h.max(*r)));
+                assert!(
+                    high <= epsilon + 1e-9 && low >= -epsilon - 1e-9 && high - low <= epsilon + 1e-9,
+                    "{low} {high}"
+                );
+            }
         }
     }
 

@@ -346,7 +346,9 @@ async fn a_norm_that_is_chosen_is_told_with_the_answer() {
     let sql = "SELECT CASE WHEN room = 'r0' THEN 'first' ELSE 'rest' END AS r, count(*) AS n, avg(minutes) AS mean, \
                count(DISTINCT pid) AS people FROM stays GROUP BY 1 ORDER BY 1";
     let plan = ask(&ana, &format!("EXPLAIN (PRIVACY) {sql}")).await.lines().join("\n");
-    for part in ["which it chooses with epsilon", "times the norm to the number of rows", "/n times the norm over n rows"] {
+    for part in
+        ["which it chooses with epsilon", "times the norm to the number of rows", "/n times the norm over n rows"]
+    {
         assert!(plan.contains(part), "{part}: {plan}");
     }
     assert_eq!(spent(&ana).await, 0.0, "it was not asked");

@@ -8,8 +8,9 @@ use datafusion::sql::sqlparser::ast::{self, Expr};
 
 use super::accuracy::Intervals;
 use super::cursor::Cursor;
+use super::kept::KeptPlan;
 use super::parameters::Parameters;
-use super::query::{memory_rows, text_rows, text_table};
+use super::query::{Planned, memory_rows, text_rows, text_table};
 use super::settings::{self, Settings as SessionSettings};
 use super::stream::Stop;
 use super::{Answer, MAX_PREPARED, Notice, Prepared, Rows, Session, no_prepared};
@@ -23,37 +24,48 @@ const MAX_CURSORS: usize = 100;
 /// Most rows that one FETCH takes.
 const MAX_FETCH: usize = 1_000_000;
 
+/// The columns and parameters of a statement.
+#[derive(Default)]
+pub(super) struct Described {
+    /// `None` for statements without rows.
+    pub(super) schema: Option<SchemaRef>,
+    pub(super) parameters: Vec<DataType>,
+    pub(super) plan: KeptPlan,
+}
+
+impl Described {
+    fn rows(schema: SchemaRef) -> Described {
+        Described { schema: Some(schema), ..Described::default() }
+    }
+}
+
 impl Session {
     /// The columns and parameters of a statement.
-    pub(super) async fn describe(
-        &self,
-        statement: &Statement,
-        types: Vec<Option<DataType>>,
-    ) -> Result<(Option<SchemaRef>, Vec<DataType>)> {
+    pub(super) async fn describe(&self, statement: &Statement, types: Vec<Option<DataType>>) -> Result<Described> {
         let query = match statement {
             Statement::Query(query) => query,
             Statement::Declare(declare) => {
                 let (_, parameters) = self.plan(&declare.query, Parameters::Types(types)).await?;
-                return Ok((None, parameters));
+                return Ok(Described { parameters, ..Described::default() });
             }
             Statement::Copy(copy) => {
                 let (_, parameters) = self.plan(&copy.query, Parameters::Types(types)).await?;
-                return Ok((None, parameters));
+                return Ok(Described { parameters, ..Described::default() });
             }
-            Statement::Explain(_) => return Ok((Some(text_rows("QUERY PLAN", vec![])?.schema), vec![])),
+            Statement::Explain(_) => return Ok(Described::rows(text_rows("QUERY PLAN", vec![])?.schema)),
             Statement::Show(Settings::One(name)) => {
                 let setting = settings::find(name).ok_or_else(|| {
                     Error::new(Sqlstate::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))
                 })?;
-                return Ok((Some(text_rows(setting.name, vec![])?.schema), vec![]));
+                return Ok(Described::rows(text_rows(setting.name, vec![])?.schema));
             }
-            Statement::Show(Settings::All) => return Ok((Some(self.show_all()?.schema), vec![])),
+            Statement::Show(Settings::All) => return Ok(Described::rows(self.show_all()?.schema)),
             Statement::Fetch(fetch) if !fetch.only_move => {
-                return Ok((Some(Arc::clone(&self.cursor(&fetch.cursor)?.schema)), vec![]));
+                return Ok(Described::rows(Arc::clone(&self.cursor(&fetch.cursor)?.schema)));
             }
             Statement::Execute { name, .. } => {
                 let prepared = self.prepared(name)?;
-                return Ok((prepared.schema.clone(), vec![]));
+                return Ok(Described { schema: prepared.schema.clone(), ..Described::default() });
             }
             Statement::Refused(error) => return Err(error.clone()),
             Statement::Empty
@@ -67,10 +79,13 @@ impl Session {
             | Statement::Discard(_)
             | Statement::Unlisten
             | Statement::Call(_)
-            | Statement::Steward(_) => return Ok((None, vec![])),
+            | Statement::Steward(_) => return Ok(Described::default()),
         };
+        let grounds = self.grounds();
         let (planned, parameters) = self.plan(query, Parameters::Types(types)).await?;
-        Ok((Some(self.columns(planned, &Intervals::AsSet).await?), parameters))
+        let schema = Some(self.columns(planned.clone(), &Intervals::AsSet).await?);
+        let plan = if parameters.is_empty() { KeptPlan::of(planned, grounds) } else { KeptPlan::default() };
+        Ok(Described { schema, parameters, plan })
     }
 
     pub(super) async fn run(
@@ -93,8 +108,17 @@ impl Session {
         match statement {
             Statement::Empty => Ok(Answer::done("")),
             Statement::Refused(error) => Err(error.clone()),
-            Statement::Query(query) => self.answer_query(tag, query, parameters, &Intervals::of(prepared), stop).await,
-            Statement::Copy(copy) => self.answer_query(tag, &copy.query, parameters, &Intervals::AsSet, stop).await,
+            Statement::Query(query) => {
+                let planned = match prepared.plan.take(self) {
+                    Some(planned) => planned,
+                    None => self.plan(query, parameters).await?.0,
+                };
+                self.answer_query(tag, planned, &Intervals::of(prepared), stop).await
+            }
+            Statement::Copy(copy) => {
+                let (planned, _) = self.plan(&copy.query, parameters).await?;
+                self.answer_query(tag, planned, &Intervals::AsSet, stop).await
+            }
             Statement::Explain(explain) => self.run_explain(explain, parameters).await,
             Statement::Set(set) => self.run_set(set),
             Statement::Show(Settings::All) => Ok(Answer::rows(tag, self.show_all()?)),
@@ -162,12 +186,10 @@ impl Session {
     async fn answer_query(
         self: &Arc<Self>,
         tag: &str,
-        query: &ast::Query,
-        parameters: Parameters,
+        planned: Planned,
         intervals: &Intervals,
         stop: &Stop,
     ) -> Result<Answer> {
-        let (planned, _) = self.plan(query, parameters).await?;
         let (rows, report) = self.run_query(planned, intervals, stop).await?;
         let mut answer = Answer::rows(tag, rows);
         if let Some(report) = report {

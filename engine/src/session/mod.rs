@@ -10,6 +10,7 @@ mod cursor;
 mod execute;
 mod explain;
 mod fingerprint;
+mod kept;
 mod parameters;
 mod position;
 mod private;
@@ -38,6 +39,8 @@ use crate::principal::Principal;
 use crate::statement::{self, Statement, on_large_stack};
 use crate::system::SystemContext;
 use cursor::Cursor;
+use execute::Described;
+use kept::KeptPlan;
 use parameters::Parameters;
 use report::PrivacyReport;
 use settings::Settings;
@@ -105,6 +108,7 @@ pub struct Prepared {
     /// Columns of the answer, with names and types as clients see them; `None` for statements without rows.
     pub schema: Option<SchemaRef>,
     statement: Arc<Statement>,
+    plan: KeptPlan,
 }
 
 impl Prepared {
@@ -230,8 +234,9 @@ impl Session {
             self.state().transaction.check()?;
         }
         let described = self.describe(&statement, types).await;
-        let (schema, parameters) = described.map_err(|error| position::locate(error, &statement, &text))?;
-        Ok(Prepared { text, parameters, schema, statement })
+        let Described { schema, parameters, plan } =
+            described.map_err(|error| position::locate(error, &statement, &text))?;
+        Ok(Prepared { text, parameters, schema, statement, plan })
     }
 
     /// Runs a statement with its parameters.

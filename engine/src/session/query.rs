@@ -33,6 +33,7 @@ use crate::statement::{future_on_large_stack, refuse_ignored};
 use crate::system;
 
 /// A query planned for one principal at one moment.
+#[derive(Clone)]
 pub(super) struct Planned {
     /// Analysed: types are coerced, nothing is optimised.
     pub plan: LogicalPlan,

@@ -197,7 +197,7 @@ pub fn find(name: &str) -> Option<&'static Setting> {
 }
 
 /// One session's values.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
     values: HashMap<&'static str, String>,
     /// Values that a transaction began with, to go back to when it fails; and names set with LOCAL.

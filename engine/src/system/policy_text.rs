@@ -121,6 +121,10 @@ fn private_rules(table: &Table, private: &PrivatePolicy) -> String {
             " The rows of a unit count less if the L2 norm of its row counts by group is above {}.",
             norm.get()
         ));
+    } else if private.max_groups_per_unit.is_none() && private.max_rows_per_group.is_none() {
+        text.push_str(
+            " Where all keys are public and no quantile or different values are asked, all rows of a unit count, those above a norm that is chosen privately less.",
+        );
     }
     if private.min_cohort_public {
         text.push_str(" Keys of declared domains are selected like others.");

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::StreamExt as _;
 
@@ -162,4 +163,66 @@ async fn a_steward_sets_up_a_table_and_the_views_tell_of_it() {
     assert_eq!(ask(&steward, "drop table if exists nothing, patients").await, ok("DROP TABLE"));
     assert_eq!(ask(&admin, "drop role if exists nobody, ada").await, ok("DROP ROLE"));
     assert!(BuiltinRole::ALL.iter().all(|r| !node.store.directory().builtin_roles("ada").contains(r)));
+}
+
+/// A statement keeps the plan that it was described by for its first run: not beyond any change that it stands on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_prepared_runs_on_what_holds_when_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("numbers.csv");
+    std::fs::write(&csv, "n\n1\n2\n").unwrap();
+    let node = Node::start(Config::new("basel", folder.path().join("node"))).await.unwrap();
+    let admin = Session::open(Arc::clone(&node), node.local_admin());
+    for text in [
+        &format!("create external table numbers stored as csv location '{}'", csv.display()),
+        "alter table numbers set (access = 'open')",
+        "create role ada login password 'a long enough password'",
+        "create role reader",
+        "grant select on numbers to reader",
+        "grant reader to ada",
+    ] {
+        ask(&admin, text).await.unwrap();
+    }
+    let ada = Session::open(Arc::clone(&node), principal(&node, "ada"));
+    let run = async |prepared: &crate::session::Prepared| -> std::result::Result<Vec<RecordBatch>, String> {
+        let told = |error: Error| error.state.code().to_owned();
+        let rows = ada.execute(prepared, vec![]).await.map_err(told)?.rows.unwrap();
+        rows.stream.map(|batch| batch.map_err(|e| e.to_string())).collect::<Vec<_>>().await.into_iter().collect()
+    };
+    let count = "select sum(n) from numbers";
+    let sum = |found: std::result::Result<Vec<RecordBatch>, String>| {
+        found.map(|batches| format!("{:?}", batches[0].column(0)))
+    };
+    // Any number of times, and on what the files hold then.
+    let prepared = ada.prepare(count, &[]).await.unwrap();
+    let first = sum(run(&prepared).await).unwrap();
+    assert_eq!(sum(run(&prepared).await).unwrap(), first);
+    // A right that is lost, by a role or by a grant.
+    for (lost, back) in [
+        ("revoke reader from ada", "grant reader to ada"),
+        ("revoke select on numbers from reader", "grant select on numbers to reader"),
+    ] {
+        let prepared = ada.prepare(count, &[]).await.unwrap();
+        ask(&admin, lost).await.unwrap();
+        assert_eq!(sum(run(&prepared).await), Err("42P01".into()), "{lost}");
+        ask(&admin, back).await.unwrap();
+        assert_eq!(sum(run(&prepared).await).unwrap(), first, "{back}");
+    }
+    // A policy, and a setting.
+    let prepared = ada.prepare("select n from numbers", &[]).await.unwrap();
+    ask(&admin, "alter table numbers set (access = 'cohort', unit = 'n', unit_kind = 'number')").await.unwrap();
+    assert_eq!(run(&prepared).await.unwrap_err(), "42501");
+    ask(&admin, "alter table numbers set (access = 'open')").await.unwrap();
+    let prepared = ada.prepare("select extract(hour from now() at time zone 'UTC'), now()::text", &[]).await.unwrap();
+    ask(&ada, "set timezone = 'Asia/Tokyo'").await.unwrap();
+    let told = format!("{:?}", run(&prepared).await.unwrap()[0].column(1));
+    assert!(told.contains("+09"), "{told}");
+    // The time is that of the run.
+    let prepared = ada.prepare("select now()::text", &[]).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let before = chrono::Utc::now().with_timezone(&chrono::FixedOffset::east_opt(9 * 3600).unwrap());
+    let told = format!("{:?}", run(&prepared).await.unwrap()[0].column(0));
+    let time = before.format("%H:%M:%S%.3f").to_string();
+    let found = told.split_whitespace().find(|part| part.contains(':') && part.len() > 8).unwrap_or_default();
+    assert!(found.trim_matches('"') >= time.as_str() || time.starts_with("23:59"), "{told} before {time}");
 }

@@ -143,7 +143,8 @@ impl Mechanisms {
         let mut mechanisms = Mechanisms { plan, bounding, noise, choices, selection, norm: None, cost };
         if let Some(epsilon) = of_norm {
             // Not so large that no noise for it could be drawn.
-            let highest = Level::all().rev().find(|level| mechanisms.grown_to(*level).is_some()).ok_or_else(too_small)?;
+            let highest =
+                Level::all().rev().find(|level| mechanisms.grown_to(*level).is_some()).ok_or_else(too_small)?;
             let choice = NormChoice::new(epsilon, highest).map_err(|_| too_small())?;
             mechanisms.cost = cost.plus(choice.cost());
             mechanisms.norm = Some(choice);

@@ -231,7 +231,10 @@ fn noise_times_as_large_is_as_private_for_a_norm_times_as_large() {
         }
     }
     let laplace = laplace(count(6), epsilon(0.5)).unwrap().noise;
-    assert_eq!(laplace.times(7, 2.try_into().unwrap()).unwrap(), super::laplace(count(21), epsilon(0.5)).unwrap().noise);
+    assert_eq!(
+        laplace.times(7, 2.try_into().unwrap()).unwrap(),
+        super::laplace(count(21), epsilon(0.5)).unwrap().noise
+    );
     assert!(laplace.times(u64::MAX, 1.try_into().unwrap()).is_ok());
     assert!(laplace.times(0, 1.try_into().unwrap()).is_err());
 }
