@@ -19,6 +19,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use kanon_planner::private::{PublicKeys, Question};
 
 use super::super::below;
+use super::texts::{Found, Texts};
 use crate::error::{Error, Result};
 
 /// Most groups of one release whose keys are not public.
@@ -26,6 +27,9 @@ const MOST_GROUPS: usize = 10_000_000;
 /// Most keys that a reader remembers, and most bytes of them.
 const MOST_REMEMBERED: usize = 1 << 17;
 const MOST_REMEMBERED_BYTES: usize = 16 << 20;
+
+/// Most rows of a batch whose texts are not known, for texts to be looked for.
+const MOST_UNKNOWN: usize = 1 << 9;
 
 /// The number of a row that is in no group.
 pub(super) const DROPPED: u32 = u32::MAX;
@@ -238,6 +242,8 @@ impl Met {
 pub(super) struct Numbers {
     groups: Arc<RwLock<Groups>>,
     memory: Arc<MemoryReservation>,
+    /// What is known of a column of texts, as long as most of them are known.
+    texts: Option<Texts>,
     /// Of what is looked up: the keys, or their bytes.
     schema: SchemaRef,
     /// Numbers of its own for the keys that it met; `None` without keys.
@@ -263,12 +269,40 @@ impl Numbers {
         };
         let schema: SchemaRef = Arc::new(Schema::new(fields));
         let met = if types.is_empty() { None } else { Some(numbering(&schema)?) };
-        let (groups, memory) = (Arc::clone(groups), Arc::clone(memory));
-        Ok(Numbers { groups, memory, schema, met, bytes, group_of: Vec::new(), scratch: Vec::new() })
+        let (groups, memory, texts) = (Arc::clone(groups), Arc::clone(memory), Texts::of(types));
+        Ok(Numbers { groups, memory, texts, schema, met, bytes, group_of: Vec::new(), scratch: Vec::new() })
+    }
+
+    /// The groups of a column of texts, if most of them are known. Once they are not, none will be looked for.
+    fn of_texts(&mut self, keys: &[ArrayRef]) -> Result<Option<Vec<u32>>> {
+        let (Some(texts), Some(column)) = (&mut self.texts, keys.first()) else { return Ok(None) };
+        let mut groups = Vec::with_capacity(column.len());
+        // The first few may all be new.
+        let first = column.len().min(MOST_UNKNOWN);
+        for part in [column.slice(0, first), column.slice(first, column.len() - first)] {
+            let found = texts.find(&part).filter(|found| found.unknown.len() <= MOST_UNKNOWN);
+            let Some(Found { groups: mut of_part, unknown }) = found else {
+                self.texts = None;
+                return Ok(None);
+            };
+            if !unknown.is_empty() {
+                let unknown_texts = take(&part, &UInt32Array::from(unknown.clone()), None).map_err(below)?;
+                let asked = ask(&self.groups, &self.memory, std::slice::from_ref(&unknown_texts))?;
+                texts.remember(&unknown_texts, &asked);
+                for (row, group) in unknown.iter().zip(asked) {
+                    *of_part.get_mut(*row as usize).ok_or_else(Error::below_boundary)? = group;
+                }
+            }
+            groups.append(&mut of_part);
+        }
+        Ok(Some(groups))
     }
 
     /// The group of every row; [`DROPPED`] for rows that are in none.
     pub(super) fn of_rows(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
+        if let Some(groups) = self.of_texts(keys)? {
+            return Ok(groups);
+        }
         let Some(met) = &mut self.met else { return Ok(vec![0; rows]) };
         match &self.bytes {
             None => met.intern(keys, &mut self.scratch),
@@ -290,10 +324,7 @@ impl Numbers {
             let a_row = UInt32Array::from(a_row);
             let keys: Vec<ArrayRef> =
                 keys.iter().map(|k| take(k, &a_row, None).map_err(below)).collect::<Result<_>>()?;
-            let mut groups = self.groups.write().map_err(below)?;
-            let before = groups.size();
-            self.group_of.extend(groups.of_rows(&keys, a_row.len())?);
-            self.memory.try_grow(groups.size() - before).map_err(below)?;
+            self.group_of.extend(ask(&self.groups, &self.memory, &keys)?);
         }
         let numbers = self.scratch.iter().map(|n| self.group_of.get(*n).copied().ok_or_else(Error::below_boundary));
         let numbers = numbers.collect::<Result<Vec<u32>>>()?;
@@ -303,6 +334,15 @@ impl Numbers {
         }
         Ok(numbers)
     }
+}
+
+/// The groups of rows with these keys, as the groups know them; and new ones.
+fn ask(groups: &RwLock<Groups>, memory: &MemoryReservation, keys: &[ArrayRef]) -> Result<Vec<u32>> {
+    let mut groups = groups.write().map_err(below)?;
+    let before = groups.size();
+    let found = groups.of_rows(keys, keys.first().map_or(0, |key| key.len()))?;
+    memory.try_grow(groups.size() - before).map_err(below)?;
+    Ok(found)
 }
 
 fn numbering(schema: &SchemaRef) -> Result<Box<dyn GroupValues>> {
@@ -324,4 +364,58 @@ fn equal_by_bytes(t: &DataType) -> bool {
                 | DataType::Timestamp(..)
                 | DataType::Decimal128(..)
         )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use datafusion::arrow::array::StringArray;
+    use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, UnboundedMemoryPool};
+
+    use super::super::tests::Random;
+    use super::*;
+
+    /// Whether texts are few or many, long, empty or NULL: equal ones have one group, and no others.
+    #[test]
+    fn equal_texts_are_one_group_however_many_there_are() {
+        let types = [DataType::Utf8];
+        let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+        let memory = Arc::new(MemoryConsumer::new("test").register(&pool));
+        for distinct in [1, 12, 300, 6_000, 100_000] {
+            let groups = Groups::Met(Met {
+                bytes: KeyBytes::of(&types).unwrap(),
+                hasher: DefaultHashBuilder::default(),
+                places: HashTable::new(),
+                names: Vec::new(),
+                names_bytes: 0,
+                keys: Vec::new(),
+                types: types.to_vec(),
+            });
+            let groups = Arc::new(RwLock::new(groups));
+            // Two readers, as each has a memory of its own.
+            let mut readers = [0; 2].map(|_| Numbers::new(&groups, &types, &memory).unwrap());
+            let mut expected: HashMap<Option<String>, u32> = HashMap::new();
+            let mut random = Random(5);
+            for batch in 0..12 {
+                let texts: Vec<Option<String>> = (0..2_000)
+                    .map(|_| match random.below(distinct) {
+                        0 => None,
+                        1 => Some(String::new()),
+                        n if n % 7 == 3 => Some(format!("{n}").repeat(30)),
+                        n => Some(format!("text {n}")),
+                    })
+                    .collect();
+                let column: ArrayRef = Arc::new(StringArray::from(texts.clone()));
+                let found = readers[batch % 2].of_rows(&[column], texts.len()).unwrap();
+                for (text, group) in texts.into_iter().zip(found) {
+                    assert_eq!(*expected.entry(text.clone()).or_insert(group), group, "{text:?}");
+                }
+            }
+            let mut of_texts: Vec<u32> = expected.values().copied().collect();
+            of_texts.sort_unstable();
+            of_texts.dedup();
+            assert_eq!(of_texts.len(), expected.len(), "each has its own");
+            assert_eq!(groups.read().unwrap().len(), expected.len());
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod intervals;
 mod ranks;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
