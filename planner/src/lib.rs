@@ -12,6 +12,7 @@ extern crate self as kanon_planner;
 
 mod arguments;
 pub mod boundary;
+mod bucket_quantile;
 pub mod checked;
 mod conditions;
 pub mod constants;

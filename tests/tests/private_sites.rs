@@ -28,11 +28,11 @@ fn patients(site: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Of each patient two visits on weekdays and one on a Sunday.
+/// Of each patient two visits on weekdays and one on a Sunday, all of as many hours: 0 to 39.
 fn visits(site: usize) -> Vec<u8> {
-    let mut text = "pid,day\n".to_owned();
+    let mut text = "pid,day,hours\n".to_owned();
     for i in 0..SIZES[site] {
-        ["weekday", "weekday", "sunday"].iter().for_each(|day| writeln!(text, "{i},{day}").unwrap());
+        ["weekday", "weekday", "sunday"].iter().for_each(|day| writeln!(text, "{i},{day},{}", i % 40).unwrap());
     }
     text.into_bytes()
 }
@@ -50,6 +50,7 @@ async fn hospitals(budget: [&str; 3]) -> Federation {
             "CREATE EXTERNAL TABLE visits STORED AS CSV LOCATION '{dir}/visits.csv'".into(),
             "ALTER TABLE visits SET (access = 'private', unit = 'pid', unit_kind = 'patient', min_cohort = 10,
              epsilon_per_query = 2, delta_per_query = 1e-7)".into(),
+            "ALTER TABLE visits ALTER COLUMN hours SET (lower = 0, upper = 40)".into(),
             "ALTER TABLE visits ALTER COLUMN day SET (domain = '{sunday,weekday}')".into(),
             // Sites need not agree on bounds.
             format!("ALTER TABLE patients ALTER COLUMN age SET (lower = 0, upper = {})", 100 + 10 * site),
@@ -196,6 +197,58 @@ async fn each_site_chooses_a_norm_and_tells_its_noise() {
     assert!(once.iter().all(|epsilon| *epsilon > 1.99 && *epsilon <= 2.0), "{once:?}");
     assert_eq!(rows(&ana, by_day).await, answer);
     assert_eq!(all_spent(&federation).await, once);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quantiles_come_from_the_histograms_of_all_sites() {
+    let federation = hospitals(["100", "100", "100"]).await;
+    let ana = federation.site("bern").connect(ANALYST).await.unwrap();
+    // Ages are uniform from 20 to 69.
+    let whole = "SELECT median(age), percentile_cont(0.1) WITHIN GROUP (ORDER BY age), percentile_cont(0.1) WITHIN GROUP (ORDER BY age DESC) \
+                 FROM federation.patients";
+    let plan = rows(&ana, &format!("EXPLAIN (PRIVACY) {whole}")).await.concat().join("\n");
+    assert!(plan.contains("width_bucket") && !plan.contains("Release #1"), "one histogram for all: {plan}");
+    let answer = ask(&ana, whole).await;
+    assert!(answer.notices.join("\n").contains("3 of 3 sites answered"), "{:?}", answer.notices);
+    let found = answer.lines()[0].split('|').map(str::to_owned).collect::<Vec<_>>();
+    for (found, expected) in found.iter().zip([44.0, 24.0, 64.0]) {
+        near(found, expected, 3.0);
+    }
+    let once = all_spent(&federation).await;
+    assert!(once.iter().all(|epsilon| *epsilon > 1.9 && *epsilon <= 2.0), "{once:?}");
+    assert_eq!(ask(&ana, whole).await.lines(), answer.lines());
+    assert_eq!(all_spent(&federation).await, once);
+    // By a key, with other measures, a filter and another argument: each argument has a histogram, and epsilon is divided.
+    let by_sex = "SELECT sex, count(*) AS n, median(age) AS m, median(age * 2) FILTER (WHERE age >= 45) AS older, avg(age) AS mean \
+                  FROM federation.patients GROUP BY sex HAVING count(*) > 10 ORDER BY sex DESC";
+    let answer = rows(&ana, by_sex).await;
+    assert_eq!(answer.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), ["male", "female"]);
+    for row in &answer {
+        near(&row[1], 3000.0, 300.0);
+        near(&row[2], 44.0, 5.0);
+        near(&row[3], 114.0, 12.0);
+        near(&row[4], 44.5, 4.0);
+    }
+    let more = all_spent(&federation).await;
+    assert!(more.iter().zip(once).all(|(more, once)| more - once <= 2.0 + 1e-8), "{more:?}");
+    // Several visits a patient, and no bounds of them.
+    let answer = rows(&ana, "SELECT day, median(hours) FROM federation.visits GROUP BY day ORDER BY day").await;
+    for row in &answer {
+        near(&row[1], 19.0, 5.0);
+    }
+    // By site each chooses for itself; what no histogram answers is refused.
+    assert_eq!(rows(&ana, "SELECT site, median(age) FROM federation.patients GROUP BY site").await.len(), 3);
+    for (sql, why) in [
+        ("SELECT ward, median(age) FROM federation.patients GROUP BY ward", "keys that are not public"),
+        ("SELECT min(age) FROM federation.patients", "cannot be merged"),
+        ("SELECT median(ward) FROM federation.patients", ""),
+        ("SELECT median(pid) FROM federation.patients", ""),
+        ("SELECT sex, median(age) FROM federation.patients GROUP BY ROLLUP (sex)", "cannot be merged"),
+    ] {
+        let text = refused(&ana, sql).await;
+        assert!(text.contains(why) && !text.starts_with("XX000"), "{sql}: {text}");
+        println!("{sql}: {text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -53,6 +53,9 @@ impl Walk<'_> {
         {
             return self.sets(&rows, set, &measures, aggregate);
         }
+        if !sets && let Some(answer) = self.histograms(&rows, &keys, &measures, aggregate)? {
+            return Ok(answer);
+        }
         self.release_rows(rows, keys, measures, &aggregate.schema, plan)
     }
 

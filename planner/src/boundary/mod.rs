@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod expr;
+mod histogram;
 mod join;
 mod measure;
 mod outer;

@@ -207,7 +207,8 @@ impl Question {
     }
 }
 
-fn grid(x: &Expr, of_type: &DataType, rows: &Rows) -> Result<kanon_privacy::grid::Grid, Refusal> {
+/// The grid between the bounds of an expression.
+pub(super) fn grid(x: &Expr, of_type: &DataType, rows: &Rows) -> Result<kanon_privacy::grid::Grid, Refusal> {
     let integers = of_type.is_integer() && *of_type != DataType::UInt64;
     match range_of(x, &rows.base).grid(integers) {
         Some(Ok(grid)) => Ok(grid),
@@ -228,7 +229,7 @@ fn grid(x: &Expr, of_type: &DataType, rows: &Rows) -> Result<kanon_privacy::grid
 }
 
 /// The public values of a key.
-fn public(key: &Expr, rows: &Rows, schema: &DFSchema) -> Result<Option<PublicKeys>, Refusal> {
+pub(super) fn public(key: &Expr, rows: &Rows, schema: &DFSchema) -> Result<Option<PublicKeys>, Refusal> {
     let of_type = key.get_type(schema).map_err(|e| super::expr::unreadable(&e))?;
     if let Some(domain) = bare_base(key, &rows.base, schema).and_then(|b| b.domain.as_ref()) {
         return Ok(of_domain(domain, &of_type));

@@ -243,6 +243,15 @@ impl Layout {
     }
 }
 
+/// Whether every group of an aggregate is at one site.
+///
+/// # Errors
+/// 0A000 for grouping sets that cannot be sent to sites.
+pub(crate) fn is_answered_by_site(aggregate: &Aggregate, facts: &dyn Facts) -> Result<bool, Refusal> {
+    let (keys, sets) = keys_and_sets(aggregate, facts)?;
+    Ok(is_by_site(&keys, &sets))
+}
+
 fn is_by_site(keys: &[Key], sets: &Option<Vec<Set>>) -> bool {
     match sets {
         None => keys.iter().any(|k| k.is_site),

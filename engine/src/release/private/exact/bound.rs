@@ -352,7 +352,8 @@ impl ByUnit {
     }
 
     fn of_ids<I: Copy + Eq>(ids: impl ExactSizeIterator<Item = I>, hash: impl Fn(&I) -> u64) -> Result<ByUnit> {
-        let mut table: HashTable<(I, u32)> = HashTable::new();
+        // Grown a few times less than from nothing.
+        let mut table: HashTable<(I, u32)> = HashTable::with_capacity(ids.len() / 16);
         let mut numbers: Vec<u32> = Vec::with_capacity(ids.len());
         let mut starts: Vec<u32> = Vec::new();
         let mut last: Option<(I, u32)> = None;

@@ -110,6 +110,9 @@ impl Totals {
 
     /// Adds one unit to a group, with its weight in units of 2^-10.
     pub(super) fn add_weighted_unit(&mut self, group: u32, weight: u32) -> Result<()> {
+        if !self.counts_units {
+            return Ok(());
+        }
         let weighted = self.weighted.as_mut().ok_or_else(Error::below_boundary)?;
         for (sums, statistic) in weighted.iter_mut().zip(self.mechanisms.plan.statistics()) {
             if *statistic == Statistic::Units {
