@@ -165,8 +165,31 @@ async fn sums_over_public_keys_have_the_noise_of_every_site() {
         near(&row[1], size as f64, 100.0);
         near(&row[2], size as f64, 100.0);
     }
-    let text = refused(&ana, "SELECT count(DISTINCT pid) FROM federation.patients").await;
+    let people = "SELECT sex, count(DISTINCT pid) FROM federation.patients GROUP BY sex ORDER BY sex";
+    let text = refused(&ana, people).await;
     assert!(text.starts_with("0A000") && text.contains("cannot be merged"), "{text}");
+    // Unless nobody is at two sites, as all operators declare.
+    for (declared, site) in SITES.iter().enumerate() {
+        assert!(refused(&ana, people).await.starts_with("0A000"), "{declared} sites declare it");
+        let admin = federation.site(site).connect(ADMIN).await.unwrap();
+        ask(&admin, "ALTER TABLE patients SET (disjoint = true)").await;
+    }
+    // Which the others are told of within seconds.
+    let mut counted = ana.ask(people).await;
+    for _ in 0..100 {
+        if counted.is_ok() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        counted = ana.ask(people).await;
+    }
+    let counted = counted.unwrap();
+    let told = counted.notices.join("\n");
+    assert!(told.contains("nobody is at several of them") && !told.contains("bears the sum"), "{told}");
+    for line in counted.lines() {
+        near(line.split('|').nth(1).unwrap(), 3000.0, 150.0);
+    }
+    assert!(refused(&ana, "SELECT count(DISTINCT ward) FROM federation.patients").await.starts_with("0A000"));
     // A scalar subquery is released first, and is then a number in the question to the sites; the statement's epsilon is divided.
     let before = all_spent(&federation).await;
     let above =

@@ -33,6 +33,7 @@ pub const TABLE_OPTIONS: &[&str] = &[
     "max_norm",
     "max_distinct",
     "min_cohort_public",
+    "disjoint",
     "epsilon_per_job",
     "dominance_percent",
     "suspended",
@@ -78,6 +79,8 @@ pub struct Policy {
     pub max_distinct: Option<NonZeroU32>,
     /// Whether public keys are tested for `min_cohort` too (private access).
     pub min_cohort_public: bool,
+    /// The operator says that nobody of this table has records at another site (private access).
+    pub disjoint: bool,
 }
 
 impl Policy {
@@ -110,6 +113,7 @@ impl Policy {
             "max_distinct" => self.max_distinct = Some(count(option, value)?),
             "max_norm" => self.max_norm = Some(positive(option, value)?),
             "min_cohort_public" => self.min_cohort_public = boolean(option, value)?,
+            "disjoint" => self.disjoint = boolean(option, value)?,
             "refresh" => {}
             _ => return Err(unknown_option(option, TABLE_OPTIONS)),
         }
@@ -138,6 +142,7 @@ impl Policy {
             "max_distinct" => self.max_distinct = fresh.max_distinct,
             "max_norm" => self.max_norm = fresh.max_norm,
             "min_cohort_public" => self.min_cohort_public = fresh.min_cohort_public,
+            "disjoint" => self.disjoint = fresh.disjoint,
             "refresh" => {}
             _ => return Err(unknown_option(option, TABLE_OPTIONS)),
         }
@@ -243,6 +248,7 @@ impl Policy {
             max_norm: self.max_norm.and_then(|norm| MaxNorm::try_from(norm).ok()),
             max_distinct: self.max_distinct,
             min_cohort_public: self.min_cohort_public,
+            disjoint: self.disjoint,
             columns: columns
                 .iter()
                 .map(|(name, settings)| (name.clone(), settings.private_facts()))

@@ -18,6 +18,8 @@ pub struct OfferedPrivate {
     max_norm: Option<Exact>,
     max_distinct: Option<NonZeroU32>,
     min_cohort_public: bool,
+    #[serde(default)]
+    disjoint: bool,
     columns: BTreeMap<String, OfferedColumn>,
 }
 
@@ -44,6 +46,7 @@ impl From<&PrivatePolicy> for OfferedPrivate {
             max_norm: policy.max_norm.map(|norm| Exact(norm.get())),
             max_distinct: policy.max_distinct,
             min_cohort_public: policy.min_cohort_public,
+            disjoint: policy.disjoint,
             columns: policy.columns.iter().map(|(name, declared)| (name.clone(), column(declared))).collect(),
         }
     }
@@ -77,6 +80,7 @@ impl OfferedPrivate {
             max_norm,
             max_distinct: self.max_distinct,
             min_cohort_public: self.min_cohort_public,
+            disjoint: self.disjoint,
             columns,
         })
     }

@@ -112,6 +112,8 @@ pub struct PrivacyReport {
     sites: Vec<SiteReport>,
     /// The most ε and δ that each of several sites was asked to charge: what it did charge it tells its own people.
     asked: Option<(f64, f64)>,
+    /// Whether somebody may be at several of them, for all that their operators declare.
+    may_overlap: bool,
 }
 
 impl PrivacyReport {
@@ -162,6 +164,7 @@ impl PrivacyReport {
         if let Some(asked) = asked {
             let (epsilon, delta) = self.asked.unwrap_or_default();
             self.asked = Some((epsilon + asked.epsilon.get(), delta + asked.delta.get()));
+            self.may_overlap |= !unit.question.as_ref().is_some_and(|question| question.units_are_disjoint);
         }
         let answers_all_keys = unit.question.as_ref().is_some_and(|question| question.public_cells().is_some());
         for (site, status) in statuses {
@@ -252,10 +255,12 @@ impl PrivacyReport {
             }
         }
         if let Some((epsilon, delta)) = self.asked {
-            text.push_str(&format!(
-                "; each charges at most {}, and a person at several of them bears the sum",
-                amounts((epsilon * 1e9).ceil() / 1e9, delta)
-            ));
+            let bears = match self.may_overlap {
+                true => "a person at several of them bears the sum",
+                false => "nobody is at several of them, as their operators declare",
+            };
+            let each = amounts((epsilon * 1e9).ceil() / 1e9, delta);
+            text.push_str(&format!("; each charges at most {each}, and {bears}"));
         }
         Some(text)
     }

@@ -126,6 +126,11 @@ fn private_rules(table: &Table, private: &PrivatePolicy) -> String {
             " Where all keys are public and no quantile or different values are asked, all rows of a unit count, those above a norm that is chosen privately less.",
         );
     }
+    if private.disjoint {
+        text.push_str(
+            " Nobody in it is at another site, as its operator declares: units of several sites may be added up.",
+        );
+    }
     if private.min_cohort_public {
         text.push_str(" Keys of declared domains are selected like others.");
     }

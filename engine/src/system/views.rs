@@ -161,6 +161,7 @@ fn policies(tables: &[Arc<Table>]) -> View {
         .double("max_norm", t().map(|x| x.policy.max_norm))
         .bigint("max_distinct", t().map(|x| count(x.policy.max_distinct)))
         .bool("min_cohort_public", t().map(|x| Some(x.policy.min_cohort_public)))
+        .bool("disjoint", t().map(|x| Some(x.policy.disjoint)))
         .double("epsilon_per_job", t().map(|x| x.policy.epsilon_per_job.map(Epsilon::get)))
         .int("dominance_percent", t().map(|x| dominance_percent(x)))
         .bool("suspended", t().map(|x| Some(x.policy.suspended)))

@@ -38,8 +38,14 @@ impl Walk<'_> {
         let policy = rows.private.clone().unwrap_or_default();
         let rules = rules(rows, protection, &policy)?;
         let schema = rows.plan.schema();
-        let mut question =
-            Question { arguments: Vec::new(), aggregates: Vec::new(), is_part: Vec::new(), keys: Vec::new(), rules };
+        let mut question = Question {
+            arguments: Vec::new(),
+            aggregates: Vec::new(),
+            is_part: Vec::new(),
+            keys: Vec::new(),
+            rules,
+            units_are_disjoint: policy.disjoint,
+        };
         for measure in measures {
             let aggregate = question.aggregate(measure, rows, schema)?;
             question.aggregates.push(aggregate);
@@ -104,11 +110,11 @@ impl Question {
             return Ok(Aggregate::Rank(self.argument(x, filter, schema, Some(rows))?, rank));
         }
         Ok(match (name.as_str(), params.args.as_slice()) {
-            ("count", [x]) if params.distinct && is_unit(x) && filter.is_some() => {
+            ("count" | names::COUNT, [x]) if params.distinct && is_unit(x) && filter.is_some() => {
                 return Err(not_yet("Put the condition into WHERE."));
             }
-            ("count", [x]) if params.distinct && is_unit(x) => Aggregate::CountUnits,
-            ("count", [x]) if params.distinct => {
+            ("count" | names::COUNT, [x]) if params.distinct && is_unit(x) => Aggregate::CountUnits,
+            ("count" | names::COUNT, [x]) if params.distinct => {
                 Aggregate::CountDistinct(self.argument(x, filter, schema, None)?, self.rules.distinct)
             }
             ("count" | names::COUNT, [x]) if is_unit(x) || matches!(x, Expr::Literal(v, _) if !v.is_null()) => {

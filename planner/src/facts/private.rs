@@ -80,6 +80,8 @@ pub struct PrivatePolicy {
     pub max_distinct: Option<NonZeroU32>,
     /// Whether public keys are selected like unknown ones.
     pub min_cohort_public: bool,
+    /// Whether nobody of this table has records at another site, as its operator declares.
+    pub disjoint: bool,
     /// Columns with something declared, by name.
     pub columns: BTreeMap<String, PrivateColumn>,
 }
@@ -107,6 +109,7 @@ impl PrivatePolicy {
             max_norm: less(self.max_norm, other.max_norm),
             max_distinct: less(self.max_distinct, other.max_distinct),
             min_cohort_public: self.min_cohort_public || other.min_cohort_public,
+            disjoint: self.disjoint && other.disjoint,
             columns: BTreeMap::new(),
         }
     }

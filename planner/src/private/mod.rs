@@ -49,6 +49,8 @@ pub struct Question {
     pub keys: Vec<Key>,
     /// What the policies of its tables allow.
     pub rules: Rules,
+    /// Whether nobody is at two of the sites that are asked, as their operators declare.
+    pub units_are_disjoint: bool,
 }
 
 impl Question {

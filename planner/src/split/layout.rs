@@ -12,10 +12,12 @@ use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{Aggregate, AggregateUDF, Expr, ExprSchemable, GroupingSet, LogicalPlan};
 
 use kanon_privacy::policy::Access;
+use kanon_privacy::statistics::Aggregate as Counted;
 
 use super::columns;
 use crate::facts::Facts;
 use crate::parts::{names, part_aggregates};
+use crate::private::Question;
 use crate::refusal::Refusal;
 use crate::release_unit::ReleaseUnit;
 use crate::total::infallible;
@@ -169,7 +171,13 @@ impl Layout {
         let is_private = unit.protection.as_ref().is_some_and(|p| p.access == Access::Private);
         let mut bases = Bases { all: Vec::new(), aggregate };
         let mut measures = Vec::new();
-        for expr in &aggregate.aggr_expr {
+        for (number, expr) in aggregate.aggr_expr.iter().enumerate() {
+            let counts_units = |q: &Arc<Question>| q.aggregates.get(number) == Some(&Counted::CountUnits);
+            let disjoint = unit.question.as_ref().filter(|q| q.units_are_disjoint);
+            if let Some(count) = disjoint.filter(|q| !alone && counts_units(q)).and_then(|_| bare_call(expr)) {
+                measures.push(bases.units(count).map(Merging::Sum)?);
+                continue;
+            }
             measures.push(merging(expr, alone, protected, is_private, &mut bases)?);
         }
         // A withheld total is absent, but an open site answers its total whatever it has: with `site` among the keys it must be told apart.
@@ -384,12 +392,27 @@ impl Bases<'_> {
         self.part(names::COUNT, args, filter)
     }
 
+    /// Counts the units of each site, none of which is at another.
+    fn units(&mut self, count: &AggregateFunction) -> Result<usize, Refusal> {
+        let mut call = AggregateFunction { func: part(names::COUNT)?, ..count.clone() };
+        call.params.distinct = true;
+        self.add(Expr::AggregateFunction(call))
+    }
+
     fn part(&mut self, name: &str, args: Vec<Expr>, filter: &Option<Box<Expr>>) -> Result<usize, Refusal> {
-        let func = part_aggregates()
-            .into_iter()
-            .find(|part| part.name() == name)
-            .ok_or_else(|| Refusal::unsupported(format!("no part {name}")))?;
-        self.call(func, args, filter)
+        self.call(part(name)?, args, filter)
+    }
+}
+
+fn part(name: &str) -> Result<Arc<AggregateUDF>, Refusal> {
+    let found = part_aggregates().into_iter().find(|part| part.name() == name);
+    found.ok_or_else(|| Refusal::unsupported(format!("no part {name}")))
+}
+
+fn bare_call(expr: &Expr) -> Option<&AggregateFunction> {
+    match bare(expr) {
+        Expr::AggregateFunction(call) => Some(call),
+        _ => None,
     }
 }
 
