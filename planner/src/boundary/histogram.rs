@@ -28,6 +28,7 @@ use super::outer::tables;
 use super::rows::{Rows, range_of, refuse_as_condition};
 use super::{Node, Open, Walk};
 use crate::bucket_quantile::{Buckets, bucket_quantile};
+use crate::conditions::uncast;
 use crate::facts::Placement;
 use crate::private::MAX_PUBLIC_KEYS;
 use crate::refusal::Refusal;
@@ -84,8 +85,8 @@ impl Walk<'_> {
                 others.push(number);
                 continue;
             }
-            let argument = filtered(&measure.aggregate).ok_or_else(lost)?;
-            let written = filtered(written).ok_or_else(lost)?;
+            let argument = filtered(&measure.aggregate, rows.plan.schema()).ok_or_else(lost)?;
+            let written = filtered(written, aggregate.input.schema()).ok_or_else(lost)?;
             match histograms.iter_mut().find(|known| known.written == written) {
                 Some(known) => known.quantiles.push((number, alpha)),
                 None => histograms.push(Histogram { written, argument, quantiles: vec![(number, alpha)] }),
@@ -201,12 +202,12 @@ impl Walk<'_> {
     }
 }
 
-/// The argument of a quantile, NULL where its FILTER does not hold.
-fn filtered(aggregate: &Expr) -> Option<Expr> {
+/// The argument of a quantile as it was before it was made a float, NULL where its FILTER does not hold.
+fn filtered(aggregate: &Expr, schema: &DFSchema) -> Option<Expr> {
     let Expr::AggregateFunction(AggregateFunction { params, .. }) = aggregate.clone().unalias_nested().data else {
         return None;
     };
-    let x = params.args.into_iter().next()?;
+    let x = uncast(params.args.first()?, schema).clone();
     match params.filter {
         Some(filter) => when(*filter, x).end().ok(),
         None => Some(x),

@@ -96,3 +96,8 @@ SELECT site, median(age), min(age) FILTER (WHERE smoker) FROM fed_secret GROUP B
 SELECT min(age) FROM fed_secret
 SELECT median(age) FROM fed_secret
 SELECT site, sex, count(*) FROM fed_secret GROUP BY ROLLUP (site, sex)
+-- quantiles from histograms, one an argument, beside what else is asked
+SELECT sex, count(*), median(age), percentile_cont(0.9) WITHIN GROUP (ORDER BY age), median(LEAST(GREATEST(weight, 30), 150)) FILTER (WHERE smoker) FROM fed_secret GROUP BY sex
+SELECT region, median(age) FROM fed_secret GROUP BY region
+SELECT median(age), min(age) FROM fed_secret
+SELECT median(weight) FROM fed_secret

@@ -125,6 +125,7 @@ pub fn context() -> SessionContext {
         ("cost", DataType::Float64),
         ("n", DataType::Int64),
     ];
+    ctx.register_udf(kanon_planner::width_bucket::width_bucket().as_ref().clone());
     for part in kanon_planner::parts::part_aggregates() {
         ctx.register_udaf(part.as_ref().clone());
     }
