@@ -42,7 +42,8 @@ impl Buckets {
             are_integers,
         };
         if integers && width < f64::from(most) && lower.abs().max(upper.abs()) < 1e15 {
-            return Some(of(upper + 1.0, width as u16 + 1, true));
+            // Around each of them: no rounding takes it to a neighbour.
+            return Some(Buckets { lower: (lower - 0.5).to_bits(), ..of(upper + 0.5, width as u16 + 1, true) });
         }
         // Of one value there is some room too.
         let upper = if width == 0.0 { upper + 1.0_f64.max(upper.abs()) } else { upper };
@@ -71,10 +72,12 @@ impl Buckets {
             self.lower() + (self.upper() - self.lower()) * part
         };
         match number {
+            n if self.are_integers => {
+                let middle = (at(n.clamp(1, i32::from(self.count))) - 0.5).round();
+                (middle, middle)
+            }
             n if n <= 0 => (self.lower(), self.lower()),
             n if n > i32::from(self.count) => (self.upper(), self.upper()),
-            // From the integer on.
-            n if self.are_integers => (at(n - 1), at(n - 1)),
             n => (at(n - 1), at(n)),
         }
     }
@@ -105,18 +108,14 @@ impl Buckets {
         for ((bucket, n), after) in up_to.iter().zip(&smallest) {
             largest = n.max(largest);
             let grown = (largest + after) / 2.0;
-            if grown >= wanted && grown > before.max(0.0) {
+            if grown >= wanted {
                 let (low, high) = self.ends(*bucket);
                 let part = ((wanted - before) / (grown - before)).clamp(0.0, 1.0);
-                return Some((low + (high - low) * part).min(if self.are_integers {
-                    self.upper() - 1.0
-                } else {
-                    self.upper()
-                }));
+                return Some(low + (high - low) * part);
             }
             before = grown;
         }
-        Some(if self.are_integers { self.upper() - 1.0 } else { self.upper() })
+        Some(self.ends(i32::MAX).1)
     }
 }
 
@@ -239,7 +238,7 @@ mod tests {
         assert_eq!(found(ten, &[(0, 10.0), (5, 10.0), (11, 30.0)], 0.5), Some(100.0));
         // One an integer.
         let years = Buckets::between(20.0, 69.0, true, 128).unwrap();
-        assert_eq!((years.lower(), years.upper(), years.count()), (20.0, 70.0, 50));
+        assert_eq!((years.lower(), years.upper(), years.count()), (19.5, 69.5, 50));
         let ages: Vec<(i32, f64)> = (1..=50).map(|bucket| (bucket, 2.0)).collect();
         assert_eq!(found(years, &ages, 0.5), Some(44.0));
         assert_eq!(found(years, &ages, 0.51), Some(45.0));
@@ -261,6 +260,36 @@ mod tests {
         for alpha in [0.001, 0.999] {
             let x = found(ten, &[(1, -20.0), (2, 30.0), (3, -50.0)], alpha);
             assert!(x.is_none_or(|x| (0.0..=100.0).contains(&x)), "{x:?}");
+        }
+    }
+
+    /// Through the function that sites use.
+    #[tokio::test]
+    async fn integers_that_have_a_bucket_each_are_found_again() {
+        let ctx = SessionContext::new();
+        ctx.register_udf(crate::width_bucket::width_bucket().as_ref().clone());
+        for (lower, upper) in
+            [(0, 110), (0, 100), (0, 48), (20, 69), (-17, 100), (1_000_000, 1_000_127), (0, 1), (5, 5)]
+        {
+            let buckets = Buckets::between(f64::from(lower), f64::from(upper), true, 128).unwrap();
+            let sql = format!(
+                "SELECT x, width_bucket(x, {:?}, {:?}, {}) FROM generate_series({lower}, {upper}) AS t (x) ORDER BY x",
+                buckets.lower(),
+                buckets.upper(),
+                buckets.count()
+            );
+            for batch in ctx.sql(&sql).await.unwrap().collect().await.unwrap() {
+                let x = batch.column(0).as_primitive::<datafusion::arrow::datatypes::Int64Type>();
+                for (x, bucket) in x.values().iter().zip(batch.column(1).as_primitive::<Int32Type>().values()) {
+                    for alpha in [0.01, 0.5, 0.99] {
+                        assert_eq!(
+                            found(buckets, &[(*bucket, 7.0)], alpha),
+                            Some(*x as f64),
+                            "{x} of {lower} to {upper}"
+                        );
+                    }
+                }
+            }
         }
     }
 

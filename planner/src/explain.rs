@@ -89,7 +89,7 @@ pub fn private_rules(unit: &ReleaseUnit, question: &Question, mechanisms: &Mecha
         }
         (Bounding::Clipped(_), Some(choice)) => format!(
             "Release #{id} counts all rows of a unit, and less of each if the L2 norm of its rows by group is above the norm, \
-             which it chooses with epsilon {:.4} of the cost: about {} units are above, with 99% fewer than {}",
+             which it chooses with epsilon {:.4} of the cost: about {} units are above, with 99.9% fewer than {}; an answer about fewer units than that may be cut to little",
             choice.epsilon().get(),
             choice.aim(),
             choice.aim().saturating_mul(3)

@@ -13,16 +13,17 @@
 //! [`crate::sensitivity`]. Its weight in units of 2^-10 is ω = 2^10 if l ≤ a, and else ω = ⌊2^10·2^(−(l−a)/4)⌋. In the first case
 //! ‖ω·s‖₂ ≤ 2^10·V·n ≤ 2^10·V·2^(a/4), in the second ‖ω·s‖₂ ≤ 2^10·2^(−(l−a)/4)·V·2^(l/4), which is the same. Weights are whole numbers, so a
 //! weighted sum is one too and nothing is cut: a unit moves it by what it adds, and the norm [`Level::norm`], 2^10·2^(a/4) rounded up, holds exactly.
-//! A unit that is cut adds at least 2^-¼ of what the norm would let it.
+//! A unit that is cut adds at least 2^-¼ of what the norm would let it, but for the rounding of its weight: nothing from 2^(10¼) times the norm on.
 //!
 //! # The choice
 //! The exponential mechanism over the levels up to a public one, with the utility of a robust maximum (see [`crate::ranks`]): r units are above Λ. Every unit has one
-//! level, so it moves a utility by one at most. Level l has 2^(−l/4) of the chance that utility alone would give it: a norm that is too large makes an answer
-//! worthless in proportion to Λ, and so it is less likely in proportion. Such a base measure is public and changes neither ε nor the bound of the range.
+//! level, so it moves a utility by one at most. A public base measure says how likely each level is before any unit is looked at, which changes neither ε nor the bound of the
+//! range: it grows like 2^(l/8) up to l = 16, a norm of 16 rows, and falls like 2^(−l/4) from there. A norm that is too large makes an answer worthless in proportion to Λ,
+//! and so it is less likely in proportion. Among fewer than r units the choice says little, and is then near a usual norm.
 //!
 //! Let a be the lowest level with at most r units above. If there are r units it has utility 0. All levels beyond the largest unit have −r, and together at most
-//! Σ 2^(−j/4), j ≥ 1, of a's base measure, which is 5.29: so with r = ⌈2·ln(5300)/ε⌉ they are chosen with 0.1% at most, and those beyond t times the largest unit with a t-th of that.
-//! Levels with more than 3r units above have less than −2r, and at most 6.29·2^(a/4) of a's base measure: they are chosen with 1% at most where 2^(a/4), the norm, is up to 2^15 rows.
+//! Σ_(l ≤ 16) 2^(l/8) + 4·Σ 2^(−j/4) = 57.3 of a's base measure: so with r = ⌈2·ln(57300)/ε⌉ they are chosen with 0.1% at most, and those beyond t·16 rows with a t-th of a part of that.
+//! Levels with more than 3r units above have less than −2r, and at most 17.5·2^((a−16)/4) ≤ 2^20.2 of a's base measure: they are chosen with 0.1% at most.
 //!
 //! # Noise
 //! It is calibrated for Λ = 1, before anything is charged, and is then as much larger as Λ is: [`crate::noise::Noise::times`]. Its cost does not depend on
@@ -46,22 +47,23 @@ pub struct Level(u8);
 /// The highest level that may ever be chosen: a norm of 2^20 rows.
 pub const HIGHEST: Level = Level(80);
 
-/// The highest level of a unit: 2^32 rows.
+/// A norm of 16 rows, the most likely before any unit is looked at.
+const USUAL: Level = Level(16);
+
+/// The highest level of a unit: 2^32 rows, and more.
 const LAST: u8 = 128;
 
 impl Level {
     /// A norm of one row: what noise is calibrated for.
     pub const ONE: Level = Level(0);
 
-    /// The level of a unit from its number of rows in each of its groups. None if they are too many to square.
-    pub fn of(rows_by_group: impl IntoIterator<Item = u64>) -> Option<Level> {
-        let mut squares: u128 = 0;
-        for rows in rows_by_group {
-            squares = squares.checked_add(u128::from(rows) * u128::from(rows))?;
-        }
+    /// The level of a unit from its number of rows in each of its groups. One of more than 2^32 rows has the last, whose weight is 0 whatever is chosen.
+    pub fn of(rows_by_group: impl IntoIterator<Item = u64>) -> Level {
+        let squares = rows_by_group.into_iter().map(|rows| u128::from(rows) * u128::from(rows));
+        let squares = squares.fold(0_u128, u128::saturating_add);
         // n ≤ 2^(l/4) is n² ≤ ⌊2^(l/2)⌋. Close to l = 2·log₂ n².
         let near = u8::try_from((2 * squares.max(1).ilog2()).min(u32::from(LAST))).unwrap_or(LAST);
-        (near..=LAST).find(|level| squares <= half_power(*level)).map(Level)
+        Level((near..LAST).find(|level| squares <= half_power(*level)).unwrap_or(LAST))
     }
 
     /// A level by its number, if it may be chosen.
@@ -90,10 +92,14 @@ impl Level {
         Norm::at_least_fourth_root(1_u128 << (40 + u32::from(self.0.min(HIGHEST.0))))
     }
 
-    /// 2^(−l/4) in units of 2^-20, rounded down: at least 1.
+    /// 2^((l−16)/8) up to l = 16 and 2^(−(l−16)/4) from there, in units of 2^-20, rounded down: at least 1.
     fn base_measure(self) -> NonZeroU64 {
-        let fourth = 1_u128 << HIGHEST.0.saturating_sub(self.0);
-        u64::try_from(fourth.isqrt().isqrt()).ok().and_then(NonZeroU64::new).unwrap_or(NonZeroU64::MIN)
+        let measure = match self.0.checked_sub(USUAL.0) {
+            // The eighth root of 2^(104+l) is 2^13·2^(l/8).
+            None => (1_u128 << (104 + self.0)).isqrt().isqrt().isqrt() << 5,
+            Some(beyond) => (1_u128 << 80_u8.saturating_sub(beyond)).isqrt().isqrt(),
+        };
+        u64::try_from(measure).ok().and_then(NonZeroU64::new).unwrap_or(NonZeroU64::MIN)
     }
 
     /// The weight of units of this level where Λ is of the level `chosen`, in units of 2^-10.
@@ -130,7 +136,7 @@ impl NormChoice {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an aim, not a bound; casts saturate")]
     pub fn new(epsilon: Epsilon, highest: Level) -> Result<NormChoice, ExponentialError> {
         let highest = highest.min(HIGHEST);
-        let aim = (2.0 * libm::log(5300.0) / epsilon.get()).ceil() as u64;
+        let aim = (2.0 * libm::log(57_300.0) / epsilon.get()).ceil() as u64;
         let rate = Rate::new(epsilon, Utility::Maximum(aim).sensitivity(NonZeroU32::MIN))?;
         Ok(NormChoice { epsilon, rate, aim, highest })
     }
@@ -145,7 +151,7 @@ impl NormChoice {
         self.epsilon
     }
 
-    /// The number of units that it aims to cut; with 99% they are less than three times as many, if there are as many.
+    /// The number of units that it aims to cut: with 99.9% fewer than three times as many are, if there are so many units. Among fewer the choice says little.
     pub fn aim(&self) -> u64 {
         self.aim
     }
@@ -191,15 +197,15 @@ impl NormChoice {
     /// How much the choice matters beside statistics of these importances (see [`crate::division`]), where answers have so many public keys and each
     /// statistic has a part of `delta`.
     ///
-    /// About r = 18/ε units are cut. Where the number of units beyond n falls like n^−3, a unit beyond Λ is cut by Λ/2 on average, spread over c keys by
-    /// Λ/(2√c) a key: so an answer loses about 9Λ/(√c·ε). The noise of a count has a deviation of √2·Λ/ε for Laplace, about √(2·ln(1.25/δ))·Λ/ε for Gauss.
+    /// About r = 22/ε units are cut. Where the number of units beyond n falls like n^−3, a unit beyond Λ is cut by Λ/2 on average, spread over c keys by
+    /// Λ/(2√c) a key: so an answer loses about 11Λ/(√c·ε). The noise of a count has a deviation of √2·Λ/ε for Laplace, about √(2·ln(1.25/δ))·Λ/ε for Gauss.
     pub fn importance(of_statistics: &[f64], keys: NonZeroU32, delta: Delta) -> f64 {
         let answers = of_statistics.iter().map(|w| w * w).sum::<f64>().sqrt();
         let noise = match (keys.get(), delta.get()) {
             (2.., delta) if delta > 0.0 => (2.0 * libm::log(1.25 / delta)).sqrt(),
             _ => std::f64::consts::SQRT_2,
         };
-        9.0 * answers / (f64::from(keys.get()).sqrt() * noise)
+        11.0 * answers / (f64::from(keys.get()).sqrt() * noise)
     }
 }
 
@@ -217,12 +223,12 @@ mod tests {
 
     #[test]
     fn levels_are_the_least_that_hold_a_norm() {
-        let of = |rows: &[u64]| Level::of(rows.iter().copied()).unwrap().number();
+        let of = |rows: &[u64]| Level::of(rows.iter().copied()).number();
         assert_eq!((of(&[]), of(&[1]), of(&[2]), of(&[4]), of(&[1 << 20])), (0, 0, 4, 8, 80));
         // √2 = 2^(2/4), √3 = 2^(3.17/4), √5 = 2^(4.64/4).
         assert_eq!((of(&[1, 1]), of(&[1, 1, 1]), of(&[1, 2])), (2, 4, 5));
         assert_eq!(of(&[u64::from(u32::MAX)]), 128);
-        assert_eq!(Level::of([u64::MAX]), None);
+        assert_eq!((of(&[u64::MAX]), of(&[u64::MAX, u64::MAX]), of(&[1 << 33])), (128, 128, 128));
         assert_eq!((Level::numbered(80), Level::numbered(81)), (Some(HIGHEST), None));
     }
 
@@ -240,7 +246,7 @@ mod tests {
         // 10,000 units, the level of each number about as frequent as 2^(−l/4).
         let units: Vec<u64> = (0..60).map(|l| (10_000.0 * (-f64::from(l) / 4.0).exp2() * 0.16) as u64).collect();
         let choice = choice(1.0);
-        assert_eq!(choice.aim(), 18);
+        assert_eq!(choice.aim(), 22);
         for _ in 0..200 {
             let level = choice.choose(&units, &mut OpenDp).unwrap();
             let above: u64 = units.iter().skip(level.number() + 1).sum();
@@ -267,12 +273,33 @@ mod tests {
             for units in [all_equal.as_slice(), &heavy] {
                 let chances = chances(&choice, units);
                 let beyond = |factor: usize| chances.iter().skip(units.len() + 4 * factor).sum::<f64>();
-                // Beyond the largest unit, and beyond 2^10 of it.
-                assert!(beyond(0) < 1.01e-3 && beyond(10) < 1e-6, "{} {}", beyond(0), beyond(10));
+                // Beyond the largest unit, and beyond 2^14 of it.
+                assert!(beyond(0) < 1.01e-3 && beyond(14) < 1e-6, "{} {}", beyond(0), beyond(14));
                 let above = |level: usize| units.iter().skip(level + 1).sum::<u64>();
                 let many = chances.iter().enumerate().filter(|(l, _)| above(*l) > 3 * choice.aim());
-                assert!(many.map(|(_, chance)| chance).sum::<f64>() < 0.01);
+                assert!(many.map(|(_, chance)| chance).sum::<f64>() < 1e-3);
             }
+        }
+    }
+
+    #[test]
+    fn among_few_units_a_usual_norm_is_likely() {
+        let choice = choice(0.5);
+        let mut few = vec![0; 16];
+        few.push(20);
+        for units in [vec![], few] {
+            let chances = chances(&choice, &units);
+            assert!(chances.iter().skip(8).take(17).sum::<f64>() > 0.6, "{chances:?}");
+        }
+    }
+
+    #[test]
+    fn the_base_measure_is_as_it_says() {
+        for level in Level::all() {
+            let l = f64::from(level.0);
+            let expected = if l <= 16.0 { ((l - 16.0) / 8.0).exp2() } else { (-(l - 16.0) / 4.0).exp2() };
+            let found = level.base_measure().get() as f64 / f64::from(1 << 20);
+            assert!(found <= expected && found > expected * 0.94, "{l}: {found} {expected}");
         }
     }
 
@@ -311,9 +338,9 @@ mod tests {
         let keys = |n| NonZeroU32::new(n).unwrap();
         let delta = |x: f64| Delta::try_from(x).unwrap();
         let of = |n, d| NormChoice::importance(&[1.0], keys(n), delta(d));
-        assert!((of(1, 0.0) - 6.36).abs() < 0.01 && (of(1, 1e-8) - 6.36).abs() < 0.01);
-        assert!(of(12, 1e-8) < 0.5 && of(1000, 1e-8) < 0.06);
-        assert!((NormChoice::importance(&[3.0, 4.0], keys(1), delta(0.0)) - 31.8).abs() < 0.1);
+        assert!((of(1, 0.0) - 7.78).abs() < 0.01 && (of(1, 1e-8) - 7.78).abs() < 0.01);
+        assert!(of(12, 1e-8) < 0.6 && of(1000, 1e-8) < 0.07);
+        assert!((NormChoice::importance(&[3.0, 4.0], keys(1), delta(0.0)) - 38.9).abs() < 0.1);
     }
 
     proptest! {
@@ -321,7 +348,7 @@ mod tests {
         #[test]
         fn a_unit_keeps_the_norm(rows in prop::collection::vec(0u64..1 << 18, 1..6), signs in prop::collection::vec(-1.0..=1.0f64, 6),
                                  chosen in 0u8..=80, each in 1u64..1 << 20) {
-            let level = Level::of(rows.iter().copied()).unwrap();
+            let level = Level::of(rows.iter().copied());
             let weight = i128::from(level.weight(Level(chosen)));
             let squares: u128 = rows.iter().zip(&signs).map(|(r, sign)| {
                 let s = ((*r as f64) * (each as f64) * sign).trunc() as i128;
@@ -333,7 +360,7 @@ mod tests {
 
         #[test]
         fn levels_hold_their_norms(n in 1u64..1 << 31) {
-            let level = Level::of([n]).unwrap();
+            let level = Level::of([n]);
             let (n, l) = (n as f64, f64::from(level.0));
             prop_assert!(n <= (l / 4.0).exp2() * (1.0 + 1e-12));
             prop_assert!(level.0 == 0 || n > ((l - 1.0) / 4.0).exp2() * (1.0 - 1e-12));

@@ -161,13 +161,14 @@ impl Session {
     }
 
     /// The columns of a planned query as they will be answered. Nothing is charged, and no data is read.
-    pub(super) async fn columns(&self, planned: Planned, wanted: &Intervals) -> Result<SchemaRef> {
+    pub(super) async fn columns(&self, planned: &mut Planned, wanted: &Intervals) -> Result<SchemaRef> {
         let schema = planned.schema();
         if !is_private(&planned.plan) {
             return Ok(schema);
         }
         // What is refused has no columns to describe, and is refused when it runs.
-        let Ok(Decision::Release { outer, units }) = self.decide(planned.plan) else { return Ok(schema) };
+        let Ok(decision) = self.decide(planned.plan.clone()) else { return Ok(schema) };
+        let Decision::Release { outer, units } = planned.decided.insert(decision).clone() else { return Ok(schema) };
         let intervals = self.intervals(&outer, wanted);
         let shown = Shown::of(outer, &schema, &intervals)?;
         // Of what sites answer together, each knows its own.
@@ -197,8 +198,8 @@ impl Session {
         if parameters.len() < prepared.parameters.len() {
             return Ok(prepared.schema.clone());
         }
-        let (planned, _) = self.plan(query, Parameters::Values(parameters)).await?;
-        self.columns(planned, &Intervals::of(prepared)).await.map(Some)
+        let (mut planned, _) = self.plan(query, Parameters::Values(parameters)).await?;
+        self.columns(&mut planned, &Intervals::of(prepared)).await.map(Some)
     }
 }
 

@@ -82,9 +82,9 @@ impl Session {
             | Statement::Steward(_) => return Ok(Described::default()),
         };
         let grounds = self.grounds();
-        let (planned, parameters) = self.plan(query, Parameters::Types(types)).await?;
-        let schema = Some(self.columns(planned.clone(), &Intervals::AsSet).await?);
-        let plan = if parameters.is_empty() { KeptPlan::of(planned, grounds) } else { KeptPlan::default() };
+        let (mut planned, parameters) = self.plan(query, Parameters::Types(types)).await?;
+        let schema = Some(self.columns(&mut planned, &Intervals::AsSet).await?);
+        let plan = if parameters.is_empty() { KeptPlan::of(self, planned, grounds) } else { KeptPlan::default() };
         Ok(Described { schema, parameters, plan })
     }
 

@@ -20,7 +20,7 @@ use crate::catalog::guarded::GuardedTable;
 use crate::principal::Principal;
 use crate::store::RoleInfo;
 
-/// A plan that is taken once, or none.
+/// A plan that is taken once, or none. A session keeps the last one alone: a client may describe thousands of statements and run none.
 #[derive(Clone, Default)]
 pub(super) struct KeptPlan(Arc<Mutex<Option<(Planned, Grounds)>>>);
 
@@ -48,10 +48,13 @@ impl Grounds {
 }
 
 impl KeptPlan {
-    /// Keeps a plan that was made after these grounds were taken, if it reads nothing but the catalog's tables.
-    pub(super) fn of(planned: Planned, grounds: Grounds) -> KeptPlan {
+    /// Keeps a plan that was made after these grounds were taken, if it reads nothing but the catalog's tables, and forgets the session's one before.
+    pub(super) fn of(session: &Session, planned: Planned, grounds: Grounds) -> KeptPlan {
         let keeps = reads_the_catalogs_tables_alone(&planned.plan);
-        KeptPlan(Arc::new(Mutex::new(keeps.then_some((planned, grounds)))))
+        let kept = KeptPlan(Arc::new(Mutex::new(keeps.then_some((planned, grounds)))));
+        let before = std::mem::replace(&mut session.state().kept, kept.clone());
+        lock(&before.0).take();
+        kept
     }
 
     /// The plan, if there is one and it stands. It is gone then.

@@ -76,6 +76,8 @@ struct State {
     prepared: HashMap<String, Arc<Prepared>>,
     cursors: HashMap<String, Arc<Cursor>>,
     last_query: Option<Arc<PrivacyReport>>,
+    /// The plan of the statement that was described last.
+    kept: KeptPlan,
 }
 
 /// A statement of a text of several.

@@ -33,7 +33,6 @@ use crate::statement::{future_on_large_stack, refuse_ignored};
 use crate::system;
 
 /// A query planned for one principal at one moment.
-#[derive(Clone)]
 pub(super) struct Planned {
     /// Analysed: types are coerced, nothing is optimised.
     pub plan: LogicalPlan,
@@ -41,6 +40,8 @@ pub(super) struct Planned {
     pub state: SessionState,
     /// Names of its columns as PostgreSQL would give them.
     pub names: Vec<String>,
+    /// What may happen with it, once that is known.
+    pub decided: Option<Decision>,
 }
 
 impl Planned {
@@ -90,7 +91,7 @@ impl Session {
             let plan = state.statement_to_plan(statement).await?;
             let (plan, types) = parameters.bind(plan)?;
             let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
-            Ok((Planned { plan, state, names }, types))
+            Ok((Planned { plan, state, names, decided: None }, types))
         })
         .await?
     }
@@ -108,10 +109,11 @@ impl Session {
         stop: &Stop,
     ) -> Result<(Rows, Option<Arc<PrivacyReport>>)> {
         let schema = planned.schema();
-        let Planned { plan, state, .. } = planned;
+        let Planned { plan, state, decided, .. } = planned;
         let coarse;
         let mut stop = stop;
-        let (state, plan, schema, mut report) = match self.decide(plan)? {
+        let decision = decided.map_or_else(|| self.decide(plan), Ok)?;
+        let (state, plan, schema, mut report) = match decision {
             Decision::Open(plan) => (state, plan, schema, None),
             Decision::Release { outer, units } => {
                 let is_protected = units.iter().any(|unit| unit.protection.is_some());
@@ -162,6 +164,12 @@ impl Session {
     ) -> Result<(SessionState, SchemaRef, PrivacyReport)> {
         let mut batches = ReleasedBatches::default();
         let mut report = PrivacyReport::default();
+        if units.len() > 1 {
+            // What no site can be asked costs nothing at any: a site charges its part as soon as it is asked.
+            for unit in units.iter().filter(|unit| unit.question.is_some()) {
+                federated::subplans(self, &state, &PlanFacts, unit)?;
+            }
+        }
         // Charged before any data is touched, all together.
         let mut private = stop.guard(self.charge(units)).await?;
         let mut noise: BTreeMap<usize, NoiseOfMeasures> = BTreeMap::new();

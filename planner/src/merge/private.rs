@@ -93,10 +93,7 @@ impl<'t> Intervals<'t> {
                 let [lower, upper] = self.told.get(*answer)?.ends.get(at)?.as_ref()?;
                 Some([ScalarValue::try_from_array(lower, *row).ok()?, ScalarValue::try_from_array(upper, *row).ok()?])
             }
-            Merging::Sum(at) => {
-                let is_count = matches!(question.aggregates.get(number)?, Aggregate::CountRows | Aggregate::Count(_));
-                self.summed(number, at, group, is_count, value).map(both)
-            }
+            Merging::Sum(at) => self.summed(number, at, group, is_count(question, number), value).map(both),
             Merging::Moments(Moment::Count, parts) => self.summed(number, parts.count, group, true, value).map(both),
             Merging::Average { sum, count } => {
                 let (lo, hi) = span(question, number, 0)?;
@@ -198,9 +195,10 @@ pub(super) fn merged(
         Merging::Alone(at) => column(at).next().cloned().map_or_else(|| float(None), Ok),
         Merging::Sum(at) => {
             let total = sum(column(at))?;
-            let counts = matches!(question.aggregates.get(number), Some(Aggregate::CountRows | Aggregate::Count(_)));
             match total {
-                Some(ScalarValue::Int64(Some(total))) if counts => Ok(ScalarValue::Int64(Some(total.max(0)))),
+                Some(ScalarValue::Int64(Some(total))) if is_count(question, number) => {
+                    Ok(ScalarValue::Int64(Some(total.max(0))))
+                }
                 Some(total) => Ok(total),
                 None => float(None),
             }
@@ -278,6 +276,12 @@ fn number_in(value: &ScalarValue) -> Option<f64> {
         Ok(ScalarValue::Float64(number)) => number,
         _ => None,
     }
+}
+
+/// Whether a measure counts: rows, values, or people who are at one site each.
+fn is_count(question: &Question, number: usize) -> bool {
+    let aggregate = question.aggregates.get(number);
+    matches!(aggregate, Some(Aggregate::CountRows | Aggregate::Count(_) | Aggregate::CountUnits))
 }
 
 #[cfg(test)]

@@ -167,7 +167,7 @@ impl Sums {
         let mut slots = vec![0; self.rows.len()];
         for unit in self.units.values() {
             let rows = unit.values().filter_map(|place| self.rows.get(*place as usize)).copied();
-            let level = Level::of(rows).ok_or_else(Error::below_boundary)?;
+            let level = Level::of(rows);
             totals.add_unit_at(level, cells)?;
             let weight_of_unit = clip.unit_weight(u32::try_from(unit.len()).map_err(below)?);
             for (group, place) in unit {

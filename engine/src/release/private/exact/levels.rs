@@ -42,7 +42,7 @@ pub(super) fn add(job: &Job, clip: &Clip, rows: &RecordBatch, totals: &mut Total
             job.go_on()?;
         }
         tally.of(unit, groups)?;
-        let level = Level::of(tally.rows()).ok_or_else(Error::below_boundary)?;
+        let level = Level::of(tally.rows());
         totals.add_unit_at(level, cells)?;
         let weight_of_unit = clip.unit_weight(u32::try_from(tally.met.len()).map_err(below)?);
         for group in &tally.met {

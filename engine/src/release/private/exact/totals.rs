@@ -83,7 +83,8 @@ impl Totals {
             let each = size_of::<u64>() + sums * size_of::<i128>();
             self.memory.try_grow(more * each).map_err(below)?;
             self.units.resize(groups, 0);
-            self.sums.iter_mut().chain(self.weighted.iter_mut().flatten()).for_each(|sums| sums.resize(groups, 0));
+            let all = self.sums.iter_mut().chain(self.weighted.iter_mut().flatten());
+            all.for_each(|sums| sums.resize(sums.len().max(groups), 0));
         }
         Ok(())
     }
@@ -124,7 +125,12 @@ impl Totals {
 
     /// Adds one unit to its level, and makes room for its groups.
     pub(super) fn add_unit_at(&mut self, level: Level, cells: usize) -> Result<()> {
-        self.resize((level.number() + 1) * cells)?;
+        let slots = (level.number() + 1) * cells;
+        let more = slots.saturating_sub(self.sums.first().map_or(slots, Vec::len));
+        if more > 0 {
+            self.memory.try_grow(more * self.sums.len() * size_of::<i128>()).map_err(below)?;
+            self.sums.iter_mut().for_each(|sums| sums.resize(slots, 0));
+        }
         let levels = self.levels.as_mut().ok_or_else(Error::below_boundary)?;
         levels.resize(levels.len().max(level.number() + 1), 0);
         *levels.get_mut(level.number()).ok_or_else(Error::below_boundary)? += 1;
@@ -149,7 +155,6 @@ impl Totals {
     /// The sums by level, if the norm is not chosen yet; there are so many groups.
     pub(super) fn take_levels(&mut self, cells: usize) -> Option<Levels> {
         let units = self.levels.take()?;
-        self.units.truncate(cells);
         let (sums, weighted) = (std::mem::take(&mut self.sums), self.weighted.take()?);
         Some(Levels { units, sums, weighted, cells })
     }
@@ -242,7 +247,13 @@ impl Totals {
     pub(super) fn absorb(&mut self, other: &Totals) -> Result<()> {
         self.resize(other.units.len())?;
         self.units.iter_mut().zip(&other.units).for_each(|(mine, theirs)| *mine += theirs);
-        self.sums.iter_mut().zip(&other.sums).try_for_each(|(mine, theirs)| add_all(mine, theirs))?;
+        for (mine, theirs) in self.sums.iter_mut().zip(&other.sums) {
+            // There may be more slots than groups.
+            let more = theirs.len().saturating_sub(mine.len());
+            self.memory.try_grow(more * size_of::<i128>()).map_err(below)?;
+            mine.resize(mine.len() + more, 0);
+            add_all(mine, theirs)?;
+        }
         if let (Some(mine), Some(theirs)) = (&mut self.weighted, &other.weighted) {
             mine.iter_mut().zip(theirs).try_for_each(|(mine, theirs)| add_all(mine, theirs))?;
         }
