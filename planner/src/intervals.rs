@@ -13,11 +13,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::Field;
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::{Expr, Extension, JoinType, LogicalPlan, Projection, SubqueryAlias, Union};
 
-use crate::private::accuracy::companion_type;
+use crate::facts::Placement;
+use crate::private::accuracy::{SITES, companion_type};
 use crate::release_unit::{ReleaseNode, ReleaseUnit};
 
 /// The measure that a column is.
@@ -43,7 +44,8 @@ pub fn noisy(outer: &LogicalPlan) -> Vec<Noisy> {
     Walk::default().carry(outer).map(|carried| carried.noisy()).unwrap_or_default()
 }
 
-/// The outer plan with the ends of the interval, lower and upper, behind each of these of its columns; NULL behind one that has none.
+/// The outer plan with the ends of the interval, lower and upper, behind each of these of its columns; NULL behind one that has none. Where all of them are of one
+/// release over several sites, the number of sites that released the row's group is the last column.
 ///
 /// # Errors
 /// If the plan cannot be made anew, which is a defect.
@@ -65,6 +67,9 @@ pub fn with_intervals(outer: &LogicalPlan, columns: &[usize]) -> Result<LogicalP
             }
         }
     }
+    if let Some(sites) = carried.sites(columns) {
+        exprs.push(column(sites).alias(SITES));
+    }
     Projection::try_new(exprs, Arc::new(carried.plan)).map(LogicalPlan::Projection)
 }
 
@@ -74,6 +79,8 @@ struct Companion {
     origin: Option<Origin>,
     /// The places of its lower and upper end.
     ends: [usize; 2],
+    /// The place of the number of sites, and the release that it is of.
+    sites: Option<(usize, usize)>,
 }
 
 /// A plan with intervals in it.
@@ -96,6 +103,13 @@ impl Carried {
             self.companions.get(place).map(|companion| Noisy { column, origin: companion.origin })
         };
         self.places.iter().enumerate().filter_map(at).collect()
+    }
+
+    /// Where the number of sites is that all of these columns, counted as they were, are from.
+    fn sites(&self, columns: &[usize]) -> Option<usize> {
+        let mut of_columns = columns.iter().map(|column| self.companions.get(self.places.get(*column)?)?.sites);
+        let (place, release) = of_columns.next()??;
+        of_columns.all(|other| other.is_some_and(|(_, other)| other == release)).then_some(place)
     }
 
     /// The place of the column that an expression is as it stands.
@@ -122,6 +136,11 @@ impl Walk {
     fn names(&mut self) -> [String; 2] {
         self.named += 1;
         [format!("__kanon_lo_{}", self.named), format!("__kanon_hi_{}", self.named)]
+    }
+
+    fn name_of_sites(&mut self) -> String {
+        self.named += 1;
+        format!("{SITES}_{}", self.named)
     }
 
     #[recursive::recursive]
@@ -177,7 +196,12 @@ impl Walk {
                 fields.push((None, Arc::new(Field::new(name, of_type.clone(), true))));
             }
             let origin = Some(Origin { unit: unit.id, measure });
-            companions.insert(first + measure, Companion { origin, ends: [lower, lower + 1] });
+            companions.insert(first + measure, Companion { origin, ends: [lower, lower + 1], sites: None });
+        }
+        if matches!(unit.placement, Placement::Sites { .. }) {
+            let sites = Some((fields.len(), unit.id));
+            fields.push((None, Arc::new(Field::new(self.name_of_sites(), DataType::Int64, true))));
+            companions.values_mut().for_each(|companion| companion.sites = sites);
         }
         let schema = DFSchema::new_with_metadata(fields, unit.schema.metadata().clone())?;
         let node = ReleaseNode { unit: Arc::clone(unit), with_intervals: Some(Arc::new(schema)) };
@@ -191,7 +215,7 @@ impl Walk {
     /// A projection, and behind it the intervals of what it hands on as it is.
     fn project(&mut self, input: Carried, mut exprs: Vec<Expr>) -> Result<Carried> {
         let before = exprs.len();
-        let mut companions = BTreeMap::new();
+        let (mut companions, mut sites) = (BTreeMap::new(), BTreeMap::new());
         for place in 0..before {
             let found = exprs.get(place).and_then(|expr| input.place_of(expr));
             let Some(companion) = found.and_then(|at| input.companions.get(&at)).copied() else { continue };
@@ -199,7 +223,14 @@ impl Walk {
             for (name, end) in self.names().into_iter().zip(companion.ends) {
                 exprs.push(input.column(end).alias(name));
             }
-            companions.insert(place, Companion { ends: [lower, lower + 1], ..companion });
+            let sites = companion.sites.map(|(at, release)| {
+                let handed_on = sites.entry(at).or_insert_with(|| {
+                    exprs.push(input.column(at).alias(self.name_of_sites()));
+                    exprs.len() - 1
+                });
+                (*handed_on, release)
+            });
+            companions.insert(place, Companion { ends: [lower, lower + 1], sites, ..companion });
         }
         let plan = Projection::try_new(exprs, Arc::new(input.plan)).map(LogicalPlan::Projection)?;
         Ok(Carried { plan, places: (0..before).collect(), companions })
@@ -225,7 +256,8 @@ impl Walk {
             }
             places.extend(side.places.iter().map(|place| place + offset));
             companions.extend(side.companions.iter().map(|(place, companion)| {
-                (place + offset, Companion { ends: companion.ends.map(|end| end + offset), ..*companion })
+                let sites = companion.sites.map(|(at, release)| (at + offset, release));
+                (place + offset, Companion { ends: companion.ends.map(|end| end + offset), sites, ..*companion })
             }));
             offset += side.plan.schema().fields().len();
         }
@@ -268,7 +300,8 @@ impl Walk {
         let mut companions = BTreeMap::new();
         for (number, (column, origin, _)) in shared.into_iter().enumerate() {
             let lower = before + 2 * number;
-            companions.insert(column, Companion { origin, ends: [lower, lower + 1] });
+            // Rows of several releases.
+            companions.insert(column, Companion { origin, ends: [lower, lower + 1], sites: None });
         }
         let plan = LogicalPlan::Union(Union::try_new_with_loose_types(with)?);
         Ok(Carried { plan, places: (0..before).collect(), companions })

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use self::private::{Intervals, Told};
 use crate::facts::SiteId;
-use crate::private::accuracy::{companion_type, companions};
+use crate::private::accuracy::{SITES, companion_type, companions};
 use crate::release_unit::ReleaseUnit;
 use crate::split::layout::{Layout, Merging, Moment, MomentParts};
 
@@ -209,6 +209,7 @@ fn table(
             let of_type = companion_type(unit, measure).ok_or_else(|| internal("a measure without a type"))?;
             fields.extend(companions(measure).map(|name| Field::new(name, of_type.clone(), true)));
         }
+        fields.push(Field::new(SITES, DataType::Int64, true));
     }
     // Sorted by keys, then by set, whatever order the sets were written in.
     let mut rows: Vec<_> = groups.iter().collect();
@@ -238,6 +239,9 @@ fn table(
             return Err(internal("the unit has other columns"));
         }
         cells.extend(ends);
+        if unit.question.is_some() {
+            cells.push(ScalarValue::Int64(i64::try_from(group.from.len()).ok()));
+        }
         for (column, cell) in columns.iter_mut().zip(cells) {
             column.push(cell);
         }

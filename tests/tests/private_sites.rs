@@ -122,7 +122,8 @@ async fn sums_over_public_keys_have_the_noise_of_every_site() {
     let with_ends = rows(&ana, by_sex).await;
     ask(&ana, "RESET kanon.show_accuracy").await;
     for row in &with_ends {
-        assert_eq!(row.len(), 1 + 4 * 3, "{row:?}");
+        // Behind all, how many sites the row is from.
+        assert_eq!((row.len(), row[13].as_str()), (1 + 4 * 3 + 1, "3"), "{row:?}");
         let number = |at: usize| row[at].parse::<f64>().unwrap_or_else(|_| panic!("{at}: {row:?}"));
         for (at, width) in [(1, 200.0), (4, 6.0), (10, 16_000.0)] {
             let (value, lower, upper) = (number(at), number(at + 1), number(at + 2));
@@ -303,9 +304,9 @@ async fn unknown_keys_are_selected_first_and_then_answered_by_all() {
     // The numbers of the second round have intervals.
     ask(&ana, "SET kanon.show_accuracy = on").await;
     for row in rows(&ana, by_ward).await {
-        let numbers: Vec<f64> = row[1..].iter().map(|cell| cell.parse().unwrap()).collect();
+        let numbers: Vec<f64> = row[1..7].iter().map(|cell| cell.parse().unwrap()).collect();
         let holds = |cells: &[f64]| cells[1] <= cells[0] && cells[0] <= cells[2] && cells[1] < cells[2];
-        assert!(row.len() == 7 && numbers.chunks(3).all(holds), "{row:?}");
+        assert!(row.len() == 8 && row[7] == "3" && numbers.chunks(3).all(holds), "{row:?}");
     }
     ask(&ana, "RESET kanon.show_accuracy").await;
     // The ward of one patient is not among them.

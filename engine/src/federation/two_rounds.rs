@@ -56,6 +56,8 @@ pub(super) async fn release(
     if keys.num_rows() == 0 {
         return Ok((empty(unit), statuses));
     }
+    // Without what stands behind the columns of a private answer.
+    let keys = keys.project(&(0..unit.keys.len()).collect::<Vec<_>>()).map_err(Error::internal)?;
     // Who did not answer is not waited for again.
     let answered = statuses.iter().filter(|(_, status)| status.answered()).map(|(site, _)| site.clone()).collect();
     let wishes = Wishes { sites: Some(answered), ..asking.wishes.clone() };

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
@@ -105,6 +105,9 @@ impl Shown {
                         .push(Field::new(format!("{}_{suffix}", field.name()), of_type, true).with_metadata(metadata));
                 }
             }
+        }
+        if plan.schema().fields().len() > fields.len() {
+            fields.push(Field::new("_sites", DataType::Int64, true));
         }
         let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
         Ok(Shown { plan, schema, noisy })

@@ -24,7 +24,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use kanon_planner::facts::{Facts, Placement, TableFacts};
-use kanon_planner::private::accuracy::companions;
+use kanon_planner::private::accuracy::{SITES, companions};
 use kanon_planner::release_unit::{ReleaseNode, ReleaseUnit};
 
 use super::yielding::YieldAboveJoins;
@@ -283,7 +283,7 @@ impl ReleasedBatches {
         }
         let mut ends = Vec::new();
         if with_ends {
-            for name in (0..unit.measures.len()).flat_map(companions) {
+            for name in (0..unit.measures.len()).flat_map(companions).chain([SITES.to_owned()]) {
                 // What was kept by an older version has none.
                 let Some(column) = batch.column_by_name(&name) else { break };
                 ends.push(Arc::clone(column));

@@ -142,7 +142,7 @@ pub const SETTINGS: &[Setting] = &[
         Bool,
         "off",
         false,
-        "Adds <column>_lo and <column>_hi, a 95% interval, beside each column that is an aggregate with noise.",
+        "Adds <column>_lo and <column>_hi, a 95% interval, beside each column that is an aggregate with noise, and _sites, how many sites released the group.",
     ),
     setting("kanon.site_timeout", Duration, "30s", false, "The longest time one site may take."),
     setting("kanon.sites", Text, "all", false, "The sites to ask: all, or names separated by commas."),

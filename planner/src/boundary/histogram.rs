@@ -40,7 +40,8 @@ use crate::width_bucket::width_bucket;
 const MOST_BUCKETS: usize = 128;
 
 /// A column of the whole answer: from which of the joined parts, and which column of it.
-struct From {
+#[derive(Clone, Copy)]
+struct PartColumn {
     part: usize,
     column: usize,
 }
@@ -93,21 +94,21 @@ impl Walk<'_> {
             }
         }
         let mut parts: Vec<LogicalPlan> = Vec::new();
-        let mut places: Vec<Option<From>> = measures.iter().map(|_| None).collect();
-        let mut place = |number: usize, from: From| {
+        let mut places: Vec<Option<PartColumn>> = measures.iter().map(|_| None).collect();
+        let mut place = |number: usize, from: PartColumn| {
             if let Some(place) = places.get_mut(number) {
                 *place = Some(from);
             }
         };
         for histogram in &histograms {
             for (at, (number, _)) in histogram.quantiles.iter().enumerate() {
-                place(*number, From { part: parts.len(), column: keys.len() + at });
+                place(*number, PartColumn { part: parts.len(), column: keys.len() + at });
             }
             parts.push(self.histogram(rows, keys, histogram, measures, aggregate)?);
         }
         if !others.is_empty() {
             for (at, number) in others.iter().enumerate() {
-                place(*number, From { part: parts.len(), column: keys.len() + at });
+                place(*number, PartColumn { part: parts.len(), column: keys.len() + at });
             }
             let pick = |number: &usize| aggregate.aggr_expr.get(*number).cloned();
             let written = others.iter().filter_map(pick).collect();
@@ -218,7 +219,7 @@ fn filtered(aggregate: &Expr, schema: &DFSchema) -> Option<Expr> {
 fn joined(
     parts: Vec<LogicalPlan>,
     keys: usize,
-    places: &[Option<From>],
+    places: &[Option<PartColumn>],
     whole: &DFSchema,
 ) -> Result<LogicalPlan, Refusal> {
     let name = |part: usize, column: usize| format!("p{part}c{column}");
@@ -239,12 +240,11 @@ fn joined(
             }
         });
     }
-    let keys = (0..keys).map(|at| Some(From { part: 0, column: at }));
+    let keys = (0..keys).map(|at| Some(PartColumn { part: 0, column: at }));
     let lost = || Refusal::unsupported("an answer lost a column");
     let mut columns = Vec::with_capacity(whole.fields().len());
-    let measures = places.iter().map(|place| place.as_ref().map(|from| From { ..*from }));
-    for (from, (relation, field)) in keys.chain(measures).zip(whole.iter()) {
-        let From { part, column } = from.ok_or_else(lost)?;
+    for (from, (relation, field)) in keys.chain(places.iter().copied()).zip(whole.iter()) {
+        let PartColumn { part, column } = from.ok_or_else(lost)?;
         let value = Expr::Column(Column::new_unqualified(name(part, column)));
         columns.push(value.alias_qualified(relation.cloned(), field.name()));
     }

@@ -103,6 +103,9 @@ pub fn companions(measure: usize) -> [String; 2] {
     [format!("__kanon_lo_{measure}"), format!("__kanon_hi_{measure}")]
 }
 
+/// The name of the column of an answer of several sites that says how many released the group (bigint).
+pub const SITES: &str = "__kanon_sites";
+
 /// The type of the ends of a measure's interval: the measure's own for counts, and a float for all else.
 pub fn companion_type(unit: &ReleaseUnit, measure: usize) -> Option<DataType> {
     let aggregate = unit.question.as_ref()?.aggregates.get(measure)?;

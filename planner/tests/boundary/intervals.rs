@@ -58,6 +58,31 @@ async fn a_measure_keeps_its_interval_wherever_it_goes_as_it_is() {
 }
 
 #[tokio::test]
+async fn the_number_of_sites_stands_behind_all_where_it_is_one_number() {
+    let count = "SELECT sex, count(*) AS n FROM fed_secret GROUP BY sex";
+    for (sql, told) in [
+        (count.to_owned(), true),
+        (format!("SELECT x.n, x.sex FROM ({count}) x WHERE n > 3 ORDER BY n LIMIT 1"), true),
+        (format!("SELECT x.n, name FROM ({count}) x JOIN regions ON name = sex"), true),
+        (
+            format!(
+                "SELECT a.n, b.m FROM ({count}) a JOIN (SELECT sex, avg(age) AS m FROM fed_secret GROUP BY sex) b ON a.sex = b.sex"
+            ),
+            false,
+        ),
+        (format!("{count} UNION ALL SELECT 'all', count(*) FROM fed_secret"), false),
+        ("SELECT sex, count(*) FROM secret GROUP BY sex".to_owned(), false),
+    ] {
+        let (outer, columns) = (outer(&sql).await, columns(&sql).await);
+        let with = with_intervals(&outer, &columns).unwrap();
+        let more = with.schema().fields().len() - outer.schema().fields().len() - 2 * columns.len();
+        assert_eq!(more, usize::from(told), "{sql}");
+        let last = with.schema().fields().last().unwrap().name().clone();
+        assert_eq!(last == "__kanon_sites", told, "{sql}: {last}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_computed_has_none() {
     for sql in [
         "SELECT count(*) + 1, avg(age) / 2, round(avg(age)), cast(count(*) AS text) FROM secret",

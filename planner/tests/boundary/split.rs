@@ -88,7 +88,7 @@ async fn subplans() {
     against("split", &text);
 }
 
-/// Two sites' answers to a count, with what they say of the noise, merged: the count and the ends of its interval.
+/// Two sites' answers to a count, with what they say of the noise, merged: the count, the ends of its interval, and how many sites it is of.
 async fn merged(noise: &str, counts: [&[i64]; 2]) -> Result<Vec<Option<i64>>, MergeError> {
     let ctx = context();
     let unit = match decided(&ctx, "SELECT count(*) FROM fed_secret").await {
@@ -112,13 +112,13 @@ async fn merged(noise: &str, counts: [&[i64]; 2]) -> Result<Vec<Option<i64>>, Me
 #[tokio::test]
 async fn a_site_answers_a_row_a_group_and_an_end_that_does_not_fit_is_null() {
     let found = merged("laplace 2 in 1", [&[500], &[700]]).await.unwrap();
-    let [Some(count), Some(lower), Some(upper)] = found[..] else { panic!("{found:?}") };
+    let [Some(count), Some(lower), Some(upper), Some(2)] = found[..] else { panic!("{found:?}") };
     assert!(count == 1200 && (1180..1200).contains(&lower) && (1201..1220).contains(&upper), "{found:?}");
     // Who says nothing of its noise, or nonsense, leaves no interval; the count stands.
     for noise in ["", "laplace NaN in 1"] {
-        assert_eq!(merged(noise, [&[500], &[700]]).await.unwrap(), [Some(1200), None, None], "{noise}");
+        assert_eq!(merged(noise, [&[500], &[700]]).await.unwrap(), [Some(1200), None, None, Some(2)], "{noise}");
     }
-    assert_eq!(merged("laplace 1e300 in 1", [&[500], &[700]]).await.unwrap(), [Some(1200), Some(0), None]);
+    assert_eq!(merged("laplace 1e300 in 1", [&[500], &[700]]).await.unwrap(), [Some(1200), Some(0), None, Some(2)]);
     // More than one row of a group would be added up as if more had answered.
     assert!(matches!(merged("laplace 2 in 1", [&[500, 1], &[700]]).await, Err(MergeError::Shape(_))));
 }
