@@ -100,6 +100,11 @@ impl Groups {
             let names = (0..cells).map(|cell| (cell as u64).to_le_bytes().into()).collect();
             return Ok(Groups::Public(Cells { keys, names }));
         }
+        Groups::met(types)
+    }
+
+    /// None yet: they come with the data.
+    fn met(types: &[DataType]) -> Result<Groups> {
         Ok(Groups::Met(Met {
             bytes: KeyBytes::of(types)?,
             hasher: DefaultHashBuilder::default(),
@@ -382,16 +387,7 @@ mod tests {
         let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
         let memory = Arc::new(MemoryConsumer::new("test").register(&pool));
         for distinct in [1, 12, 300, 6_000, 100_000] {
-            let groups = Groups::Met(Met {
-                bytes: KeyBytes::of(&types).unwrap(),
-                hasher: DefaultHashBuilder::default(),
-                places: HashTable::new(),
-                names: Vec::new(),
-                names_bytes: 0,
-                keys: Vec::new(),
-                types: types.to_vec(),
-            });
-            let groups = Arc::new(RwLock::new(groups));
+            let groups = Arc::new(RwLock::new(Groups::met(&types).unwrap()));
             // Two readers, as each has a memory of its own.
             let mut readers = [0; 2].map(|_| Numbers::new(&groups, &types, &memory).unwrap());
             let mut expected: HashMap<Option<String>, u32> = HashMap::new();
