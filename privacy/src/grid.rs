@@ -123,6 +123,44 @@ impl Grid {
         self.raw(tick) - self.low - self.half
     }
 
+    /// What rows with these values add to the centred sum: [`Grid::centred`] of every [`Grid::tick`], and 0 for NaN.
+    pub fn centred_floats(&self, values: &[f64]) -> Vec<i64> {
+        /// Added to a float of at most 2^51, it leaves the nearest whole number in the lower bits.
+        const ROUND: f64 = 6_755_399_441_055_744.0;
+        let (low, high) = (self.low as f64, (self.low + 2 * self.half) as f64);
+        let (middle, half) = ((self.low + self.half) as f64, self.half as f64);
+        if low.abs().max(high.abs()) > 2f64.powi(50) || self.exponent.abs() > 1_000 {
+            let centred = |x: &f64| self.tick(*x).map_or(0, |tick| self.centred(tick));
+            return values.iter().map(|x| i64::try_from(centred(x)).unwrap_or(0)).collect();
+        }
+        // Ticks are small enough for every line to be exact but the first, which rounds where it makes no difference: to far below half a step.
+        let steps = power_of_two(-self.exponent);
+        let each = |x: &f64| {
+            let ticks = x.clamp(self.lower, self.upper) * steps;
+            let even = (ticks + ROUND) - ROUND;
+            let nearest = if ticks - even == 0.5 { even + 1.0 } else { even };
+            let centred = (nearest - middle).max(-half).min(half);
+            let whole = (centred + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i64;
+            if x.is_nan() { 0 } else { whole }
+        };
+        values.iter().map(each).collect()
+    }
+
+    /// What rows with these values add to the centred sum: [`Grid::centred`] of every [`Grid::tick_of_integer`].
+    pub fn centred_integers(&self, values: &[i64]) -> Vec<i64> {
+        let small = |ticks: i128| i64::try_from(ticks).ok().filter(|ticks| ticks.abs() < 1 << 61);
+        match (self.integers, small(self.low), small(self.low + self.half)) {
+            (Some((lower, upper)), Some(_), Some(middle)) if matches!(self.exponent, -1 | 0) => {
+                let doubled = -self.exponent;
+                values.iter().map(|x| ((*x).max(lower).min(upper) << doubled) - middle).collect()
+            }
+            _ => {
+                let centred = |x: &i64| self.centred(self.tick_of_integer(*x));
+                values.iter().map(|x| i64::try_from(centred(x)).unwrap_or(0)).collect()
+            }
+        }
+    }
+
     /// What a row adds to the second moment, in squares of steps: the centred square less w²/8, at most [`Grid::square_bound`] either way.
     #[inline]
     pub fn square(&self, tick: Tick) -> i128 {
@@ -349,6 +387,31 @@ mod tests {
                 prop_assert!(grid.step() <= (grid.upper - grid.lower) * (-36f64).exp2() || value(&grid, tick) == clamped);
             }
             prop_assert!(grid.half() as f64 * grid.step() * 2.0 <= (grid.upper - grid.lower) * (1.0 + (-34f64).exp2()) + 3.0 * grid.step());
+        }
+
+        #[test]
+        fn many_at_once_are_as_one_by_one(
+            a in prop::num::f64::NORMAL, width in 0.0..20.0f64, others in any::<[f64; 4]>(), t in 0.0..=1.0f64, i in any::<[i64; 3]>(), halves in any::<[i32; 8]>(),
+        ) {
+            for (lower, upper) in [(a, a + a.abs() * width), (0.0, width), (-1e3 * width, 1.0), (a % 1e9, a % 1e9 + width)] {
+                let Ok(grid) = Grid::new(lower, upper) else { continue };
+                let mut values = vec![lower, upper, lower + (upper - lower) * t, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 5e-324];
+                values.extend(others);
+                // Between two steps, just, and a bit to the side.
+                for half in halves {
+                    let between = (grid.middle() as f64 + f64::from(half) + 0.5) * grid.step();
+                    values.extend([between, between.next_up(), between.next_down()]);
+                }
+                let one_by_one: Vec<i64> = values.iter().map(|x| grid.tick(*x).map_or(0, |tick| grid.centred(tick) as i64)).collect();
+                prop_assert_eq!(grid.centred_floats(&values), one_by_one);
+            }
+            let [x, y, z] = i;
+            for (lower, upper) in [(x.min(y), x.max(y)), (x % 1000, x % 1000 + y.rem_euclid(1000) + 1), (i64::MAX - 9, i64::MAX), (i64::MIN, i64::MIN + 3)] {
+                let Ok(grid) = Grid::integers(lower, upper) else { continue };
+                let values = [x, y, z, lower, upper, 0, lower.saturating_add(1), z % 1000];
+                let one_by_one: Vec<i64> = values.iter().map(|x| grid.centred(grid.tick_of_integer(*x)) as i64).collect();
+                prop_assert_eq!(grid.centred_integers(&values), one_by_one);
+            }
         }
 
         #[test]

@@ -8,7 +8,7 @@ use kanon_privacy::policy::Access;
 use super::options::boolean;
 use super::policy::undefined_column;
 use super::source::Source;
-use super::unique::count_units;
+use super::unique::{Found, count_units};
 use super::{Catalog, ColumnSettings, DEFAULT_UNIT_KIND, MAX_COLUMNS, Policy, Snapshot, read};
 use crate::error::{Error, Result, Sqlstate};
 use crate::nearest::did_you_mean;
@@ -278,7 +278,7 @@ impl Catalog {
         {
             // Taken before the scan: a change while it runs makes it run again.
             record.policy.unit_data_version = Some(read::data_version(&self.state, &record.source).await?);
-            record.policy.unit_unique_verified = self.check_unit(&record, &unit, &mut notices).await?;
+            record.policy.found_of_units(self.check_unit(&record, &unit, &mut notices).await?);
         }
         if let (Some(Access::Private), Some(_)) = (record.policy.access, &record.policy.unit) {
             self.join_unit_kind(&mut record)?;
@@ -337,17 +337,17 @@ impl Catalog {
             let mut record = record.clone();
             let unit = record.policy.unit.clone().unwrap_or_default();
             let mut notices = Vec::new();
-            let unique = match version {
-                Some(_) => self.check_unit(&record, &unit, &mut notices).await.unwrap_or(false),
-                None => false,
+            let found = match version {
+                Some(_) => self.check_unit(&record, &unit, &mut notices).await.unwrap_or_default(),
+                None => Found::default(),
             };
             for notice in notices {
                 tracing::warn!(table = record.name, "{notice}");
             }
-            if (record.policy.unit_unique_verified, &record.policy.unit_data_version) == (unique, &version) {
+            if (record.policy.units_found(), &record.policy.unit_data_version) == (found, &version) {
                 continue;
             }
-            record.policy.unit_unique_verified = unique;
+            record.policy.found_of_units(found);
             record.policy.unit_data_version = version;
             match self.put(record).await {
                 // Somebody else did it, or changed the table: their snapshot is the present one.
@@ -365,8 +365,8 @@ impl Catalog {
         read::data_version(&self.state, &record.source).await.ok()
     }
 
-    /// Reads the unit column: it must name somebody. Whether `unit_unique` is declared and true.
-    async fn check_unit(&self, record: &TableRecord, unit: &str, notices: &mut Vec<String>) -> Result<bool> {
+    /// Reads the unit column: it must name somebody. Whether units are unique is looked at if `unit_unique` is declared.
+    async fn check_unit(&self, record: &TableRecord, unit: &str, notices: &mut Vec<String>) -> Result<Found> {
         let field =
             record.schema.field_with_name(unit).map_err(|_| undefined_column(unit, &record.name, &record.schema))?;
         if !names_units(field.data_type()) {
@@ -386,7 +386,8 @@ impl Catalog {
             )
             .hint("Name the column that identifies the person of each row."));
         }
-        if record.policy.unit_unique && !units.unique {
+        let found = units.found();
+        if record.policy.unit_unique && !found.unique {
             let so = match record.policy.access {
                 Some(Access::Private) => "one row of each is read",
                 _ => "the table is treated so",
@@ -396,7 +397,7 @@ impl Catalog {
                 record.name
             ));
         }
-        Ok(units.unique)
+        Ok(found)
     }
 
     async fn put(&self, mut record: TableRecord) -> Result<()> {

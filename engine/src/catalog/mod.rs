@@ -241,7 +241,7 @@ impl Catalog {
                     _ => Otherwise::Nothing,
                 };
                 // What was not looked at is, before it is read.
-                let seen = (version.clone().unwrap_or_default(), policy.unit_unique_verified);
+                let seen = (version.clone().unwrap_or_default(), policy.units_found());
                 let (state, source) = (Arc::clone(&self.state), record.source.clone());
                 Arc::new(OneRowAUnit::new(rows, state, source, unit.clone(), otherwise, seen))
             }

@@ -10,6 +10,7 @@ use kanon_privacy::policy::{Access, ColumnRole, DominancePercent, MinCohort};
 use serde::{Deserialize, Serialize};
 
 use super::column::ColumnSettings;
+use super::unique::Found;
 use super::options::{
     boolean, count, delta, epsilon, invalid, name_of_kind, parse_access, positive, unknown_option, whole,
 };
@@ -54,6 +55,8 @@ pub struct Policy {
     pub unit_unique: bool,
     /// A scan of the data found `unit_unique` to hold.
     pub unit_unique_verified: bool,
+    /// That scan found that every row names a unit.
+    pub unit_named_verified: bool,
     /// Of which state of the data: see [`crate::catalog::Catalog::current`].
     pub unit_data_version: Option<String>,
     /// The least number of units behind anything released; the node's default unless set.
@@ -198,6 +201,17 @@ impl Policy {
     /// would tell of the data, and no more than one row of a unit is read (see [`super::unique`]).
     pub(super) fn takes_one_row_a_unit(&self) -> bool {
         self.unit.is_some() && self.unit_unique && (self.unit_unique_verified || self.access == Some(Access::Private))
+    }
+
+    /// What the last scan of the unit column found.
+    pub(super) fn units_found(&self) -> Found {
+        Found { unique: self.unit_unique_verified, named: self.unit_named_verified }
+    }
+
+    /// Enters what a scan of the unit column found.
+    pub(super) fn found_of_units(&mut self, found: Found) {
+        self.unit_unique_verified = found.unique;
+        self.unit_named_verified = found.named;
     }
 
     /// What the planner is told of a table with this policy.

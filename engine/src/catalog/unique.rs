@@ -1,4 +1,7 @@
 //! Tables whose units have one row each: that a steward said so is believed only of data that was looked at.
+//!
+//! Where each row is of another unit, mostly all that matters of the unit is that there is one. Of data that was found to name one in every row the column
+//! is then not read at all.
 
 use std::sync::{Arc, RwLock};
 
@@ -29,6 +32,21 @@ pub(super) struct Units {
     pub(super) named: i64,
     /// Whether each of those has another one; not looked at unless asked.
     pub(super) unique: bool,
+}
+
+impl Units {
+    pub(super) fn found(&self) -> Found {
+        Found { unique: self.unique, named: self.named == self.rows }
+    }
+}
+
+/// What is known of the units of some state of the data. Nothing by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Found {
+    /// Each unit has one row.
+    pub(super) unique: bool,
+    /// Every row has a unit.
+    pub(super) named: bool,
 }
 
 /// Reads the unit column.
@@ -71,39 +89,39 @@ pub(super) struct OneRowAUnit {
     source: Source,
     unit: String,
     otherwise: Otherwise,
-    /// The data that was looked at, and whether each of its units has one row.
-    seen: RwLock<(String, bool)>,
+    /// The data that was looked at, and what was found.
+    seen: RwLock<(String, Found)>,
 }
 
 impl OneRowAUnit {
-    /// `version` is of the data that was looked at, and `unique` what was found.
+    /// `seen` is the version of the data that was looked at, and what was found.
     pub(super) fn new(
         inner: Arc<dyn TableProvider>,
         state: Arc<SessionState>,
         source: Source,
         unit: String,
         otherwise: Otherwise,
-        (version, unique): (String, bool),
+        seen: (String, Found),
     ) -> OneRowAUnit {
-        OneRowAUnit { inner, state, source, unit, otherwise, seen: RwLock::new((version, unique)) }
+        OneRowAUnit { inner, state, source, unit, otherwise, seen: RwLock::new(seen) }
     }
 
-    /// Whether each unit of the present data has one row.
-    async fn is_unique(&self) -> Result<bool> {
+    /// What is true of the present data.
+    async fn found(&self) -> Result<Found> {
         let present = read::data_version(&self.state, &self.source).await?;
-        let (version, unique) = self.seen();
+        let (version, found) = self.seen();
         if version == present {
-            return Ok(unique);
+            return Ok(found);
         }
-        let unique = count_units(&self.state, Arc::clone(&self.inner), &self.unit, true).await?.unique;
+        let found = count_units(&self.state, Arc::clone(&self.inner), &self.unit, true).await?.found();
         match self.seen.write() {
-            Ok(mut seen) => *seen = (present, unique),
-            Err(poisoned) => *poisoned.into_inner() = (present, unique),
+            Ok(mut seen) => *seen = (present, found),
+            Err(poisoned) => *poisoned.into_inner() = (present, found),
         }
-        Ok(unique)
+        Ok(found)
     }
 
-    fn seen(&self) -> (String, bool) {
+    fn seen(&self) -> (String, Found) {
         match self.seen.read() {
             Ok(seen) => seen.clone(),
             Err(poisoned) => poisoned.into_inner().clone(),
@@ -120,13 +138,12 @@ impl OneRowAUnit {
     ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
         const NUMBER: &str = "__kanon_number";
         let schema = self.inner.schema();
-        let column = |field: &Arc<Field>| Expr::Column(Column::new_unqualified(field.name()));
         let columns: Vec<Expr> = schema.fields().iter().map(column).collect();
         // Lists and structs have no order, and two rows that differ in nothing else could come either way round: none of them is read.
         let ordered = schema.fields().iter().filter(|field| !field.data_type().is_nested());
         let order: Vec<_> = ordered.map(|field| column(field).sort(true, false)).collect();
         let number = row_number()
-            .partition_by(vec![Expr::Column(Column::new_unqualified(&self.unit))])
+            .partition_by(vec![self.unit()])
             .order_by(order)
             .build()?
             .alias(NUMBER);
@@ -139,19 +156,45 @@ impl OneRowAUnit {
         });
         let shown = shown.collect::<datafusion::error::Result<Vec<_>>>()?;
         let rows = provider_as_source(Arc::clone(&self.inner));
-        let mut plan = LogicalPlanBuilder::scan(UNNAMED_TABLE, rows, None)?
+        let plan = LogicalPlanBuilder::scan(UNNAMED_TABLE, rows, None)?
             .window(vec![number])?
             .filter(Expr::Column(Column::new_unqualified(NUMBER)).eq(lit(1_u64)))?
             .project(shown)?;
+        self.part_of(plan, state, projection, filters, limit).await
+    }
+
+    /// These rows of these columns.
+    async fn part_of(
+        &self,
+        mut plan: LogicalPlanBuilder,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
         for filter in filters {
             plan = plan.filter(filter.clone())?;
         }
         if let Some(projection) = projection {
+            let schema = self.inner.schema();
             let projected = projection.iter().filter_map(|place| schema.fields().get(*place)).map(column);
             plan = plan.project(projected.collect::<Vec<_>>())?;
         }
         state.create_physical_plan(&plan.limit(0, limit)?.build()?).await
     }
+
+    fn unit(&self) -> Expr {
+        Expr::Column(Column::new_unqualified(&self.unit))
+    }
+
+    /// Whether this asks that there is a unit, and nothing else.
+    fn asks_for_a_unit(&self, filter: &Expr) -> bool {
+        matches!(filter, Expr::IsNotNull(tested) if matches!(tested.as_ref(), Expr::Column(column) if column.name == self.unit))
+    }
+}
+
+fn column(field: &Arc<Field>) -> Expr {
+    Expr::Column(Column::new_unqualified(field.name()))
 }
 
 #[async_trait]
@@ -168,7 +211,13 @@ impl TableProvider for OneRowAUnit {
         &self,
         filters: &[&Expr],
     ) -> datafusion::error::Result<Vec<TableProviderFilterPushDown>> {
-        self.inner.supports_filters_pushdown(filters)
+        let mut supported = self.inner.supports_filters_pushdown(filters)?;
+        for (filter, supported) in filters.iter().zip(&mut supported) {
+            if self.asks_for_a_unit(filter) {
+                *supported = TableProviderFilterPushDown::Exact;
+            }
+        }
+        Ok(supported)
     }
 
     async fn scan(
@@ -178,8 +227,17 @@ impl TableProvider for OneRowAUnit {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
-        match (self.is_unique().await?, self.otherwise) {
-            (true, _) => self.inner.scan(state, projection, filters, limit).await,
+        let found = self.found().await?;
+        match (found.unique, self.otherwise) {
+            (true, _) => {
+                let (of_unit, filters): (Vec<Expr>, Vec<Expr>) =
+                    filters.iter().cloned().partition(|filter| self.asks_for_a_unit(filter));
+                if of_unit.is_empty() || found.named {
+                    return self.inner.scan(state, projection, &filters, limit).await;
+                }
+                let rows = LogicalPlanBuilder::scan(UNNAMED_TABLE, provider_as_source(Arc::clone(&self.inner)), None)?;
+                self.part_of(rows, state, projection, &[filters, of_unit].concat(), limit).await
+            }
             (false, Otherwise::OneRow) => self.one_row_each(state, projection, filters, limit).await,
             (false, Otherwise::Nothing) => {
                 Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, "the table changed since its policy was set")

@@ -11,6 +11,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{execute_stream, memory::MemoryStream};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
+use futures::future;
 use kanon_planner::boundary::{self, Options};
 use kanon_planner::facts::Placement;
 use kanon_planner::intervals::Origin;
@@ -19,7 +20,7 @@ use kanon_planner::release_unit::{Decision, ReleaseUnit};
 use super::accuracy::{Intervals, Shown};
 use super::context::{PlanFacts, ReleasedBatches, system_schema, visible_catalogs};
 use super::parameters::Parameters;
-use super::private::NoiseOfMeasures;
+use super::private::{NoiseOfMeasures, PrivateReleases};
 use super::report::PrivacyReport;
 use super::stream::{Stop, renamed, stoppable};
 use super::{Rows, Session};
@@ -162,7 +163,6 @@ impl Session {
         shown: &Shown,
         stop: &Stop,
     ) -> Result<(SessionState, SchemaRef, PrivacyReport)> {
-        let mut batches = ReleasedBatches::default();
         let mut report = PrivacyReport::default();
         if units.len() > 1 {
             // What no site can be asked costs nothing at any: a site charges its part as soon as it is asked.
@@ -172,6 +172,26 @@ impl Session {
         }
         // Charged before any data is touched, all together.
         let mut private = stop.guard(self.charge(units)).await?;
+        // The answer stands whether or not it can be said what is left, which is asked for meanwhile.
+        let left = async { Ok(self.left(units).await.unwrap_or_default()) };
+        let released = self.release_charged(&mut state, units, shown, &mut private, &mut report, stop);
+        let (noise, left) = future::try_join(released, stop.guard(left)).await?;
+        report.add_left(self.node.site(), left);
+        let of = |origin: Origin| noise.get(&origin.unit)?.get(origin.measure).cloned().flatten();
+        Ok((state, shown.schema(of), report))
+    }
+
+    /// Releases units whose private ones are charged; the noise in the measures of each. The answers are then what `state` knows of them.
+    async fn release_charged(
+        self: &Arc<Self>,
+        state: &mut SessionState,
+        units: &[Arc<ReleaseUnit>],
+        shown: &Shown,
+        private: &mut PrivateReleases,
+        report: &mut PrivacyReport,
+        stop: &Stop,
+    ) -> Result<BTreeMap<usize, NoiseOfMeasures>> {
+        let mut batches = ReleasedBatches::default();
         let mut noise: BTreeMap<usize, NoiseOfMeasures> = BTreeMap::new();
         let of = |noise: &BTreeMap<usize, NoiseOfMeasures>, origin: Origin| {
             noise.get(&origin.unit)?.get(origin.measure).cloned().flatten()
@@ -184,19 +204,19 @@ impl Session {
                         .remove(&unit.id)
                         .ok_or_else(|| Error::internal("a private release without a charge"))?;
                     report.add_private(self.node.site(), unit, charged.cost.as_ref());
-                    let (released, of_measures) = stop.guard(self.release_private(&state, unit, charged)).await?;
+                    let (released, of_measures) = stop.guard(self.release_private(state, unit, charged)).await?;
                     noise.insert(unit.id, of_measures);
                     report.add_columns(self.node.site(), shown.columns_of(unit, |origin| of(&noise, origin)));
                     released
                 }
                 Placement::Local => {
-                    let released = stop.guard(release::release(&state, unit)).await?;
+                    let released = stop.guard(release::release(state, unit)).await?;
                     report.add_local(self.node.site(), unit);
                     released
                 }
                 Placement::Sites { .. } => {
                     let asked = private.of_sites.get(&unit.id).copied();
-                    let release = federated::release(self, &state, &PlanFacts, unit, asked);
+                    let release = federated::release(self, state, &PlanFacts, unit, asked);
                     let (released, statuses) = stop.guard(release).await?;
                     report.add_sites(statuses, unit, asked);
                     released
@@ -205,10 +225,7 @@ impl Session {
             batches.insert(unit, released.batch())?;
             state.config_mut().set_extension(Arc::new(batches.clone()));
         }
-        // The answer stands whether or not it can be said what is left.
-        let left = async { Ok(self.left(units).await.unwrap_or_default()) };
-        report.add_left(self.node.site(), stop.guard(left).await?);
-        Ok((state, shown.schema(|origin| of(&noise, origin)), report))
+        Ok(noise)
     }
 }
 

@@ -18,7 +18,7 @@ use datafusion::arrow::array::{
 use datafusion::arrow::buffer::Buffer;
 use datafusion::arrow::compute::{cast, filter_record_batch, take};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type, UInt64Type};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast as cast_to};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast as cast_to, lit};
 use kanon_planner::private::Question;
 use kanon_planner::private::mechanisms::Mechanisms;
 use kanon_planner::release_unit::ReleaseUnit;
@@ -29,13 +29,25 @@ use super::super::super::{below, run};
 use super::super::groups::KeyBytes;
 use crate::error::{Error, Result};
 
+/// The column of units.
+const UNIT: &str = "__kanon_unit";
 /// The width of a name in bytes.
 const NAME: usize = 16;
 
-/// The plan of the rows that are read: the unit, the keys, the arguments, the values of count(distinct).
+/// The plan of the rows that are read: the unit, the keys, the arguments, the values of count(distinct). Where each row is of another unit, that
+/// there is one stands for it.
 pub(super) fn rows(unit: &ReleaseUnit, question: &Question, mechanisms: &Mechanisms) -> Result<LogicalPlan> {
     let unit_column = unit.unit.clone().ok_or_else(Error::below_boundary)?;
-    let mut columns = vec![Expr::Column(unit_column).alias("__kanon_unit")];
+    let mut rows = LogicalPlanBuilder::from(with_null_units(unit));
+    let unit_column = Expr::Column(unit_column);
+    let mut columns = vec![match unit.one_row_a_unit {
+        false => unit_column.alias(UNIT),
+        // Whose row it is does not matter, and need not be read.
+        true => {
+            rows = rows.filter(unit_column.is_not_null()).map_err(below)?;
+            lit(true).alias(UNIT)
+        }
+    }];
     columns.extend(
         question.keys.iter().enumerate().map(|(i, key)| key.expr.clone().unalias().alias(format!("__kanon_key_{i}"))),
     );
@@ -51,10 +63,10 @@ pub(super) fn rows(unit: &ReleaseUnit, question: &Question, mechanisms: &Mechani
         let argument = question.arguments.get(x).ok_or_else(Error::below_boundary)?;
         columns.push(argument.expr.clone().alias(format!("__kanon_distinct_{i}")));
     }
-    LogicalPlanBuilder::from(with_null_units(unit)).project(columns).and_then(LogicalPlanBuilder::build).map_err(below)
+    rows.project(columns).and_then(LogicalPlanBuilder::build).map_err(below)
 }
 
-/// What a unit reads, without the test at the top that there is a unit: who reads the rows drops those without one, and copies nothing for it.
+/// What a unit reads, without the test at the top that there is a unit: who bounds rows drops those without one, and copies nothing for it.
 fn with_null_units(unit: &ReleaseUnit) -> LogicalPlan {
     let is_unit = |e: &Expr| matches!((e, &unit.unit), (Expr::Column(column), Some(unit)) if column == unit);
     match &unit.input {

@@ -23,6 +23,9 @@ use super::clip::Part;
 use super::levels::Levels;
 use crate::error::{Error, Result};
 
+/// So few groups that a sum of each is next to nothing beside a batch of rows.
+const FEW_GROUPS: usize = 1 << 10;
+
 /// Sums by group. Groups that nothing was added to may be missing at the end.
 pub(super) struct Totals {
     question: Arc<Question>,
@@ -47,7 +50,7 @@ pub(super) struct Totals {
 /// An argument's values in some rows.
 struct Values<'g> {
     grid: Option<&'g Grid>,
-    /// In steps, less the middle; 0 where there is none.
+    /// In steps, less the middle: at most 2^36 + 2; 0 where there is none.
     centred: Vec<i64>,
     /// Whether there is one, if there is not everywhere.
     present: Option<Vec<bool>>,
@@ -191,12 +194,12 @@ impl Totals {
         let of = |x: &usize| values.get(*x).ok_or_else(Error::below_boundary);
         for (sums, statistic) in self.sums.iter_mut().zip(self.mechanisms.plan.statistics()) {
             match statistic {
-                Statistic::Rows(Present::All) => add(sums, groups, std::iter::repeat_n(1, groups.len()))?,
+                Statistic::Rows(Present::All) => add_small(sums, groups, std::iter::repeat_n(1, groups.len()))?,
                 Statistic::Rows(Present::One(x)) => match &of(x)?.present {
-                    None => add(sums, groups, std::iter::repeat_n(1, groups.len()))?,
-                    Some(present) => add(sums, groups, present.iter().map(|p| i128::from(*p)))?,
+                    None => add_small(sums, groups, std::iter::repeat_n(1, groups.len()))?,
+                    Some(present) => add_small(sums, groups, present.iter().map(|p| i64::from(*p)))?,
                 },
-                Statistic::Rows(rows) => add(sums, groups, present(rows, &values, groups.len()).map(i128::from))?,
+                Statistic::Rows(rows) => add_small(sums, groups, present(rows, &values, groups.len()).map(i64::from))?,
                 Statistic::Sum(x) => {
                     let x = of(x)?;
                     let Some(grid) = x.grid else { continue };
@@ -213,12 +216,12 @@ impl Totals {
                     }
                 }
                 Statistic::Centred(x, Present::One(y)) if x == y => {
-                    add(sums, groups, of(x)?.centred.iter().map(|c| i128::from(*c)))?;
+                    add_small(sums, groups, of(x)?.centred.iter().copied())?;
                 }
                 Statistic::Centred(x, rows) => {
                     let there = present(rows, &values, groups.len());
                     let centred = of(x)?.centred.iter().zip(there);
-                    add(sums, groups, centred.map(|(c, there)| if there { i128::from(*c) } else { 0 }))?;
+                    add_small(sums, groups, centred.map(|(c, there)| if there { *c } else { 0 }))?;
                 }
                 Statistic::Square(x, rows) => {
                     let own = of(x)?;
@@ -282,6 +285,26 @@ fn add(sums: &mut [i128], groups: &[u32], values: impl Iterator<Item = i128>) ->
     Ok(())
 }
 
+/// Adds to every row's group what the row adds: at most 2^40 either way.
+fn add_small(sums: &mut [i128], groups: &[u32], values: impl Iterator<Item = i64>) -> Result<()> {
+    // Of so many rows the sum fits 64 bits, which are added in one step.
+    if sums.len() > FEW_GROUPS || groups.len() > 1 << 20 {
+        return add(sums, groups, values.map(i128::from));
+    }
+    let mut of_rows = vec![0_i64; sums.len()];
+    for (group, value) in groups.iter().zip(values) {
+        match of_rows.get_mut(*group as usize) {
+            Some(sum) => *sum += value,
+            None if *group == DROPPED => {}
+            None => return Err(Error::below_boundary()),
+        }
+    }
+    sums.iter_mut().zip(of_rows).try_for_each(|(sum, of_rows)| {
+        *sum = sum.checked_add(i128::from(of_rows)).ok_or_else(Error::below_boundary)?;
+        Ok(())
+    })
+}
+
 /// Whether a row is one of these.
 fn present<'v>(rows: &Present<usize>, values: &'v [Values<'_>], number: usize) -> impl Iterator<Item = bool> + 'v {
     let of = |x: Option<usize>| x.and_then(|x| values.get(x)).and_then(|v| v.present.as_deref());
@@ -298,13 +321,10 @@ impl<'g> Values<'g> {
     fn of(column: &ArrayRef, grid: Option<&'g Grid>, is_integer: bool) -> Result<Values<'g>> {
         let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
         let mut values = Values { grid, centred: Vec::new(), present: nulls.map(|n| n.iter().collect()) };
-        // Bounded by half the width: at most 2^36 + 2 steps.
-        let steps = |centred: i128| i64::try_from(centred).map_err(below);
         match (grid, is_integer) {
             (Some(grid), true) => {
                 let column = column.as_primitive_opt::<Int64Type>().ok_or_else(Error::below_boundary)?;
-                let each = column.values().iter().map(|x| steps(grid.centred(grid.tick_of_integer(*x))));
-                values.centred = each.collect::<Result<_>>()?;
+                values.centred = grid.centred_integers(column.values());
             }
             (Some(grid), false) => {
                 let column = column.as_primitive_opt::<Float64Type>().ok_or_else(Error::below_boundary)?;
@@ -312,9 +332,7 @@ impl<'g> Values<'g> {
                     let present = values.present.get_or_insert_with(|| vec![true; column.len()]);
                     present.iter_mut().zip(column.values()).for_each(|(present, x)| *present &= !x.is_nan());
                 }
-                let each =
-                    column.values().iter().map(|x| grid.tick(*x).map_or(Ok(0), |tick| steps(grid.centred(tick))));
-                values.centred = each.collect::<Result<_>>()?;
+                values.centred = grid.centred_floats(column.values());
             }
             (None, _) => {
                 let column = column.as_boolean_opt().ok_or_else(Error::below_boundary)?;
