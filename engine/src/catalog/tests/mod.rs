@@ -299,6 +299,34 @@ async fn what_is_said_to_be_unique_is_looked_at() {
     assert!(snapshot.table("public", "people").unwrap().facts.protection.as_ref().unwrap().unit_unique);
 }
 
+/// Where each unit has one row, its column is read only if some row may have none; and those are left out whatever happens to the data.
+#[tokio::test]
+async fn rows_without_a_unit_are_left_out_though_the_column_is_not_read() {
+    let site = Site::new().await;
+    let path = site.people().await;
+    let write = |rows: &str| std::fs::write(&path, format!("patient_id,age,sex,nobody,twice\n{rows}")).unwrap();
+    let ages = "SELECT sum(age) AS s FROM people WHERE patient_id IS NOT NULL AND age > 30";
+    let reads_the_unit = async || {
+        let plan = site.rows("people", &format!("EXPLAIN {ages}")).await.unwrap();
+        let scan = plan.lines().find(|line| line.contains("DataSourceExec")).unwrap().to_owned();
+        scan.contains("patient_id")
+    };
+    write("1,30,f,,5\n2,31,m,,5\n3,32,m,,5\n");
+    site.set("people", &[("access", "cohort"), ("unit", "patient_id"), ("unit_unique", "true")]).await.unwrap();
+    assert!(!reads_the_unit().await, "everybody is named");
+    assert!(site.rows("people", ages).await.unwrap().contains("| 63 |"));
+    write("1,30,f,,5\n2,31,m,,5\n,32,m,,5\n");
+    assert!(site.rows("people", ages).await.unwrap().contains("| 31 |"), "an old plan looks at what changed");
+    assert!(reads_the_unit().await);
+    site.catalog.current().await.unwrap();
+    assert!(reads_the_unit().await && site.rows("people", ages).await.unwrap().contains("| 31 |"));
+    // One row of a unit that has several, the first in order, and none of those without a unit.
+    write("1,40,f,,5\n1,35,m,,5\n,32,m,,5\n");
+    site.set("people", &[("access", "private"), ("epsilon_per_query", "0.1"), ("delta_per_query", "1e-8")]).await.unwrap();
+    site.catalog.current().await.unwrap();
+    assert!(site.rows("people", ages).await.unwrap().contains("| 35 |"));
+}
+
 #[tokio::test]
 async fn closed_tables_say_why() {
     let site = Site::new().await;
