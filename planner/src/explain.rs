@@ -109,11 +109,19 @@ pub fn private_rules(unit: &ReleaseUnit, question: &Question, mechanisms: &Mecha
         }
     }
     match (&mechanisms.selection, question.public_cells()) {
-        (Some(selection), _) => lines.push(format!(
-            "Release #{id} withholds keys of fewer than {} units, and those whose number of units is below {} with noise",
-            selection.least(),
-            selection.threshold()
-        )),
+        (Some(selection), _) => {
+            lines.push(format!(
+                "Release #{id} withholds keys of fewer than {} units, and those whose number of units is below {} with noise",
+                selection.least(),
+                selection.threshold()
+            ));
+            if mechanisms.selects_first {
+                lines.push(format!(
+                    "Release #{id} decides that first, by at most {} groups of a unit, and then reads the rows of the keys it may tell",
+                    question.rules.bounds.groups
+                ));
+            }
+        }
         (None, Some(cells)) if !question.keys.is_empty() => {
             lines.push(format!("Release #{id} answers all {cells} public keys, whether somebody has them or not"));
         }

@@ -168,7 +168,7 @@ async fn sums_over_public_keys_have_the_noise_of_every_site() {
     }
     let people = "SELECT sex, count(DISTINCT pid) FROM federation.patients GROUP BY sex ORDER BY sex";
     let text = refused(&ana, people).await;
-    assert!(text.starts_with("0A000") && text.contains("cannot be merged"), "{text}");
+    assert!(text.starts_with("0A000") && text.contains("cannot be merged") && text.contains("disjoint"), "{text}");
     // Unless nobody is at two sites, as all operators declare.
     for (declared, site) in SITES.iter().enumerate() {
         assert!(refused(&ana, people).await.starts_with("0A000"), "{declared} sites declare it");

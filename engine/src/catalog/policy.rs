@@ -10,10 +10,10 @@ use kanon_privacy::policy::{Access, ColumnRole, DominancePercent, MinCohort};
 use serde::{Deserialize, Serialize};
 
 use super::column::ColumnSettings;
-use super::unique::Found;
 use super::options::{
     boolean, count, delta, epsilon, invalid, name_of_kind, parse_access, positive, unknown_option, whole,
 };
+use super::unique::Found;
 use crate::error::{Error, Result, Sqlstate};
 use crate::nearest::did_you_mean;
 

@@ -142,11 +142,7 @@ impl OneRowAUnit {
         // Lists and structs have no order, and two rows that differ in nothing else could come either way round: none of them is read.
         let ordered = schema.fields().iter().filter(|field| !field.data_type().is_nested());
         let order: Vec<_> = ordered.map(|field| column(field).sort(true, false)).collect();
-        let number = row_number()
-            .partition_by(vec![self.unit()])
-            .order_by(order)
-            .build()?
-            .alias(NUMBER);
+        let number = row_number().partition_by(vec![self.unit()]).order_by(order).build()?.alias(NUMBER);
         let shown = columns.iter().zip(schema.fields()).map(|(column, field)| {
             if field.data_type().is_nested() {
                 let nothing = ScalarValue::try_from(field.data_type())?;

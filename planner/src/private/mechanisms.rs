@@ -4,8 +4,12 @@
 //! Question + ε ─► statistics, each once ─► shares of ε (kanon_privacy::division) ─┬► Laplace or Gaussian, whichever errs less ─► Cost
 //!              │                                                                  └► quantiles, extremes: the exponential mechanism
 //!              ├► keys that are not public: a selection, on the count of units
-//!              └► public keys, and no bounds declared: the choice of a norm
+//!              └► no bounds declared: the choice of a norm
 //! ```
+//!
+//! # Selected keys
+//! Which keys may be told is decided by units in C sampled groups each. Where no steward declared C and m, what is answered of the selected keys is then as of public ones: all rows of
+//! a unit in those count, scaled down together. That takes a second pass over the data, [`Mechanisms::selecting`] and [`Mechanisms::of_selected`].
 //!
 //! # Shares
 //! ε is divided so that the answers' squared errors add up to least. A selection counts as one more statistic that is an answer by itself, and is
@@ -24,7 +28,7 @@ use kanon_privacy::select::Selection;
 use kanon_privacy::sensitivity::{self, Bounding, Bounds, Clip};
 use kanon_privacy::statistics::{Facts, Plan, Statistic};
 
-use super::defaults::PUBLIC_GROUPS;
+use super::defaults::{PUBLIC_GROUPS, SPREAD};
 use super::{Question, Scaling};
 use crate::refusal::Refusal;
 
@@ -39,8 +43,10 @@ pub struct Mechanisms {
     pub noise: Vec<Noise>,
     /// One a rank, in the plan's order: ranks are its last statistics.
     pub choices: Vec<Choice>,
-    /// How keys are selected; `None` where all are public. The noise of [`Statistic::Units`] is then its own.
+    /// How keys are selected; `None` where all are public. The noise of [`Statistic::Units`] is then its own, unless they are selected first.
     pub selection: Option<Selection>,
+    /// Whether keys are selected in a pass of its own, within the question's own bounds, before anything is asked of them within these.
+    pub selects_first: bool,
     /// How the norm is chosen that units are scaled down to, where nobody declared one. Until then `bounding` and `noise` are those of a norm of one row:
     /// see [`Mechanisms::at`].
     pub norm: Option<NormChoice>,
@@ -64,16 +70,17 @@ impl Mechanisms {
             never_null: question.arguments.get(*x).is_some_and(|a| a.never_null),
             grid: grid(x),
         });
-        let (bounding, chooses) = bounding(question, &plan);
+        let Bounded { bounding, chooses, selects_first } = bounding(question, &plan);
         let bounds = match bounding {
-            Bounding::Sampled(bounds) => bounds,
-            Bounding::Clipped(_) => question.rules.bounds,
+            Bounding::Sampled(bounds) if !selects_first => bounds,
+            _ => question.rules.bounds,
         };
         let selects = question.public_cells().is_none();
         let importance = plan.importance(grid);
         // A selection counts units itself.
+        let counts = |s: &Statistic<usize>| selects && !selects_first && *s == Statistic::Units;
         let asked: Vec<(&Statistic<usize>, f64)> =
-            plan.statistics().iter().zip(importance).filter(|(s, _)| !(selects && **s == Statistic::Units)).collect();
+            plan.statistics().iter().zip(importance).filter(|(s, _)| !counts(s)).collect();
         let mut shares: Vec<f64> = asked.iter().map(|(_, importance)| *importance).collect();
         if selects {
             shares.push(1.0);
@@ -88,7 +95,7 @@ impl Mechanisms {
         let of_noise = if selects { delta / 2.0 } else { delta };
         let each = Delta::try_from(of_noise / (numbers.max(1) as f64)).map_err(|_| too_small())?;
         if let (true, Bounding::Clipped(clip)) = (chooses, bounding) {
-            shares.push(NormChoice::importance(&shares, clip.keys, each));
+            shares.push(NormChoice::importance(&shares, if selects { SPREAD } else { clip.keys }, each));
         }
         if shares.is_empty() {
             return Ok(Mechanisms {
@@ -97,6 +104,7 @@ impl Mechanisms {
                 noise: vec![],
                 choices: vec![],
                 selection: None,
+                selects_first: false,
                 norm: None,
                 cost: Cost::ZERO,
             });
@@ -119,7 +127,7 @@ impl Mechanisms {
         let mut noise = Vec::with_capacity(plan.statistics().len());
         let mut choices = Vec::new();
         for statistic in plan.statistics() {
-            if let (Statistic::Units, Some(selection)) = (statistic, &selection) {
+            if let (true, Some(selection)) = (counts(statistic), &selection) {
                 noise.push(selection.noise().clone());
                 continue;
             }
@@ -140,7 +148,7 @@ impl Mechanisms {
             cost = cost.plus(calibrated.cost);
             noise.push(calibrated.noise);
         }
-        let mut mechanisms = Mechanisms { plan, bounding, noise, choices, selection, norm: None, cost };
+        let mut mechanisms = Mechanisms { plan, bounding, noise, choices, selection, selects_first, norm: None, cost };
         if let Some(epsilon) = of_norm {
             // Not so large that no noise for it could be drawn.
             let highest =
@@ -150,6 +158,35 @@ impl Mechanisms {
             mechanisms.norm = Some(choice);
         }
         Ok(mechanisms)
+    }
+
+    /// The first of two passes: the question of the keys alone, and the mechanisms that count their units. None where one pass does.
+    pub fn selecting(&self, question: &Question) -> Option<(Question, Mechanisms)> {
+        if !self.selects_first {
+            return None;
+        }
+        let of_keys = Question { arguments: vec![], aggregates: vec![], is_part: vec![], ..question.clone() };
+        let counting = Mechanisms {
+            plan: Plan::new(&[], |_| Facts { never_null: false, grid: None }),
+            bounding: Bounding::Sampled(question.rules.bounds),
+            noise: vec![],
+            choices: vec![],
+            selects_first: false,
+            norm: None,
+            ..self.clone()
+        };
+        Some((of_keys, counting))
+    }
+
+    /// The second of two passes, over the rows of the keys that were selected.
+    pub fn of_selected(&self) -> Mechanisms {
+        Mechanisms { selection: None, selects_first: false, ..self.clone() }
+    }
+
+    /// The units of each level alone, to choose a norm by: with the question of [`Mechanisms::selecting`].
+    pub fn of_levels(&self) -> Mechanisms {
+        let plan = Plan::new(&[], |_| Facts { never_null: false, grid: None });
+        Mechanisms { plan, noise: vec![], choices: vec![], ..self.of_selected() }
     }
 
     /// The mechanisms once the norm of this level is chosen, at the same cost. None if no norm is to be chosen, or not this one.
@@ -177,29 +214,42 @@ impl Mechanisms {
     }
 }
 
-/// How a unit's part is bounded, and whether the norm is yet to be chosen. For public keys units are scaled down where a norm was declared, or nothing
+/// How a unit's part is bounded. Units are scaled down where a norm was declared, or nothing
 /// was: sampling loses what heavy units have beyond the bounds; scaling keeps a part of all of it (privacy.md). Ranks, and distinct values, are of whole rows.
-fn bounding(question: &Question, plan: &Plan<usize>) -> (Bounding, bool) {
+fn bounding(question: &Question, plan: &Plan<usize>) -> Bounded {
     let rules = &question.rules;
-    let Some(keys) = question.public_cells().map(at_least_one) else { return (Bounding::Sampled(rules.bounds), false) };
-    let sampled = (Bounding::Sampled(rules.bounds.with_keys(keys)), false);
+    let public = question.public_cells().map(at_least_one);
+    // Of selected keys there may be any number.
+    let keys = public.unwrap_or(NonZeroU32::MAX);
+    let of = |bounding, chooses| Bounded { bounding, chooses, selects_first: public.is_none() };
+    let once =
+        |bounds: Bounds| Bounded { selects_first: false, ..of(Bounding::Sampled(bounds.with_keys(keys)), false) };
     // Over several keys an L2 norm needs Gaussian noise to be worth it, which needs δ.
     let worth = keys.get() == 1 || rules.delta > Delta::ZERO;
     let whole = |s: &Statistic<usize>| matches!(s, Statistic::Ranks(..) | Statistic::Distinct(..));
-    if !worth || plan.statistics().iter().any(whole) {
-        return sampled;
+    if !worth || plan.statistics().is_empty() || plan.statistics().iter().any(whole) {
+        return once(rules.bounds);
     }
     match rules.scaling {
-        Scaling::None => sampled,
+        Scaling::None => once(rules.bounds),
         Scaling::To(norm) => match sensitivity::Norm::try_from(norm.get()) {
-            Ok(norm) => (Bounding::Clipped(Clip::new(norm, rules.bounds.groups, keys)), false),
-            Err(_) => sampled,
+            Ok(norm) => of(Bounding::Clipped(Clip::new(norm, rules.bounds.groups, keys)), false),
+            Err(_) => once(rules.bounds),
         },
         Scaling::Chosen if plan.statistics().iter().all(|s| *s == Statistic::Units) => {
-            (Bounding::Sampled(Bounds { groups: PUBLIC_GROUPS, ..rules.bounds }.with_keys(keys)), false)
+            of(Bounding::Sampled(Bounds { groups: PUBLIC_GROUPS, ..rules.bounds }.with_keys(keys)), false)
         }
-        Scaling::Chosen => (Bounding::Clipped(Clip::new(Level::ONE.norm(), PUBLIC_GROUPS, keys)), true),
+        Scaling::Chosen => of(Bounding::Clipped(Clip::new(Level::ONE.norm(), PUBLIC_GROUPS, keys)), true),
     }
+}
+
+/// How a unit's part is bounded.
+struct Bounded {
+    bounding: Bounding,
+    /// Whether the norm is yet to be chosen.
+    chooses: bool,
+    /// See [`Mechanisms::selects_first`].
+    selects_first: bool,
 }
 
 fn unbounded() -> Refusal {

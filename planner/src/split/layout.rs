@@ -178,7 +178,16 @@ impl Layout {
                 measures.push(bases.units(count).map(Merging::Sum)?);
                 continue;
             }
-            measures.push(merging(expr, alone, protected, is_private, &mut bases)?);
+            let merged = merging(expr, alone, protected, is_private, &mut bases);
+            measures.push(match unit.question.as_ref() {
+                Some(question) if counts_units(question) => merged.map_err(|refusal| {
+                    refusal.hint(
+                        "GROUP BY site gives it for every site. Where nobody is at two sites, each site's steward may say so, and it adds up: \
+                         ALTER TABLE … SET (disjoint = true).",
+                    )
+                })?,
+                _ => merged?,
+            });
         }
         // A withheld total is absent, but an open site answers its total whatever it has: with `site` among the keys it must be told apart.
         let only_site = all_site(&keys);

@@ -322,7 +322,9 @@ async fn rows_without_a_unit_are_left_out_though_the_column_is_not_read() {
     assert!(reads_the_unit().await && site.rows("people", ages).await.unwrap().contains("| 31 |"));
     // One row of a unit that has several, the first in order, and none of those without a unit.
     write("1,40,f,,5\n1,35,m,,5\n,32,m,,5\n");
-    site.set("people", &[("access", "private"), ("epsilon_per_query", "0.1"), ("delta_per_query", "1e-8")]).await.unwrap();
+    site.set("people", &[("access", "private"), ("epsilon_per_query", "0.1"), ("delta_per_query", "1e-8")])
+        .await
+        .unwrap();
     site.catalog.current().await.unwrap();
     assert!(site.rows("people", ages).await.unwrap().contains("| 35 |"));
 }

@@ -38,7 +38,7 @@ pub(super) const DROPPED: u32 = u32::MAX;
 pub(super) enum Groups {
     /// Public cells.
     Public(Cells),
-    /// In the order in which they come.
+    /// In the order in which they come, or are listed.
     Met(Met),
 }
 
@@ -66,6 +66,8 @@ pub(super) struct Met {
     /// The keys of the groups so far, batch by batch: a column a key.
     keys: Vec<Vec<ArrayRef>>,
     types: Vec<DataType>,
+    /// Whether there will be no others.
+    are_all: bool,
 }
 
 /// Turns columns into bytes that are equal for equal keys.
@@ -103,6 +105,17 @@ impl Groups {
         Groups::met(types)
     }
 
+    /// These, and no others: rows with other keys are in none.
+    pub(super) fn listed(keys: &[ArrayRef]) -> Result<Groups> {
+        let types: Vec<DataType> = keys.iter().map(|key| key.data_type().clone()).collect();
+        let mut groups = Groups::met(&types)?;
+        groups.of_rows(keys, keys.first().map_or(0, |key| key.len()))?;
+        if let Groups::Met(met) = &mut groups {
+            met.are_all = true;
+        }
+        Ok(groups)
+    }
+
     /// None yet: they come with the data.
     fn met(types: &[DataType]) -> Result<Groups> {
         Ok(Groups::Met(Met {
@@ -113,6 +126,7 @@ impl Groups {
             names_bytes: 0,
             keys: Vec::new(),
             types: types.to_vec(),
+            are_all: false,
         }))
     }
 
@@ -154,7 +168,7 @@ impl Groups {
     }
 
     /// The memory that groups take which came with the data, about.
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         match self {
             Groups::Public(_) => 0,
             Groups::Met(met) => 2 * met.names_bytes + 48 * met.names.len(),
@@ -213,12 +227,13 @@ impl Met {
     fn of_rows(&mut self, keys: &[ArrayRef]) -> Result<Vec<u32>> {
         let mut groups = Vec::with_capacity(keys.first().map_or(0, |k| k.len()));
         let mut first_seen = Vec::new();
-        let Met { bytes, hasher, places, names, names_bytes, .. } = self;
+        let Met { bytes, hasher, places, names, names_bytes, are_all, .. } = self;
         bytes.each(keys, |bytes| {
             let hash = hasher.hash_one(bytes);
             let is = |place: &u32| names.get(*place as usize).is_some_and(|name| name.as_ref() == bytes);
             let place = match places.find(hash, is) {
                 Some(place) => *place,
+                None if *are_all => DROPPED,
                 None => {
                     if names.len() >= MOST_GROUPS {
                         return Err(Error::below_boundary());

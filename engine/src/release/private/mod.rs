@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Mechanisms (public) ─► Reservation (the charge is on disk) ─► exact ─► norm, selection and noise ─► finalise ─► one batch, sorted by key
+//!                                                                 └─ selected: the keys first, then what is asked of them
 //! ```
 //!
 //! Nothing here runs without a [`Reservation`] but what costs nothing: public keys alone.
@@ -10,6 +11,7 @@ mod exact;
 mod groups;
 mod intervals;
 mod ranks;
+mod selected;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -31,7 +33,7 @@ use kanon_privacy::bounding::SiteKey;
 use kanon_privacy::finalise::finalise;
 use kanon_privacy::noise::{OpenDp, Sampler};
 use kanon_privacy::noisy::{self, Noisy};
-use kanon_privacy::norms::Level;
+use kanon_privacy::norms::{Level, NormChoice};
 use kanon_privacy::statistics::{Finaliser, Statistic};
 
 use super::run::{pick, sorted};
@@ -68,10 +70,13 @@ pub async fn release(
     _charged: &Reservation,
 ) -> Result<Released> {
     let computed = async {
-        let exact = exact::compute(state, unit, question, mechanisms, key).await?;
-        let (unit, question, mechanisms) = (unit.clone(), Arc::clone(question), Arc::clone(mechanisms));
+        let (exact, mechanisms, level) = match mechanisms.selecting(question) {
+            Some(first) => selected::compute(state, unit, question, mechanisms, key, first).await?,
+            None => (exact::compute(state, unit, question, mechanisms, key, None).await?, Arc::clone(mechanisms), None),
+        };
+        let (unit, question) = (unit.clone(), Arc::clone(question));
         // To choose among a million values takes long: not on a thread that serves others.
-        let work = move || answer(&unit, &question, &mechanisms, exact, &mut OpenDp);
+        let work = move || answer(&unit, &question, &mechanisms, exact, level, &mut OpenDp);
         tokio::task::spawn_blocking(work).await.map_err(below)?
     };
     let batch = AssertUnwindSafe(computed).catch_unwind().await.map_err(below)??;
@@ -93,22 +98,34 @@ pub fn of_public_keys(unit: &ReleaseUnit, question: &Question) -> Result<Release
     Ok(Released { batch: sorted(batch, question.keys.len(), None)? })
 }
 
-/// Chooses the norm if none was declared, selects keys, adds noise, finalises.
+/// Chooses the norm if none was declared and none is chosen yet, selects keys, adds noise, finalises.
 fn answer(
     unit: &ReleaseUnit,
     question: &Question,
     mechanisms: &Mechanisms,
     exact: exact::Exact,
+    level: Option<Level>,
     sampler: &mut dyn Sampler,
 ) -> Result<RecordBatch> {
     let Some(choice) = &mechanisms.norm else { return noisy_answer(unit, question, mechanisms, exact, sampler) };
-    let units = exact.levels.as_ref().map(|levels| levels.units.as_slice()).ok_or_else(Error::below_boundary)?;
-    let level = choice.choose(units, sampler).map_err(below)?;
+    let (level, exact) = match level {
+        Some(level) => (level, exact),
+        None => {
+            let level = chosen(choice, &exact, sampler)?;
+            (level, exact.at(level)?)
+        }
+    };
     let mechanisms = mechanisms.at(level).ok_or_else(Error::below_boundary)?;
-    let batch = noisy_answer(unit, question, &mechanisms, exact.at(level)?, sampler)?;
+    let batch = noisy_answer(unit, question, &mechanisms, exact, sampler)?;
     let metadata = HashMap::from([(LEVEL_KEY.to_owned(), level.number().to_string())]);
     let schema = batch.schema().as_ref().clone().with_metadata(metadata);
     batch.with_schema(Arc::new(schema)).map_err(below)
+}
+
+/// The level of the norm, from the units of each.
+fn chosen(choice: &NormChoice, exact: &exact::Exact, sampler: &mut dyn Sampler) -> Result<Level> {
+    let units = exact.levels.as_ref().map(|levels| levels.units.as_slice()).ok_or_else(Error::below_boundary)?;
+    choice.choose(units, sampler).map_err(below)
 }
 
 /// Selects keys, adds noise, finalises.

@@ -19,7 +19,7 @@ use kanon_privacy::sensitivity::Bounding;
 use super::*;
 
 /// A row of table v: unit, group, value. Table t has the first row of each unit.
-type Row = (Option<i64>, Option<&'static str>, Option<f64>);
+pub(super) type Row = (Option<i64>, Option<&'static str>, Option<f64>);
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -68,7 +68,7 @@ impl Facts for World {
     }
 }
 
-fn table(rows: &[Row], batch: usize) -> MemTable {
+pub(super) fn table(rows: &[Row], batch: usize) -> MemTable {
     let fields = [("id", DataType::Int64), ("g", DataType::Utf8), ("x", DataType::Float64)];
     let schema = Arc::new(Schema::new(fields.map(|(n, t)| Field::new(n, t, true)).to_vec()));
     let batches = rows.chunks(batch).map(|rows| {
@@ -131,7 +131,7 @@ async fn computed(
     let first: Vec<Row> = rows.iter().filter(|r| r.0.is_none() || seen.insert(r.0)).copied().collect();
     ctx.register_table("t", Arc::new(table(&first, batch))).unwrap();
     let Asked { state, unit, question, mechanisms, key } = asked(world, &ctx, sql).await;
-    let exact = exact::compute(&state, &unit, &question, &mechanisms, &key).await.unwrap();
+    let exact = exact::compute(&state, &unit, &question, &mechanisms, &key, None).await.unwrap();
     (question, mechanisms, exact)
 }
 
@@ -158,7 +158,7 @@ impl Random {
     }
 }
 
-fn data(random: &mut Random) -> Vec<Row> {
+pub(super) fn data(random: &mut Random) -> Vec<Row> {
     let groups = [Some("a"), Some("b"), Some("c"), Some("d"), None];
     let values = [Some(-9.0), Some(-2.0), Some(0.5), Some(6.0), Some(f64::INFINITY), Some(f64::NAN), None];
     (0..12 + random.below(14))
@@ -223,10 +223,10 @@ const CLIPPED: &str = "SELECT CASE WHEN g = 'a' THEN 1 WHEN g = 'b' THEN 2 WHEN 
                        count(DISTINCT id), sum(x), stddev(x) FROM v GROUP BY 1";
 
 /// Nothing is declared: the norm is chosen.
-const UNDECLARED: World = World { groups: 0, rows: 0, norm: None };
+pub(super) const UNDECLARED: World = World { groups: 0, rows: 0, norm: None };
 
 /// The statistics where the norm of a level is chosen.
-fn at(exact: &exact::Exact, level: Level) -> Statistics {
+pub(super) fn at(exact: &exact::Exact, level: Level) -> Statistics {
     let statistics = exact.levels.as_ref().unwrap().statistics(level).unwrap();
     let of_group = |(group, sums): (usize, Vec<i128>)| {
         let name = exact.keys.iter().map(|k| array_value_to_string(k, group).unwrap()).collect();
@@ -275,8 +275,8 @@ async fn a_norm_is_chosen_once_for_an_answer_and_kept_with_it() {
     ctx.register_table("v", Arc::new(table(&rows, 100))).unwrap();
     let Asked { state, unit, question, mechanisms, key } = asked(&UNDECLARED, &ctx, CLIPPED).await;
     let choice = mechanisms.norm.as_ref().unwrap();
-    let exact = exact::compute(&state, &unit, &question, &mechanisms, &key).await.unwrap();
-    let batch = answer(&unit, &question, &mechanisms, exact, &mut OpenDp).unwrap();
+    let exact = exact::compute(&state, &unit, &question, &mechanisms, &key, None).await.unwrap();
+    let batch = answer(&unit, &question, &mechanisms, exact, None, &mut OpenDp).unwrap();
     let made_with = mechanisms_of(&batch, &mechanisms).unwrap();
     assert_eq!((&made_with.norm, made_with.cost), (&None, mechanisms.cost));
     let Bounding::Clipped(clip) = made_with.bounding else { panic!() };
@@ -291,7 +291,7 @@ async fn a_norm_is_chosen_once_for_an_answer_and_kept_with_it() {
 }
 
 /// How far each statistic moves when a unit goes: its L2 norm over the groups.
-fn moved(with: &Statistics, without: &Statistics) -> Vec<f64> {
+pub(super) fn moved(with: &Statistics, without: &Statistics) -> Vec<f64> {
     let places = with.values().map(Vec::len).max().unwrap();
     let at = |all: &Statistics, key: &Vec<String>, place: usize| all.get(key).map_or(0, |s| s[place]);
     let moved = |key, place| (at(with, key, place) - at(without, key, place)) as f64;

@@ -34,7 +34,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use datafusion::arrow::array::ArrayRef;
-use datafusion::arrow::datatypes::Schema;
 use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -81,15 +80,16 @@ impl Exact {
     }
 }
 
-/// Computes them.
+/// Computes them: of the question's groups, or of those with the keys that are `listed`, a column a key.
 pub(super) async fn compute(
     state: &SessionState,
     unit: &ReleaseUnit,
     question: &Arc<Question>,
     mechanisms: &Arc<Mechanisms>,
     key: &SiteKey,
+    listed: Option<&[ArrayRef]>,
 ) -> Result<Exact> {
-    in_sizes(Sizes::default(), state, unit, question, mechanisms, key).await
+    in_sizes(Sizes::default(), state, unit, question, mechanisms, key, listed).await
 }
 
 /// How much is done at once. Results do not depend on it.
@@ -119,12 +119,20 @@ async fn in_sizes(
     question: &Arc<Question>,
     mechanisms: &Arc<Mechanisms>,
     key: &SiteKey,
+    listed: Option<&[ArrayRef]>,
 ) -> Result<Exact> {
     let plan = columns::rows(unit, question, mechanisms)?;
     for shortcut in [true, false] {
         let plan = run::physical(state, &plan).await?;
-        let job = Job::new(sizes, state, &plan.schema(), question, mechanisms, key, Shortcut::new(shortcut))?;
+        let layout = Layout::of(&plan.schema(), question)?;
+        let groups = match listed {
+            Some(keys) => Groups::listed(keys)?,
+            None => Groups::of(question, &layout.keys)?,
+        };
+        let size = groups.size();
+        let job = Job::new(sizes, state, (layout, groups), question, mechanisms, key, Shortcut::new(shortcut));
         let job = Stop(Arc::new(job));
+        job.0.memory.try_grow(size).map_err(below)?;
         match statistics(&job.0, state, unit, plan).await {
             Err(_) if job.0.shortcut.is_wrong() => {}
             result => return result,
@@ -174,32 +182,31 @@ impl Job {
     fn new(
         sizes: Sizes,
         state: &SessionState,
-        plan: &Schema,
+        (layout, groups): (Layout, Groups),
         question: &Arc<Question>,
         mechanisms: &Arc<Mechanisms>,
         key: &SiteKey,
         shortcut: Shortcut,
-    ) -> Result<Job> {
+    ) -> Job {
         let bounds = match mechanisms.bounding {
             Bounding::Sampled(bounds) => bounds,
             // All rows count.
             Bounding::Clipped(clip) => Bounds { groups: clip.keys, rows: NonZeroU32::MAX },
         };
-        let layout = Layout::of(plan, question)?;
         let runtime = Arc::clone(state.runtime_env());
         let memory = MemoryConsumer::new("private release").register(&runtime.memory_pool);
         let most_distinct = mechanisms.plan.statistics().iter().filter_map(|s| match s {
             Statistic::Distinct(_, most) => Some(most.get()),
             _ => None,
         });
-        Ok(Job {
+        Job {
             sizes,
             question: Arc::clone(question),
             mechanisms: Arc::clone(mechanisms),
             bounds,
             most_distinct: most_distinct.collect(),
             key: key.clone(),
-            groups: Arc::new(RwLock::new(Groups::of(question, &layout.keys)?)),
+            groups: Arc::new(RwLock::new(groups)),
             layout: Arc::new(layout),
             distinct: Mutex::new(Distinct::new(memory.new_empty())),
             hasher: Hasher::new(),
@@ -207,7 +214,7 @@ impl Job {
             runtime,
             memory: Arc::new(memory),
             stopped: AtomicBool::new(false),
-        })
+        }
     }
 
     fn totals(&self) -> Totals {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use datafusion::arrow::array::{Array, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
+use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
 use datafusion::datasource::MemTable;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
@@ -58,7 +58,12 @@ async fn reference(asked: &Asked) -> Statistics {
             let distinct = &batch.columns()[1 + keys + arguments..];
             let values = distinct.iter().map(|c| c.is_valid(row).then(|| bytes(std::slice::from_ref(c))));
             let row = (bytes(&batch.columns()[1 + keys..]), ticks.collect(), values.collect());
-            rows.entry(bytes(&batch.columns()[..1])).or_default().entry(group).or_default().push(row);
+            // Where each unit has one row, it is not read whose it is.
+            let unit = match unit.one_row_a_unit {
+                true => rows.len().to_le_bytes().into(),
+                false => bytes(&batch.columns()[..1]),
+            };
+            rows.entry(unit).or_default().entry(group).or_default().push(row);
         }
     }
     let Bounding::Sampled(bounds) = mechanisms.bounding else { panic!("not sampled") };
@@ -223,7 +228,7 @@ fn context(memory: Option<usize>, disk: DiskManagerMode) -> SessionContext {
 
 async fn computed(asked: &Asked, sizes: Sizes) -> Result<Exact> {
     let Asked { state, unit, question, mechanisms, key } = asked;
-    in_sizes(sizes, state, unit, question, mechanisms, key).await
+    in_sizes(sizes, state, unit, question, mechanisms, key, None).await
 }
 
 const SMALL: Sizes = Sizes { partition_bits: 2, split_bits: 1, run_rows: 64, bytes_at_once: 7 };
