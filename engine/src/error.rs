@@ -443,7 +443,7 @@ fn first_line(text: &str) -> String {
 fn arrow_error(error: &ArrowError) -> Error {
     match error {
         ArrowError::DivideByZero => Error::new(Sqlstate::DivisionByZero, "division by zero"),
-        ArrowError::CastError(text) => Error::new(Sqlstate::InvalidTextRepresentation, cast_message(text)),
+        ArrowError::CastError(text) => cast_error(text),
         ArrowError::ParseError(text) => Error::new(Sqlstate::InvalidTextRepresentation, first_line(text)),
         ArrowError::ArithmeticOverflow(_) => Error::new(Sqlstate::NumericOutOfRange, "value out of range"),
         ArrowError::ComputeError(text) if text.contains("verflow") => {
@@ -459,22 +459,37 @@ fn arrow_error(error: &ArrowError) -> Error {
 }
 
 /// `Cannot cast string 'x' to value of Int32 type` in PostgreSQL's words.
-fn cast_message(text: &str) -> String {
+fn cast_error(text: &str) -> Error {
     let line = first_line(text);
+    let too_large = line.strip_prefix("Can't cast value ").and_then(|rest| rest.rsplit_once(" to type "));
+    if let Some(name) = too_large.and_then(|(_, arrow)| number_name(arrow)) {
+        return Error::new(Sqlstate::NumericOutOfRange, format!("{name} out of range"));
+    }
     let parts = line.strip_prefix("Cannot cast string '").and_then(|rest| rest.rsplit_once("' to value of "));
-    let Some((value, arrow)) = parts else { return line };
+    let state = Sqlstate::InvalidTextRepresentation;
+    let Some((value, arrow)) = parts else { return Error::new(state, line) };
     let name = match arrow.trim_end_matches(" type") {
+        "Boolean" => "boolean",
+        "Date32" | "Date64" => "date",
+        other => match number_name(other) {
+            Some(name) => name,
+            None => return Error::new(state, line),
+        },
+    };
+    Error::new(state, format!("invalid input syntax for type {name}: \"{value}\""))
+}
+
+/// PostgreSQL's name for an Arrow type of numbers.
+fn number_name(arrow: &str) -> Option<&'static str> {
+    Some(match arrow {
         "Int8" | "Int16" => "smallint",
         "Int32" => "integer",
         "Int64" => "bigint",
         "Float32" => "real",
         "Float64" => "double precision",
-        "Boolean" => "boolean",
-        "Date32" | "Date64" => "date",
         other if other.starts_with("Decimal") => "numeric",
-        _ => return line,
-    };
-    format!("invalid input syntax for type {name}: \"{value}\"")
+        _ => return None,
+    })
 }
 
 fn schema_error(error: &SchemaError) -> Error {
@@ -503,6 +518,13 @@ fn plan_error(text: &str) -> Error {
     }
     if let Some(name) = line.strip_prefix("Invalid function '").and_then(|r| r.split('\'').next()) {
         return Error::new(Sqlstate::UndefinedFunction, format!("function {name} does not exist"))
+            .hint("No function matches the given name and argument types. You might need to add explicit type casts.");
+    }
+    // Internal error: Function 'sum' failed to match any signature, …
+    if let Some((before, _)) = line.split_once("' failed to match any signature")
+        && let Some((_, name)) = before.rsplit_once("Function '")
+    {
+        return Error::new(Sqlstate::UndefinedFunction, format!("function {name} does not take these arguments"))
             .hint("No function matches the given name and argument types. You might need to add explicit type casts.");
     }
     let lower = line.to_lowercase();

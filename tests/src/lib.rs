@@ -15,6 +15,7 @@ pub mod flight;
 pub mod peer;
 pub mod postgres;
 pub mod tools;
+pub mod wire;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

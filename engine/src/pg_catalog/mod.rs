@@ -12,9 +12,11 @@
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 mod corpus;
+pub mod datetimes;
 mod defs;
 mod directory;
 mod functions;
+pub mod integers;
 mod provider;
 mod rewrite;
 mod rows;

@@ -84,6 +84,7 @@ impl Session {
         let state = self.query_state()?;
         let viewer = self.viewer();
         let mut query = query.clone();
+        let is_subplan = self.subplan;
         future_on_large_stack(async move {
             system::rewrite(&mut query);
             let names = pg_catalog::rewrite(&mut query, &viewer)?;
@@ -91,7 +92,10 @@ impl Session {
             let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
             let plan = state.statement_to_plan(statement).await?;
             let (plan, types) = parameters.bind(plan)?;
+            // What a peer is asked for is of the types that it knows.
+            let plan = if is_subplan { plan } else { pg_catalog::integers::narrowed(plan)? };
             let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+            let plan = pg_catalog::datetimes::read(plan)?;
             Ok((Planned { plan, state, names, decided: None }, types))
         })
         .await?

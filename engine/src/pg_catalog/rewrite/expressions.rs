@@ -27,6 +27,16 @@ pub(super) fn rewrite(expr: &mut Expr, scope: &Scope) {
                 *expr = call(&word, Vec::new());
             }
         }
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
+            if let Some(list) = elements(right) {
+                *expr = Expr::InList { expr: Box::new(take(left)), list, negated: false };
+            }
+        }
+        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => {
+            if let Some(list) = elements(right) {
+                *expr = Expr::InList { expr: Box::new(take(left)), list, negated: true };
+            }
+        }
         Expr::BinaryOp { op, .. } => {
             if let BinaryOperator::PGCustomBinaryOperator(parts) = op
                 && let Some(usual) = usual_operator(parts)
@@ -56,16 +66,6 @@ pub(super) fn rewrite_in_catalog(expr: &mut Expr) -> Result<()> {
                 return Err(Error::unsupported(format!("collation \"{name}\" is not supported")));
             }
             *expr = take(inner);
-        }
-        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
-            if let Some(list) = elements(right) {
-                *expr = Expr::InList { expr: Box::new(take(left)), list, negated: false };
-            }
-        }
-        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => {
-            if let Some(list) = elements(right) {
-                *expr = Expr::InList { expr: Box::new(take(left)), list, negated: true };
-            }
         }
         // A list beside '{…}': compared as text.
         Expr::BinaryOp { left, op: BinaryOperator::Eq | BinaryOperator::NotEq, right } => {

@@ -8,6 +8,7 @@ mod casts;
 mod expressions;
 mod literals;
 mod naming;
+mod spellings;
 mod subqueries;
 
 use std::collections::{HashMap, HashSet};
@@ -119,6 +120,7 @@ impl VisitorMut for Rewriter {
             return ControlFlow::Break(());
         }
         expressions::rewrite(expr, &self.scope);
+        spellings::rewrite(expr);
         if self.scope.reads_catalog {
             subqueries::rewrite(expr, &self.scope);
             if let Err(error) = expressions::rewrite_in_catalog(expr) {

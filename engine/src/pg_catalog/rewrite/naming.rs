@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, DataType, Expr, FunctionArguments, Ident, ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr,
-    TrimWhereField, Value, VisitMut, VisitorMut,
+    TrimWhereField, Value, VisitMut, VisitorMut, visit_expressions,
 };
 
 use crate::pg_catalog::types::PgType;
@@ -114,12 +114,17 @@ fn alias_select(select: &mut Select, is_top: bool, ordered: &HashSet<String>) {
                 let wanted = match expr {
                     Expr::Identifier(_) => taken.contains(&name) || !columns.insert(name.clone()),
                     Expr::CompoundIdentifier(_) => taken.contains(&name) || !columns.insert(expr.to_string()),
-                    // Left as it is where the answer is named afterwards, unless ORDER BY means it or it repeats.
-                    _ if is_top => ordered.contains(&name) || !columns.insert(expr.to_string()),
+                    // Left as it is where the answer is named afterwards, unless ORDER BY means it or it repeats. What is cast has the name
+                    // of what it was before, which may be there too.
+                    _ if is_top => ordered.contains(&name) || is_cast(expr) || !columns.insert(expr.to_string()),
                     _ => true,
                 };
                 if wanted {
-                    let unique = free_name(&name, &taken, &columns, number);
+                    let hidden = is_top && is_cast(expr) && !ordered.contains(&name);
+                    let unique = match hidden {
+                        true => format!("{name}{MARK}{number}"),
+                        false => free_name(&name, &taken, &columns, number),
+                    };
                     taken.insert(unique.clone());
                     let expr = std::mem::replace(expr, Expr::Identifier(Ident::new("")));
                     *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', unique) };
@@ -136,6 +141,16 @@ fn alias_select(select: &mut Select, is_top: bool, ordered: &HashSet<String>) {
             _ => {}
         }
     }
+}
+
+/// Whether a type is said anywhere in an expression.
+fn is_cast(expr: &Expr) -> bool {
+    let mut found = false;
+    let _ = visit_expressions(expr, |expr| {
+        found |= matches!(expr, Expr::Cast { .. } | Expr::TypedString(_) | Expr::Trim { .. });
+        if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    found
 }
 
 fn free_name(name: &str, taken: &HashSet<String>, columns: &HashSet<String>, number: usize) -> String {
@@ -208,7 +223,7 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
         Expr::Ceil { .. } => own("ceil"),
         Expr::Floor { .. } => own("floor"),
         Expr::Position { .. } => own("position"),
-        Expr::Substring { .. } => own("substring"),
+        Expr::Substring { shorthand, .. } => own(if *shorthand { "substr" } else { "substring" }),
         Expr::Overlay { .. } => own("overlay"),
         Expr::AtTimeZone { .. } => own("timezone"),
         Expr::Trim { trim_where, .. } => own(match trim_where {

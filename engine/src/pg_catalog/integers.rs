@@ -1,0 +1,276 @@
+//! Integers of the types that PostgreSQL gives them: `1` and `age + 1` are `integer`, `row_number()` is `bigint`.
+//!
+//! DataFusion reads every whole number as 64 bits, and counts without a sign. What PostgreSQL would say follows from the plan: the columns of an answer that are
+//! wider here are cast at its top, where a number that does not fit is out of range, as it is there.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::common::{Column, JoinType, ScalarValue};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, cast};
+
+/// What PostgreSQL takes a whole number for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Whole {
+    /// `integer`, or one that is smaller: in an array, its elements.
+    Int4,
+    /// `bigint`
+    Int8,
+}
+
+/// Functions of DataFusion that give a number without a sign or of 64 bits, where PostgreSQL's give an `integer`.
+const GIVE_INT4: [&str; 10] = [
+    "array_length",
+    "cardinality",
+    "array_ndims",
+    "array_position",
+    "character_length",
+    "octet_length",
+    "bit_length",
+    "strpos",
+    "ascii",
+    "regexp_count",
+];
+/// Those of which each gives the type of its arguments.
+const GIVE_WHAT_THEY_TAKE: [&str; 13] = [
+    "abs",
+    "coalesce",
+    "nullif",
+    "greatest",
+    "least",
+    "gcd",
+    "lcm",
+    "make_array",
+    "array_concat",
+    "array_append",
+    "array_prepend",
+    "array_element",
+    "array_slice",
+];
+
+/// A query whose answer has PostgreSQL's integers.
+///
+/// # Errors
+/// If the plan is no plan.
+pub fn narrowed(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let whole = columns(&plan);
+    let fields = plan.schema().fields().iter().zip(&whole);
+    let wanted: Vec<Option<DataType>> = fields.map(|(field, whole)| (*whole)?.instead_of(field.data_type())).collect();
+    if wanted.iter().all(Option::is_none) {
+        return Ok(plan);
+    }
+    let exprs: Vec<Expr> = plan
+        .schema()
+        .iter()
+        .zip(wanted)
+        .map(|((qualifier, field), wanted)| {
+            let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+            match wanted {
+                Some(wanted) => cast(column, wanted).alias_qualified(qualifier.cloned(), field.name()),
+                None => column,
+            }
+        })
+        .collect();
+    LogicalPlanBuilder::from(plan).project(exprs)?.build()
+}
+
+impl Whole {
+    /// The Arrow type for it where there is another one of whole numbers.
+    fn instead_of(self, present: &DataType) -> Option<DataType> {
+        match (self, present) {
+            (Whole::Int4, DataType::Int64 | DataType::UInt64 | DataType::UInt32) => Some(DataType::Int32),
+            (Whole::Int8, DataType::UInt64) => Some(DataType::Int64),
+            (_, DataType::List(item)) => {
+                let of_items = self.instead_of(item.data_type())?;
+                Some(DataType::List(Arc::new(Field::clone(item).with_data_type(of_items))))
+            }
+            _ => None,
+        }
+    }
+
+    fn of_type(data_type: &DataType) -> Option<Whole> {
+        match data_type {
+            DataType::Int8 | DataType::Int16 | DataType::Int32 => Some(Whole::Int4),
+            DataType::Int64 => Some(Whole::Int8),
+            DataType::List(item) => Whole::of_type(item.data_type()),
+            _ => None,
+        }
+    }
+}
+
+/// What each column of a plan is.
+fn columns(plan: &LogicalPlan) -> Vec<Option<Whole>> {
+    let by_type = || plan.schema().fields().iter().map(|field| Whole::of_type(field.data_type())).collect();
+    let found: Vec<Option<Whole>> = match plan {
+        LogicalPlan::Projection(projection) => of_exprs(&projection.expr, &projection.input),
+        LogicalPlan::Aggregate(aggregate) => {
+            let mut all = of_exprs(&aggregate.group_expr, &aggregate.input);
+            all.extend(of_exprs(&aggregate.aggr_expr, &aggregate.input));
+            all
+        }
+        LogicalPlan::Window(window) => {
+            let mut all = columns(&window.input);
+            all.extend(of_exprs(&window.window_expr, &window.input));
+            all
+        }
+        LogicalPlan::Filter(filter) => columns(&filter.input),
+        LogicalPlan::Sort(sort) => columns(&sort.input),
+        LogicalPlan::Limit(limit) => columns(&limit.input),
+        LogicalPlan::Repartition(repartition) => columns(&repartition.input),
+        LogicalPlan::SubqueryAlias(alias) => columns(&alias.input),
+        LogicalPlan::Distinct(distinct) => columns(distinct.input()),
+        LogicalPlan::Subquery(subquery) => columns(&subquery.subquery),
+        LogicalPlan::Union(union) => {
+            union.inputs.iter().map(|input| columns(input)).reduce(|a, b| both_of(&a, &b)).unwrap_or_default()
+        }
+        LogicalPlan::RecursiveQuery(query) => columns(&query.static_term),
+        LogicalPlan::Values(values) => {
+            let rows = values.values.iter().map(|row| row.iter().map(|expr| whole(expr, &HashMap::new())).collect());
+            rows.reduce(|a: Vec<_>, b: Vec<_>| both_of(&a, &b)).unwrap_or_default()
+        }
+        LogicalPlan::Join(join) => match join.join_type {
+            JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {
+                [columns(&join.left), columns(&join.right)].concat()
+            }
+            _ => by_type(),
+        },
+        _ => by_type(),
+    };
+    // Whatever has another shape is what its types say.
+    if found.len() == plan.schema().fields().len() { found } else { by_type() }
+}
+
+fn both_of(a: &[Option<Whole>], b: &[Option<Whole>]) -> Vec<Option<Whole>> {
+    a.iter().zip(b).map(|(a, b)| wider(*a, *b)).collect()
+}
+
+/// What two numbers together are.
+fn wider(a: Option<Whole>, b: Option<Whole>) -> Option<Whole> {
+    Some(a?.max(b?))
+}
+
+type Known = HashMap<Column, Option<Whole>>;
+
+fn of_exprs(exprs: &[Expr], input: &LogicalPlan) -> Vec<Option<Whole>> {
+    let schema = input.schema();
+    let mut known = Known::new();
+    for ((qualifier, field), whole) in schema.iter().zip(columns(input)) {
+        known.insert(Column::new(qualifier.cloned(), field.name()), whole);
+    }
+    let of = |expr: &Expr| whole(expr, &known).or_else(|| expr.get_type(schema).ok().as_ref().and_then(Whole::of_type));
+    exprs.iter().map(of).collect()
+}
+
+/// What an expression is; `None` if that is for its type to say.
+fn whole(expr: &Expr, known: &Known) -> Option<Whole> {
+    let all = |exprs: &mut dyn Iterator<Item = &Expr>| {
+        // NULL is of any type.
+        let mut typed = exprs.filter(|expr| !matches!(expr, Expr::Literal(value, _) if value.is_null()));
+        let first = whole(typed.next()?, known);
+        typed.fold(first, |all, expr| wider(all, whole(expr, known)))
+    };
+    match expr {
+        Expr::Literal(ScalarValue::Int64(Some(number)), _) => {
+            Some(if i32::try_from(*number).is_ok() { Whole::Int4 } else { Whole::Int8 })
+        }
+        Expr::Literal(value, _) => Whole::of_type(&value.data_type()),
+        Expr::Column(column) => *known.get(column)?,
+        Expr::Alias(alias) => whole(&alias.expr, known),
+        Expr::Negative(inner) => whole(inner, known),
+        Expr::Cast(cast) => Whole::of_type(cast.field.data_type()),
+        Expr::BinaryExpr(binary) => match binary.op {
+            Operator::Plus
+            | Operator::Minus
+            | Operator::Multiply
+            | Operator::Divide
+            | Operator::Modulo
+            | Operator::BitwiseAnd
+            | Operator::BitwiseOr
+            | Operator::BitwiseXor => wider(whole(&binary.left, known), whole(&binary.right, known)),
+            // Arrays, put together.
+            Operator::StringConcat => wider(whole(&binary.left, known), whole(&binary.right, known)),
+            Operator::BitwiseShiftLeft | Operator::BitwiseShiftRight => whole(&binary.left, known),
+            _ => None,
+        },
+        Expr::Case(case) => {
+            all(&mut case.when_then_expr.iter().map(|(_, then)| then.as_ref()).chain(case.else_expr.as_deref()))
+        }
+        Expr::ScalarSubquery(subquery) => columns(&subquery.subquery).first().copied().flatten(),
+        Expr::Unnest(unnest) => whole(&unnest.expr, known),
+        Expr::ScalarFunction(function) => match function.func.name() {
+            name if GIVE_INT4.contains(&name) => Some(Whole::Int4),
+            "array_element" | "array_slice" => whole(function.args.first()?, known),
+            name if GIVE_WHAT_THEY_TAKE.contains(&name) => all(&mut function.args.iter()),
+            _ => None,
+        },
+        Expr::AggregateFunction(function) => match function.func.name() {
+            "min" | "max" | "array_agg" | "bit_and" | "bit_or" | "bit_xor" | "first_value" | "last_value" => {
+                whole(function.params.args.first()?, known)
+            }
+            "regr_count" => Some(Whole::Int8),
+            _ => None,
+        },
+        Expr::WindowFunction(function) => match function.fun.name() {
+            "ntile" => Some(Whole::Int4),
+            "row_number" | "rank" | "dense_rank" => Some(Whole::Int8),
+            "lag" | "lead" | "first_value" | "last_value" | "nth_value" | "min" | "max" => {
+                whole(function.params.args.first()?, known)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    async fn types(sql: &str) -> Vec<DataType> {
+        let ctx = SessionContext::new();
+        ctx.sql("CREATE TABLE t (small INT, large BIGINT, name TEXT)").await.unwrap();
+        let plan = ctx.state().create_logical_plan(sql).await.unwrap();
+        let plan = narrowed(plan).unwrap();
+        let names: Vec<String> = plan.schema().fields().iter().map(|f| f.name().clone()).collect();
+        let batches = ctx.execute_logical_plan(plan).await.unwrap().collect().await.unwrap();
+        if let Some(batch) = batches.first() {
+            assert_eq!(names, batch.schema().fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>());
+        }
+        let plan = ctx.state().create_logical_plan(sql).await.unwrap();
+        narrowed(plan).unwrap().schema().fields().iter().map(|f| f.data_type().clone()).collect()
+    }
+
+    #[tokio::test]
+    async fn numbers_have_the_types_that_postgresql_gives() {
+        use DataType::{Int32, Int64};
+        let list = DataType::List(Arc::new(Field::new_list_field(Int32, true)));
+        for (sql, expected) in [
+            ("SELECT 1, 3000000000, -1, 1 + 1, 7 / 2, 5::bigint", vec![Int32, Int64, Int32, Int32, Int32, Int64]),
+            ("SELECT small + 1, large + 1, small * large, abs(small - 2) FROM t", vec![Int32, Int64, Int64, Int32]),
+            ("SELECT coalesce(small, 0), nullif(large, 0), greatest(1, NULL, 3) FROM t", vec![Int32, Int64, Int32]),
+            (
+                "SELECT CASE WHEN small > 1 THEN 1 ELSE 2 END, CASE WHEN name = 'x' THEN large ELSE 0 END FROM t",
+                vec![Int32, Int64],
+            ),
+            ("SELECT a, b FROM (VALUES (1, 3000000000), (2, 1)) AS v(a, b)", vec![Int32, Int64]),
+            ("SELECT 1 AS n UNION ALL SELECT large FROM t", vec![Int64]),
+            ("SELECT n, count(*), sum(n), max(n) FROM (SELECT 2 AS n) s GROUP BY n", vec![Int32, Int64, Int64, Int32]),
+            (
+                "SELECT row_number() OVER (ORDER BY small), ntile(2) OVER (ORDER BY small), lag(1) OVER (ORDER BY small) FROM t",
+                vec![Int64, Int32, Int32],
+            ),
+            ("SELECT (SELECT 1), array_length(make_array(1, 2), 1), make_array(1, 2) FROM t", vec![Int32, Int32, list]),
+            (
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT i FROM n",
+                vec![Int32],
+            ),
+        ] {
+            assert_eq!(types(sql).await, expected, "{sql}");
+        }
+    }
+}

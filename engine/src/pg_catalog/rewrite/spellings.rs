@@ -1,0 +1,210 @@
+//! PostgreSQL's spellings of what DataFusion has under another name, or says otherwise: `ceiling`, `every`, `LIKE … ESCAPE`, `SIMILAR TO`, `a && b`.
+
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, BinaryOperator, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectNamePart, Subscript, TimezoneInfo, Value,
+};
+
+use super::{call, folded, string, take};
+
+/// Between the parts of a text that is split by a pattern: no text that people write holds it.
+const MARK: &str = "\u{1}\u{2}";
+
+/// Rewrites one expression.
+pub(super) fn rewrite(expr: &mut Expr) {
+    match expr {
+        Expr::Value(value) => {
+            if let Value::UnicodeStringLiteral(text) = &mut value.value {
+                value.value = Value::SingleQuotedString(std::mem::take(text));
+            }
+        }
+        Expr::Identifier(ident)
+            if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("localtimestamp") =>
+        {
+            *expr = local_timestamp();
+        }
+        Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+            let escape = escape_char.as_ref().and_then(|escape| one_char(&escape.value));
+            if let (Some(escape), Some(text)) = (escape, string(pattern))
+                && escape != '\\'
+            {
+                **pattern = literal(with_backslash(text, escape));
+                *escape_char = None;
+            }
+        }
+        Expr::SimilarTo { negated, expr: tested, pattern, escape_char } => {
+            let escape = match escape_char {
+                Some(escape) => one_char(&escape.value),
+                None => Some('\\'),
+            };
+            if let (Some(escape), Some(text)) = (escape, string(pattern)) {
+                let op = if *negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
+                let right = Box::new(literal(similar(text, escape)));
+                let left = Box::new(Expr::Nested(Box::new(take(tested))));
+                *expr = Expr::Nested(Box::new(Expr::BinaryOp { left, op, right }));
+            }
+        }
+        Expr::BinaryOp { left, op, right } => {
+            let function = match op {
+                BinaryOperator::PGOverlap => "array_has_any",
+                BinaryOperator::PGStartsWith => "starts_with",
+                _ => return,
+            };
+            let (left, right) = (take(left), take(right));
+            *expr = call(function, vec![left, right]);
+        }
+        Expr::Function(_) => function(expr),
+        _ => {}
+    }
+}
+
+fn function(expr: &mut Expr) {
+    let Expr::Function(function) = expr else { return };
+    let [ObjectNamePart::Identifier(ident)] = function.name.0.as_mut_slice() else { return };
+    let name = folded(ident);
+    let other = match name.as_str() {
+        "ceiling" => Some("ceil"),
+        "every" => Some("bool_and"),
+        "gen_random_uuid" => Some("uuid"),
+        "sign" => Some("signum"),
+        _ => None,
+    };
+    if let Some(other) = other {
+        *ident = Ident { value: other.to_owned(), quote_style: None, span: ident.span };
+        return;
+    }
+    if name == "localtimestamp" {
+        *expr = local_timestamp();
+        return;
+    }
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    let arguments = list.args.iter_mut().filter_map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+        _ => None,
+    });
+    let mut arguments: Vec<&mut Expr> = arguments.collect();
+    let rewritten = match (name.as_str(), arguments.as_mut_slice()) {
+        ("regexp_split_to_array", [text, pattern]) => {
+            let all = vec![take(text), take(pattern), literal(MARK.into()), literal("g".into())];
+            call("string_to_array", vec![call("regexp_replace", all), literal(MARK.into())])
+        }
+        // Of one in parentheses the first such part would be found.
+        ("regexp_substr", [text, pattern]) if string(pattern).is_some_and(|pattern| !pattern.contains('(')) => {
+            first_of(call("regexp_match", vec![take(text), take(pattern)]))
+        }
+        ("num_nulls" | "num_nonnulls", all) => {
+            let ones = all.iter_mut().map(|one| {
+                let tested = Box::new(take(one));
+                cast(
+                    if name == "num_nulls" { Expr::IsNull(tested) } else { Expr::IsNotNull(tested) },
+                    DataType::Integer(None),
+                )
+            });
+            let sum = ones.reduce(|left, right| Expr::BinaryOp {
+                left: Box::new(left),
+                op: BinaryOperator::Plus,
+                right: Box::new(right),
+            });
+            let Some(sum) = sum else { return };
+            Expr::Nested(Box::new(sum))
+        }
+        _ => return,
+    };
+    *expr = rewritten;
+}
+
+fn local_timestamp() -> Expr {
+    cast(call("now", Vec::new()), DataType::Timestamp(None, TimezoneInfo::None))
+}
+
+/// The first element of an array.
+fn first_of(array: Expr) -> Expr {
+    let index = Expr::Value(Value::Number("1".to_owned(), false).into());
+    Expr::CompoundFieldAccess {
+        root: Box::new(Expr::Nested(Box::new(array))),
+        access_chain: vec![AccessExpr::Subscript(Subscript::Index { index })],
+    }
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+fn literal(text: String) -> Expr {
+    Expr::Value(Value::SingleQuotedString(text).into())
+}
+
+fn one_char(value: &Value) -> Option<char> {
+    let Value::SingleQuotedString(text) = value else { return None };
+    let mut chars = text.chars();
+    chars.next().filter(|_| chars.next().is_none())
+}
+
+/// A pattern of LIKE with a backslash in place of another character that escapes.
+fn with_backslash(pattern: &str, escape: char) -> String {
+    let mut plain = String::new();
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            _ if c == escape => {
+                if let Some(next) = chars.next() {
+                    if matches!(next, '%' | '_' | '\\') {
+                        plain.push('\\');
+                    }
+                    plain.push(next);
+                }
+            }
+            '\\' => plain.push_str("\\\\"),
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
+/// A pattern of SIMILAR TO as a regular expression of the whole text: `%` and `_` stand for any text and any character; `| * + ? { } ( ) [ ]` are as in those,
+/// and all else is itself.
+fn similar(pattern: &str, escape: char) -> String {
+    let mut regex = "^(?:".to_owned();
+    let mut in_class = false;
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            _ if c == escape => {
+                if let Some(next) = chars.next() {
+                    if !next.is_alphanumeric() {
+                        regex.push('\\');
+                    }
+                    regex.push(next);
+                }
+            }
+            '[' => {
+                in_class = true;
+                regex.push('[');
+            }
+            ']' => {
+                in_class = false;
+                regex.push(']');
+            }
+            _ if in_class => regex.push(c),
+            '%' => regex.push_str("(?s:.*)"),
+            '_' => regex.push_str("(?s:.)"),
+            '.' | '^' | '$' | '\\' => regex.extend(['\\', c]),
+            other => regex.push(other),
+        }
+    }
+    regex.push_str(")$");
+    regex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        assert_eq!(with_backslash("a!_b!!c\\%", '!'), "a\\_b!c\\\\%");
+        assert_eq!(with_backslash("50!%", '!'), "50\\%");
+        assert_eq!(similar("(A|B)%", '\\'), "^(?:(A|B)(?s:.*))$");
+        assert_eq!(similar("a.c_[%_]+!%", '!'), "^(?:a\\.c(?s:.)[%_]+\\%)$");
+    }
+}

@@ -1,0 +1,140 @@
+SELECT 1
+
+SELECT
+
+SELECT * FROM people ORDER BY id
+
+SELECT count(*), count(score), sum(id), sum(big), sum(price), sum(score), avg(id), avg(price), avg(score), min(name), max(born) FROM people
+
+SELECT city, count(*) FROM people GROUP BY city ORDER BY city
+
+SELECT city, count(*) FROM people GROUP BY 1 ORDER BY 2 DESC, 1 NULLS FIRST
+
+SELECT DISTINCT ON (city) city, name FROM people ORDER BY city, id DESC
+
+SELECT DISTINCT active FROM people ORDER BY 1
+
+SELECT name FROM people WHERE name ILIKE '%a%' ORDER BY name
+
+SELECT name FROM people WHERE name LIKE 'Jo\_%' ORDER BY 1
+
+SELECT name FROM people WHERE name LIKE 'Jo!_%' ESCAPE '!'
+
+SELECT name FROM people WHERE name ~ '^[A-D]' ORDER BY 1
+
+SELECT name FROM people WHERE name !~* '^[a-d]' ORDER BY 1
+
+SELECT name FROM people WHERE name SIMILAR TO '(A|B)%' ORDER BY 1
+
+SELECT count(*) FILTER (WHERE active), count(*) FILTER (WHERE NOT active) AS inactive FROM people
+
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY score) FROM people
+
+SELECT percentile_disc(0.25) WITHIN GROUP (ORDER BY id) FROM people
+
+SELECT p.id, l.twice FROM people p, LATERAL (SELECT p.id * 2 AS twice) l WHERE p.id < 3 ORDER BY 1
+
+SELECT * FROM generate_series(1, 3)
+
+SELECT g FROM generate_series(1, 10, 3) AS g
+
+SELECT * FROM generate_series(timestamp '2024-01-01', timestamp '2024-01-03', interval '1 day') AS t(day)
+
+SELECT id, row_number() OVER (ORDER BY id DESC), rank() OVER (PARTITION BY city ORDER BY score), lag(id) OVER (ORDER BY id), lead(id, 2, 0) OVER (ORDER BY id) FROM people ORDER BY id
+
+SELECT id, sum(id) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) FROM people ORDER BY id
+
+SELECT id, ntile(3) OVER w, first_value(name) OVER w FROM people WINDOW w AS (ORDER BY id) ORDER BY id
+
+WITH a AS (SELECT id FROM people WHERE id < 4) SELECT sum(id) FROM a
+
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT i FROM n ORDER BY i
+
+SELECT 1 UNION SELECT 2 ORDER BY 1
+
+SELECT id FROM people WHERE id < 5 INTERSECT SELECT id FROM people WHERE id > 2 ORDER BY 1
+
+SELECT id FROM people EXCEPT SELECT id FROM people WHERE id > 2 ORDER BY 1
+
+SELECT name FROM people ORDER BY name DESC NULLS LAST LIMIT 2 OFFSET 1
+
+SELECT id FROM people ORDER BY id FETCH FIRST 2 ROWS ONLY
+
+SELECT name FROM people WHERE id IN (SELECT max(id) FROM people)
+
+SELECT name FROM people p WHERE EXISTS (SELECT 1 FROM people q WHERE q.city = p.city AND q.id <> p.id) ORDER BY id
+
+SELECT (SELECT count(*) FROM people q WHERE q.city = p.city) FROM people p ORDER BY id
+
+SELECT id FROM people WHERE id = ANY(ARRAY[1, 3]) ORDER BY 1
+
+SELECT id FROM people WHERE id = ANY('{1,3}') ORDER BY 1
+
+SELECT id FROM people WHERE id <> ALL(ARRAY[1, 3]) AND id < 5 ORDER BY 1
+
+SELECT id FROM people WHERE (id, name) = (1, 'Anna')
+
+SELECT id FROM people WHERE id BETWEEN SYMMETRIC 3 AND 1 ORDER BY 1
+
+SELECT id FROM people WHERE city IS DISTINCT FROM 'Bern' ORDER BY 1
+
+SELECT id FROM people WHERE active IS NOT TRUE ORDER BY 1
+
+SELECT id FROM people WHERE born < '1970-01-01' ORDER BY 1
+
+SELECT id FROM people WHERE seen >= '2024-01-01' AND seen < '2024-03-01' ORDER BY 1
+
+SELECT id FROM people WHERE id > '9' ORDER BY 1
+
+SELECT CASE WHEN id < 3 THEN 'few' ELSE 'many' END AS size, count(*) FROM people GROUP BY size ORDER BY size
+
+SELECT city, active, count(*), grouping(city, active) FROM people GROUP BY ROLLUP (city, active) ORDER BY 1, 2, 4
+
+SELECT city, count(*) FROM people GROUP BY CUBE (city) ORDER BY 2, 1
+
+SELECT city, count(*) FROM people GROUP BY GROUPING SETS ((city), ()) ORDER BY 2, 1
+
+VALUES (1, 'a'), (2, 'b')
+
+TABLE people LIMIT 1
+
+SELECT a.name, b.name FROM people a JOIN people b ON a.id = b.id + 1 WHERE a.id < 4 ORDER BY a.id
+
+SELECT a.id, b.id FROM people a LEFT JOIN people b ON a.id = b.id + 10 ORDER BY 1
+
+SELECT id, name FROM people NATURAL JOIN (SELECT id FROM people WHERE id = 1) q
+
+SELECT * FROM (VALUES (1, 2)) AS t(a, b) JOIN (VALUES (1, 3)) AS u(a, c) USING (a)
+
+SELECT "id" AS "The Id", 'it''s' AS "q" FROM people WHERE id = 1
+
+SELECT $$dollar$$, $tag$quoted$tag$, E'tab\there', U&'\00e9'
+
+SELECT name AS n FROM people ORDER BY n LIMIT 1
+
+SELECT count(*) AS n FROM people HAVING count(*) > 100
+
+SELECT id /* a comment */ FROM people -- another
+WHERE id = 1
+
+SELECT nosuch FROM people
+
+SELECT * FROM nosuch
+
+SELECT nosuch(1)
+
+SELECT 1 +
+
+SELEC 1
+
+SELECT name FROM people GROUP BY city
+
+SELECT 1/0
+
+SELECT id FROM people WHERE name = 1
+
+SELECT people.id, q.id FROM people, people q WHERE id = 1
+
+SELECT sum(name) FROM people
+
+SELECT max(id), city FROM people
