@@ -13,6 +13,7 @@ pub mod catalog;
 pub mod config;
 pub mod error;
 pub mod federation;
+pub mod functions;
 pub mod ledger;
 mod nearest;
 pub mod node;

@@ -34,6 +34,10 @@ const TOTAL: &[&str] = &[
     "greatest",
     "isnan",
     "iszero",
+    "kanon_elapsed",
+    "kanon_interval_times",
+    "kanon_rint",
+    "kanon_timestamp_text",
     "least",
     "lower",
     "nullif",
@@ -129,6 +133,7 @@ const LITERAL: &[(&str, usize)] = &[
     ("regexp_like", 1),
     ("regexp_replace", 1),
     ("rpad", 1),
+    ("timezone", 0),
     ("to_char", 1),
 ];
 

@@ -65,6 +65,7 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
     }
     if let Some(functions) = builder.scalar_functions() {
         functions.push(kanon_planner::width_bucket::width_bucket());
+        functions.extend(crate::functions::all());
     }
     builder.build()
 }

@@ -259,13 +259,12 @@ impl Session {
         let answer = Answer::done(tag);
         match transaction {
             Transaction::Begin { modes, .. } => {
-                check_modes(modes)?;
                 if state.transaction.begin() {
                     let message = "there is already a transaction in progress";
                     return Ok(answer.warning(Sqlstate::ActiveTransaction, message));
                 }
                 state.settings.begin();
-                set_isolation(&mut state.settings, modes, true)?;
+                set_modes(&mut state.settings, modes, true)?;
                 Ok(answer)
             }
             Transaction::Commit { chain } | Transaction::Rollback { chain } => {
@@ -287,8 +286,7 @@ impl Session {
             Transaction::Release(name) => state.transaction.release(name).map(|()| answer),
             Transaction::RollbackTo(name) => state.transaction.rollback_to(name).map(|()| answer),
             Transaction::Set { modes, session } => {
-                check_modes(modes)?;
-                set_isolation(&mut state.settings, modes, !*session)?;
+                set_modes(&mut state.settings, modes, !*session)?;
                 Ok(answer)
             }
         }
@@ -388,20 +386,15 @@ fn no_cursor(name: &str) -> Error {
     Error::new(Sqlstate::InvalidCursorName, format!("cursor \"{name}\" does not exist"))
 }
 
-fn check_modes(modes: &Modes) -> Result<()> {
-    if modes.read_only == Some(false) {
-        return Err(Error::new(
-            Sqlstate::ReadOnlyTransaction,
-            "cannot set transaction read-write mode: a node is read through SQL, not written",
-        ));
-    }
-    Ok(())
-}
-
-fn set_isolation(settings: &mut SessionSettings, modes: &Modes, local: bool) -> Result<()> {
+/// What a transaction, or all of them, say of themselves. A write is refused whatever that is.
+fn set_modes(settings: &mut SessionSettings, modes: &Modes, local: bool) -> Result<()> {
     if let Some(level) = modes.isolation {
         let name = if local { "transaction_isolation" } else { "default_transaction_isolation" };
         settings.set(name, level, local)?;
+    }
+    if let Some(read_only) = modes.read_only {
+        let name = if local { "transaction_read_only" } else { "default_transaction_read_only" };
+        settings.set(name, if read_only { "on" } else { "off" }, local)?;
     }
     Ok(())
 }

@@ -63,7 +63,7 @@ impl Parameters {
     }
 }
 
-/// Types that follow from where a placeholder stands, and that DataFusion does not infer: LIMIT and OFFSET, a cast to an array,
+/// Types that follow from where a placeholder stands, and that DataFusion does not infer: LIMIT and OFFSET, a cast,
 /// `= ANY($1)`.
 fn implied_types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
     let mut found = HashMap::new();
@@ -81,8 +81,8 @@ fn implied_types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
                 match expr {
                     Expr::Cast(cast) => {
                         let to = cast.field.data_type();
-                        if let (Some(name), true) = (placeholder(&cast.expr), is_list(to)) {
-                            found.insert(name, to.clone());
+                        if let Some(name) = placeholder(&cast.expr) {
+                            found.entry(name).or_insert_with(|| to.clone());
                         }
                     }
                     Expr::ScalarFunction(function) if function.name() == "array_has" => {
@@ -101,10 +101,6 @@ fn implied_types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(found)
-}
-
-fn is_list(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::List(_) | DataType::LargeList(_))
 }
 
 fn placeholder(expr: &Expr) -> Option<String> {

@@ -7,6 +7,7 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{execute_stream, memory::MemoryStream};
 use datafusion::sql::parser::Statement as DfStatement;
@@ -28,6 +29,7 @@ use crate::catalog::Table;
 use crate::error::{Error, Result};
 use crate::federation::run as federated;
 use crate::federation::scan::Asker;
+use crate::functions;
 use crate::pg_catalog;
 use crate::release;
 use crate::statement::{future_on_large_stack, refuse_ignored};
@@ -71,6 +73,11 @@ impl Session {
         state.register_catalog_list(Arc::new(catalogs));
         state.config_mut().options_mut().execution.time_zone =
             Some(self.setting("TimeZone").unwrap_or_else(|| "UTC".into()));
+        // Of the session's zone.
+        let of_session = state.udf("now")?.inner().with_updated_config(state.config_options());
+        if let Some(now) = of_session {
+            state.register_udf(Arc::new(now))?;
+        }
         pg_catalog::register_functions(&mut state, &viewer)?;
         system::register_functions(&mut state, &self.system_context())?;
         let asker = Asker::new(self.principal(), federated::Wishes::of(self));
@@ -92,9 +99,12 @@ impl Session {
             let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
             let plan = state.statement_to_plan(statement).await?;
             let (plan, types) = parameters.bind(plan)?;
+            let plan = functions::arithmetic::as_postgresql(plan, &state)?;
             // What a peer is asked for is of the types that it knows.
             let plan = if is_subplan { plan } else { pg_catalog::integers::narrowed(plan)? };
             let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+            // Text that is put together is cast by now.
+            let plan = functions::arithmetic::as_postgresql(plan, &state)?;
             let plan = pg_catalog::datetimes::read(plan)?;
             Ok((Planned { plan, state, names, decided: None }, types))
         })

@@ -58,7 +58,13 @@ pub const SETTINGS: &[Setting] = &[
     setting("application_name", Text, "", true, "Sets the application name to be reported in statistics and logs."),
     setting("bytea_output", Enum(&["hex", "escape"]), "hex", false, "Sets the output format for bytea."),
     setting("check_function_bodies", Bool, "on", false, "Accepted for clients that set it; has no effect."),
-    setting("client_encoding", Enum(&["UTF8"]), "UTF8", true, "The client's character set encoding; always UTF8."),
+    setting(
+        "client_encoding",
+        Enum(&["UTF8", "SQL_ASCII"]),
+        "UTF8",
+        true,
+        "The client's character set encoding: text is sent as UTF8 to either.",
+    ),
     setting(
         "client_min_messages",
         Enum(&["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"]),
@@ -84,10 +90,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("default_transaction_deferrable", Bool, "off", false, "Accepted for clients that set it; has no effect."),
     setting(
         "default_transaction_read_only",
-        Enum(&["on"]),
-        "on",
+        Bool,
+        "off",
         true,
-        "Always on: a node is read through SQL, not written.",
+        "Whether new transactions say that they are read-only; a node is not written either way.",
     ),
     setting("enable_seqscan", Bool, "on", false, "Accepted for clients that set it; has no effect."),
     setting(
@@ -185,7 +191,7 @@ pub const SETTINGS: &[Setting] = &[
         false,
         "The isolation level of the present transaction.",
     ),
-    setting("transaction_read_only", Enum(&["on"]), "on", false, "Always on."),
+    setting("transaction_read_only", Bool, "off", false, "Whether the transaction says that it is read-only."),
     setting("work_mem", Text, "4MB", false, "Accepted for clients that set it; the node's own limit applies."),
     setting("xmloption", Text, "content", false, "Accepted for clients that set it; has no effect."),
 ];
@@ -373,7 +379,11 @@ fn check(setting: &Setting, value: &str) -> Result<String> {
                 .hint("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".")),
         },
         Enum(words) => {
-            let plain = |s: &str| s.to_ascii_lowercase().replace(['-', '_', ' '], "");
+            let is_encoding = setting.name == "client_encoding";
+            // Of an encoding letters and digits count alone, as in PostgreSQL: some clients send it in quotes.
+            let is_read =
+                |c: &char| if is_encoding { c.is_ascii_alphanumeric() } else { !matches!(c, '-' | '_' | ' ') };
+            let plain = |s: &str| s.to_ascii_lowercase().chars().filter(is_read).collect::<String>();
             // `ISO` alone and `iso, ymd` mean ISO; `UTF-8`, `unicode` mean UTF8; on/off have their spellings.
             let wanted = match plain(value).as_str() {
                 "unicode" => "utf8".to_owned(),
@@ -384,10 +394,6 @@ fn check(setting: &Setting, value: &str) -> Result<String> {
             };
             match words.iter().find(|w| plain(w) == wanted) {
                 Some(word) => Ok((*word).to_owned()),
-                None if setting.name.ends_with("read_only") => Err(Error::new(
-                    Sqlstate::ReadOnlyTransaction,
-                    "cannot set transaction read-write mode: a node is read through SQL, not written",
-                )),
                 None => Err(invalid(setting, value).hint(format!("Available values: {}.", words.join(", ")))),
             }
         }
@@ -460,7 +466,11 @@ mod tests {
         let mut s = Settings::default();
         assert_eq!(s.set("kanon.min_sites", "0", false).unwrap_err().state, Sqlstate::InvalidParameterValue);
         assert_eq!(s.set("kanon.on_site_failure", "maybe", false).unwrap_err().state, Sqlstate::InvalidParameterValue);
-        assert_eq!(s.set("transaction_read_only", "off", false).unwrap_err().state, Sqlstate::ReadOnlyTransaction);
+        for encoding in ["'utf-8'", "UTF8", "unicode", "utf_8"] {
+            s.set("client_encoding", encoding, false).unwrap();
+            assert_eq!(s.get("client_encoding").as_deref(), Some("UTF8"));
+        }
+        assert!(s.set("client_encoding", "LATIN1", false).is_err());
         assert_eq!(s.set("server_version", "16", false).unwrap_err().state, Sqlstate::InvalidParameterValue);
         s.set("TimeZone", "Europe/Zurich", false).unwrap();
         assert!(s.set("TimeZone", "Nowhere/Land", false).is_err());

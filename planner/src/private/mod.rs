@@ -209,7 +209,7 @@ pub(crate) fn range(expr: &Expr, of_column: &dyn Fn(&Column) -> Range) -> Range 
                 let least = if a.lower > 0.0 || a.upper < 0.0 { a.lower.abs().min(a.upper.abs()) } else { 0.0 };
                 Range::of(least, most)
             }
-            ("round" | "floor" | "ceil" | "trunc", [a]) => {
+            ("round" | "floor" | "ceil" | "trunc" | "kanon_rint", [a]) => {
                 let a = of(a);
                 Range::of(a.lower.floor(), a.upper.ceil())
             }

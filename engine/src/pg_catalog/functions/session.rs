@@ -70,6 +70,8 @@ pub(super) const SPECS: &[Spec] = &[
     spec("inet_server_port", &[], Answer::Int4, nothing),
     spec("inet_client_addr", &[], Answer::Text, nothing),
     spec("inet_client_port", &[], Answer::Int4, nothing),
+    // There are no such locks, so none is held. Pools say this before they take a connection back.
+    spec("pg_advisory_unlock_all", &[], Answer::Text, |_, _| Ok("".into())),
     spec("pg_is_in_recovery", &[], Answer::Bool, no),
     spec("pg_is_wal_replay_paused", &[], Answer::Bool, no),
     // There are no transaction numbers: the catalog's version stands for them.

@@ -28,12 +28,16 @@ pub(super) fn rewrite(expr: &mut Expr, scope: &Scope) {
             }
         }
         Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
-            if let Some(list) = elements(right) {
+            if matches!(right.as_ref(), Expr::Subquery(_)) {
+                *expr = in_subquery(take(left), take(right), false);
+            } else if let Some(list) = elements(right) {
                 *expr = Expr::InList { expr: Box::new(take(left)), list, negated: false };
             }
         }
         Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => {
-            if let Some(list) = elements(right) {
+            if matches!(right.as_ref(), Expr::Subquery(_)) {
+                *expr = in_subquery(take(left), take(right), true);
+            } else if let Some(list) = elements(right) {
                 *expr = Expr::InList { expr: Box::new(take(left)), list, negated: true };
             }
         }
@@ -53,6 +57,14 @@ pub(super) fn rewrite(expr: &mut Expr, scope: &Scope) {
             }
         }
         _ => {}
+    }
+}
+
+/// `left IN (query)`.
+fn in_subquery(left: Expr, query: Expr, negated: bool) -> Expr {
+    match query {
+        Expr::Subquery(subquery) => Expr::InSubquery { expr: Box::new(left), subquery, negated },
+        other => other,
     }
 }
 

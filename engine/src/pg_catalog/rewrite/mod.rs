@@ -137,6 +137,8 @@ impl VisitorMut for Rewriter {
         }
         if self.scope.reads_catalog {
             subqueries::fold_empty(select, &self.scope);
+        } else {
+            spellings::make_rows(select);
         }
         ControlFlow::Continue(())
     }

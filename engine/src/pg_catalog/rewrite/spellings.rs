@@ -2,10 +2,10 @@
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectNamePart, Subscript, TimezoneInfo, Value,
+    ObjectNamePart, Select, SelectItem, Subscript, TimezoneInfo, Value,
 };
 
-use super::{call, folded, string, take};
+use super::{call, called, folded, string, take};
 
 /// Between the parts of a text that is split by a pattern: no text that people write holds it.
 const MARK: &str = "\u{1}\u{2}";
@@ -52,6 +52,9 @@ pub(super) fn rewrite(expr: &mut Expr) {
             };
             let (left, right) = (take(left), take(right));
             *expr = call(function, vec![left, right]);
+        }
+        Expr::AtTimeZone { timestamp, time_zone } => {
+            *expr = call("timezone", vec![take(time_zone), take(timestamp)]);
         }
         Expr::Function(_) => function(expr),
         _ => {}
@@ -111,6 +114,18 @@ fn function(expr: &mut Expr) {
         _ => return,
     };
     *expr = rewritten;
+}
+
+/// A series in a select list makes rows.
+pub(super) fn make_rows(select: &mut Select) {
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
+            && called(expr).as_deref() == Some("generate_series")
+        {
+            let series = take(expr);
+            *expr = call("unnest", vec![series]);
+        }
+    }
 }
 
 fn local_timestamp() -> Expr {

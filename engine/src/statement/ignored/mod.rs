@@ -13,8 +13,9 @@ use std::ops::ControlFlow;
 use datafusion::execution::FunctionRegistry;
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, DataType, Distinct, Expr, Function, FunctionArg, FunctionArguments, GroupByExpr, Join,
-    JoinOperator, LimitClause, NamedWindowDefinition, NamedWindowExpr, ObjectName, OrderByKind, Query, Select,
-    SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, Visit, VisitMut, Visitor, WindowType,
+    JoinConstraint, JoinOperator, LimitClause, NamedWindowDefinition, NamedWindowExpr, ObjectName, OrderByKind, Query,
+    Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, TableAlias, TableFactor, Visit, VisitMut,
+    Visitor, WindowType,
 };
 
 use self::functions::CheckFunctions;
@@ -204,6 +205,7 @@ fn check_query(query: &Query) -> ControlFlow<Error> {
         | SetExpr::Values(_)
         | SetExpr::Table(_) => {}
     }
+    check_sets(body)?;
     if let Some(order_by) = order_by {
         let all = matches!(order_by.kind, OrderByKind::All(_));
         let filled = match &order_by.kind {
@@ -233,6 +235,18 @@ fn check_query(query: &Query) -> ControlFlow<Error> {
         refuse(&[(with.recursive && union && more, "WITH, ORDER BY, LIMIT or OFFSET in a recursive query")])?;
     }
     ControlFlow::Continue(())
+}
+
+/// How often a row is there does not count for the planner.
+fn check_sets(body: &SetExpr) -> ControlFlow<Error> {
+    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return ControlFlow::Continue(()) };
+    let all = *set_quantifier == SetQuantifier::All;
+    refuse(&[
+        (all && *op == SetOperator::Except, "EXCEPT ALL"),
+        (all && *op == SetOperator::Intersect, "INTERSECT ALL"),
+    ])?;
+    check_sets(left)?;
+    check_sets(right)
 }
 
 /// OVER w in ORDER BY is read as no window at all.
@@ -330,14 +344,23 @@ fn check_join(operator: &JoinOperator) -> ControlFlow<Error> {
         | JoinOperator::Inner(_)
         | JoinOperator::Left(_)
         | JoinOperator::LeftOuter(_)
-        | JoinOperator::Right(_)
-        | JoinOperator::RightOuter(_)
-        | JoinOperator::FullOuter(_)
         | JoinOperator::CrossJoin(_)
         | JoinOperator::LeftSemi(_)
         | JoinOperator::RightSemi(_)
         | JoinOperator::LeftAnti(_)
         | JoinOperator::RightAnti(_) => ControlFlow::Continue(()),
+        // The one column would be the left table's alone.
+        JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint) => match constraint {
+            JoinConstraint::On(_) | JoinConstraint::None => ControlFlow::Continue(()),
+            JoinConstraint::Using(_) | JoinConstraint::Natural => {
+                let message = "RIGHT and FULL JOIN with USING or NATURAL are not supported";
+                ControlFlow::Break(
+                    Error::unsupported(message).hint("Join ON a.x = b.x, and select coalesce(a.x, b.x)."),
+                )
+            }
+        },
         JoinOperator::Semi(_)
         | JoinOperator::Anti(_)
         | JoinOperator::CrossApply
@@ -438,6 +461,11 @@ fn check_expr(expr: &Expr) -> ControlFlow<Error> {
                     "a window built on another",
                 ),
             ])
+        }
+        // Where the query has a NULL, it would be answered otherwise.
+        Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if matches!(right.as_ref(), Expr::Subquery(_)) => {
+            let message = "a comparison with ANY or ALL of a query is not supported";
+            ControlFlow::Break(Error::unsupported(message).hint("IN, EXISTS, min and max ask the same."))
         }
         Expr::Cast { data_type, .. } => check_type(data_type),
         Expr::TypedString(typed) => check_type(&typed.data_type),

@@ -1,0 +1,36 @@
+//! Functions of PostgreSQL that DataFusion lacks or has otherwise, and PostgreSQL's arithmetic of dates.
+
+pub mod arithmetic;
+mod moments;
+mod numbers;
+mod patterns;
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::ArrayRef;
+use datafusion::error::Result;
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
+
+/// All of them: in place of DataFusion's, where those have the same names.
+pub fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
+    let all = [
+        ScalarUDF::new_from_impl(patterns::ToChar::new()),
+        ScalarUDF::new_from_impl(moments::Timezone::new()),
+        ScalarUDF::new_from_impl(moments::Elapsed::new()),
+        ScalarUDF::new_from_impl(moments::IntervalTimes::new()),
+        ScalarUDF::new_from_impl(moments::TimestampText::new()),
+        ScalarUDF::new_from_impl(numbers::Rint::new()),
+    ];
+    all.into_iter().map(Arc::new)
+}
+
+/// A function of whole arrays: constants are written out.
+fn of_arrays(args: &ScalarFunctionArgs, work: impl Fn(&[ArrayRef]) -> Result<ArrayRef>) -> Result<ColumnarValue> {
+    let is_constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+    let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+    let answer = work(&arrays)?;
+    match is_constant {
+        true => Ok(ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(&answer, 0)?)),
+        false => Ok(ColumnarValue::Array(answer)),
+    }
+}
