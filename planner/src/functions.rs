@@ -34,6 +34,7 @@ const TOTAL: &[&str] = &[
     "greatest",
     "isnan",
     "iszero",
+    "age",
     "kanon_elapsed",
     "kanon_interval_times",
     "kanon_rint",

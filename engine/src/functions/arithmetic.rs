@@ -15,20 +15,23 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::registry::FunctionRegistry;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, binary_expr, cast, lit};
+use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-/// A plan with PostgreSQL's arithmetic in place of DataFusion's. Twice is as once.
+use super::{moments, numbers};
+
+/// A plan with PostgreSQL's casts in place of DataFusion's, and intervals that are taken away. Twice is as once.
 ///
 /// # Errors
-/// If the plan is no plan, or a function is not registered.
-pub fn as_postgresql(plan: LogicalPlan, functions: &dyn FunctionRegistry) -> Result<LogicalPlan> {
+/// If the plan is no plan.
+pub fn as_postgresql(plan: LogicalPlan) -> Result<LogicalPlan> {
     let done = plan.transform_up_with_subqueries(|plan| {
         let names = NamePreserver::new(&plan);
         let schema = inputs(&plan);
         let mut changed = plan.map_expressions(|expr| {
             let name = names.save(&expr);
-            let done = expr.transform_up(|expr| one(expr, &schema, functions))?;
+            let done = expr.transform_up(|expr| one(expr, &schema))?;
             Ok(if done.transformed { done.update_data(|expr| name.restore(expr)) } else { done })
         })?;
         // What is above may have another type now, and so what is above that.
@@ -61,65 +64,72 @@ fn is_timestamp(of_type: &DataType) -> bool {
     matches!(of_type, DataType::Timestamp(..))
 }
 
-fn one(expr: Expr, schema: &DFSchema, functions: &dyn FunctionRegistry) -> Result<Transformed<Expr>> {
-    let call = |name: &str, args: Vec<Expr>| -> Result<Expr> { Ok(functions.udf(name)?.call(args)) };
+/// Plans what is made of dates, timestamps and intervals.
+#[derive(Debug)]
+pub struct DateArithmetic;
+
+impl ExprPlanner for DateArithmetic {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let timestamp = |expr: Expr| cast(expr, DataType::Timestamp(TimeUnit::Microsecond, None));
+        let number = |expr: Expr| cast(expr, DataType::Float64);
+        let types = (expr.left.get_type(schema), expr.right.get_type(schema));
+        let (Ok(left), Ok(right)) = types else { return Ok(PlannerResult::Original(expr)) };
+        let (l, r) = (|| expr.left.clone(), || expr.right.clone());
+        let planned = match &expr.op {
+            BinaryOperator::Plus if is_date(&left) && is_interval(&right) => {
+                binary_expr(timestamp(l()), Operator::Plus, r())
+            }
+            BinaryOperator::Minus if is_date(&left) && is_interval(&right) => {
+                binary_expr(timestamp(l()), Operator::Minus, r())
+            }
+            BinaryOperator::Plus if is_interval(&left) && is_date(&right) => {
+                binary_expr(timestamp(r()), Operator::Plus, l())
+            }
+            BinaryOperator::Minus
+                if (is_timestamp(&left) && (is_timestamp(&right) || is_date(&right)))
+                    || (is_date(&left) && is_timestamp(&right)) =>
+            {
+                moments::elapsed().call(vec![l(), r()])
+            }
+            BinaryOperator::Multiply if is_interval(&left) && right.is_numeric() => {
+                moments::interval_times().call(vec![l(), number(r())])
+            }
+            BinaryOperator::Multiply if left.is_numeric() && is_interval(&right) => {
+                moments::interval_times().call(vec![r(), number(l())])
+            }
+            BinaryOperator::Divide if is_interval(&left) && right.is_numeric() => {
+                moments::interval_times().call(vec![l(), binary_expr(lit(1.0), Operator::Divide, number(r()))])
+            }
+            _ => return Ok(PlannerResult::Original(expr)),
+        };
+        Ok(PlannerResult::Planned(planned))
+    }
+}
+
+fn one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let type_of = |expr: &Expr| expr.get_type(schema).ok();
-    let timestamp = |expr: Expr| cast(expr, DataType::Timestamp(TimeUnit::Microsecond, None));
-    let number = |expr: Expr| cast(expr, DataType::Float64);
     match &expr {
-        Expr::BinaryExpr(binary) => {
-            let (Some(left), Some(right)) = (type_of(&binary.left), type_of(&binary.right)) else {
-                return Ok(Transformed::no(expr));
-            };
-            let (l, r) = (|| binary.left.as_ref().clone(), || binary.right.as_ref().clone());
-            let done = match binary.op {
-                op @ (Operator::Plus | Operator::Minus) if is_date(&left) && is_interval(&right) => {
-                    binary_expr(timestamp(l()), op, r())
-                }
-                Operator::Plus if is_interval(&left) && is_date(&right) => {
-                    binary_expr(l(), Operator::Plus, timestamp(r()))
-                }
-                Operator::Minus
-                    if (is_timestamp(&left) && (is_timestamp(&right) || is_date(&right)))
-                        || (is_date(&left) && is_timestamp(&right)) =>
-                {
-                    call("kanon_elapsed", vec![l(), r()])?
-                }
-                Operator::Multiply if is_interval(&left) && right.is_numeric() => {
-                    call("kanon_interval_times", vec![l(), number(r())])?
-                }
-                Operator::Multiply if left.is_numeric() && is_interval(&right) => {
-                    call("kanon_interval_times", vec![r(), number(l())])?
-                }
-                Operator::Divide if is_interval(&left) && right.is_numeric() => {
-                    let part = binary_expr(lit(1.0), Operator::Divide, number(r()));
-                    call("kanon_interval_times", vec![l(), part])?
-                }
-                _ => return Ok(Transformed::no(expr)),
-            };
-            Ok(Transformed::yes(done))
-        }
         Expr::Negative(inner) if type_of(inner).as_ref().is_some_and(is_interval) => {
-            Ok(Transformed::yes(call("kanon_interval_times", vec![inner.as_ref().clone(), lit(-1.0)])?))
+            let negative = moments::interval_times().call(vec![inner.as_ref().clone(), lit(-1.0)]);
+            Ok(Transformed::yes(negative))
         }
         Expr::Cast(of) => {
             let wanted = of.field.data_type();
             let Some(present) = type_of(&of.expr) else { return Ok(Transformed::no(expr)) };
-            if wanted.is_integer()
-                && matches!(present, DataType::Float32 | DataType::Float64 | DataType::Decimal128(..))
-            {
+            let has_places = matches!(present, DataType::Float32 | DataType::Float64 | DataType::Decimal128(..));
+            if wanted.is_integer() && has_places {
                 let rounded = match of.expr.as_ref() {
-                    Expr::ScalarFunction(function) if function.name() == "kanon_rint" => {
+                    Expr::ScalarFunction(function) if function.name() == numbers::RINT => {
                         return Ok(Transformed::no(expr));
                     }
                     // A number that is written with a point is a decimal.
                     Expr::Literal(ScalarValue::Float64(Some(number)), _) => lit(number.round()),
-                    other => call("kanon_rint", vec![other.clone()])?,
+                    other => numbers::rint().call(vec![other.clone()]),
                 };
                 return Ok(Transformed::yes(cast(rounded, wanted.clone())));
             }
             if matches!(wanted, DataType::Utf8) && is_timestamp(&present) {
-                return Ok(Transformed::yes(call("kanon_timestamp_text", vec![of.expr.as_ref().clone()])?));
+                return Ok(Transformed::yes(moments::timestamp_text().call(vec![of.expr.as_ref().clone()])));
             }
             Ok(Transformed::no(expr))
         }

@@ -14,14 +14,15 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 /// All of them: in place of DataFusion's, where those have the same names.
 pub fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
     let all = [
-        ScalarUDF::new_from_impl(patterns::ToChar::new()),
-        ScalarUDF::new_from_impl(moments::Timezone::new()),
-        ScalarUDF::new_from_impl(moments::Elapsed::new()),
-        ScalarUDF::new_from_impl(moments::IntervalTimes::new()),
-        ScalarUDF::new_from_impl(moments::TimestampText::new()),
-        ScalarUDF::new_from_impl(numbers::Rint::new()),
+        Arc::new(ScalarUDF::new_from_impl(patterns::ToChar::new())),
+        Arc::new(ScalarUDF::new_from_impl(moments::Timezone::new())),
+        Arc::new(ScalarUDF::new_from_impl(moments::Age::new())),
+        moments::elapsed(),
+        moments::interval_times(),
+        moments::timestamp_text(),
+        numbers::rint(),
     ];
-    all.into_iter().map(Arc::new)
+    all.into_iter()
 }
 
 /// A function of whole arrays: constants are written out.

@@ -1,8 +1,8 @@
 //! Moments and the time between them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use chrono::{DateTime, NaiveDateTime, Offset, TimeDelta, TimeZone};
+use chrono::{DateTime, Datelike, NaiveDateTime, Offset, TimeDelta, TimeZone};
 use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::array::{ArrayRef, AsArray, IntervalMonthDayNanoArray, StringArray, TimestampMicrosecondArray};
 use datafusion::arrow::datatypes::{
@@ -11,11 +11,32 @@ use datafusion::arrow::datatypes::{
 };
 use datafusion::common::{exec_datafusion_err, plan_datafusion_err, plan_err};
 use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
 use super::of_arrays;
 
 const DAY_MICROS: i64 = 86_400_000_000;
+
+static ELAPSED: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(Elapsed::new())));
+static INTERVAL_TIMES: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(IntervalTimes::new())));
+static TIMESTAMP_TEXT: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(TimestampText::new())));
+
+/// See [`Elapsed`].
+pub(super) fn elapsed() -> Arc<ScalarUDF> {
+    Arc::clone(&ELAPSED)
+}
+
+/// See [`IntervalTimes`].
+pub(super) fn interval_times() -> Arc<ScalarUDF> {
+    Arc::clone(&INTERVAL_TIMES)
+}
+
+/// See [`TimestampText`].
+pub(super) fn timestamp_text() -> Arc<ScalarUDF> {
+    Arc::clone(&TIMESTAMP_TEXT)
+}
 
 /// A timestamp as it is kept here.
 pub(super) fn at(zone: Option<Arc<str>>) -> DataType {
@@ -124,6 +145,68 @@ impl ScalarUDFImpl for Timezone {
             }
             let answer = TimestampMicrosecondArray::from(answer);
             Ok(Arc::new(if is_instant { answer } else { answer.with_timezone("+00:00") }) as ArrayRef)
+        })
+    }
+}
+
+/// `age(to, from)`: the time from one moment to another in years, months, days and what is left of a day, as a calendar tells it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Age(Signature);
+
+impl Age {
+    pub(super) fn new() -> Age {
+        Age(Signature::user_defined(Volatility::Immutable))
+    }
+}
+
+/// A day in microseconds, and the days of a month.
+fn calendar_age(to: NaiveDateTime, from: NaiveDateTime) -> Option<IntervalMonthDayNano> {
+    if to < from {
+        let back = calendar_age(from, to)?;
+        return Some(IntervalMonthDayNano::new(-back.months, -back.days, -back.nanoseconds));
+    }
+    let of_day = |at: NaiveDateTime| at.and_utc().timestamp_micros().rem_euclid(DAY_MICROS);
+    let mut micros = of_day(to) - of_day(from);
+    let mut days = i64::from(to.day()) - i64::from(from.day());
+    let mut months =
+        (i64::from(to.year()) - i64::from(from.year())) * 12 + i64::from(to.month()) - i64::from(from.month());
+    if micros < 0 {
+        micros += DAY_MICROS;
+        days -= 1;
+    }
+    if days < 0 {
+        // The days of the month that it began in.
+        days += i64::from(from.num_days_in_month());
+        months -= 1;
+    }
+    Some(IntervalMonthDayNano::new(i32::try_from(months).ok()?, i32::try_from(days).ok()?, micros.checked_mul(1_000)?))
+}
+
+impl ScalarUDFImpl for Age {
+    fn name(&self) -> &str {
+        "age"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.0
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        match types {
+            [_, _] => Ok(vec![at(None); 2]),
+            _ => plan_err!("No function matches the given name and argument types: age takes two moments"),
+        }
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Interval(IntervalUnit::MonthDayNano))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        of_arrays(&args, |arrays| {
+            let [to, from] = arrays else { return plan_err!("age takes two moments") };
+            let ages = micros(to)?.iter().zip(micros(from)?).map(|(to, from)| calendar_age(moment(to?), moment(from?)));
+            Ok(Arc::new(ages.collect::<IntervalMonthDayNanoArray>()) as ArrayRef)
         })
     }
 }
@@ -311,6 +394,21 @@ mod tests {
         local(i64::MIN, &zurich);
         instant(moment(i64::MAX), &zurich);
         instant(moment(i64::MIN), &zurich);
+    }
+
+    #[test]
+    fn ages_as_a_calendar_tells_them() {
+        // Each with what PostgreSQL 15 says.
+        for (to, from, months, days, hours) in [
+            ("2024-03-01 00:00", "2023-01-15 00:00", 13, 17, 0),
+            ("2000-01-01 00:00", "1999-12-31 12:00", 0, 0, 12),
+            ("2024-02-29 00:00", "1980-02-29 00:00", 528, 0, 0),
+            ("2023-01-15 00:00", "2024-03-01 00:00", -13, -17, 0),
+            ("2024-03-31 01:00", "2024-02-29 02:00", 1, 1, 23),
+        ] {
+            let expected = IntervalMonthDayNano::new(months, days, hours * 3_600_000_000_000);
+            assert_eq!(calendar_age(at_local(to), at_local(from)), Some(expected), "{to} {from}");
+        }
     }
 
     #[test]

@@ -1,14 +1,24 @@
 //! Numbers rounded as PostgreSQL rounds them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{ArrayRef, AsArray, Decimal128Array};
 use datafusion::arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type};
 use datafusion::common::plan_err;
 use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
 use super::of_arrays;
+
+/// The name of the function that rounds.
+pub(super) const RINT: &str = "kanon_rint";
+
+static OF_NAME: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(Rint::new())));
+
+/// See [`Rint`].
+pub(super) fn rint() -> Arc<ScalarUDF> {
+    Arc::clone(&OF_NAME)
+}
 
 /// The nearest whole number, in the type of the number: of floats the even one of two, of decimals the one further from 0.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -22,7 +32,7 @@ impl Rint {
 
 impl ScalarUDFImpl for Rint {
     fn name(&self) -> &str {
-        "kanon_rint"
+        RINT
     }
 
     fn signature(&self) -> &Signature {

@@ -31,6 +31,7 @@ use super::yielding::YieldAboveJoins;
 use crate::catalog::Table;
 use crate::catalog::guarded::GuardedTable;
 use crate::error::{Error, Result, Sqlstate};
+use crate::functions::arithmetic::DateArithmetic;
 
 /// The one database of a node.
 pub const DATABASE: &str = "kanon";
@@ -66,6 +67,9 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
     if let Some(functions) = builder.scalar_functions() {
         functions.push(kanon_planner::width_bucket::width_bucket());
         functions.extend(crate::functions::all());
+    }
+    if let Some(planners) = builder.expr_planners() {
+        planners.insert(0, Arc::new(DateArithmetic));
     }
     builder.build()
 }

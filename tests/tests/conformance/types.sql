@@ -1,63 +1,330 @@
-SELECT 1::int2, 1::int4, 1::int8, 1.5::float4, 1.5::float8, 1.50::numeric, 1.5::numeric(10,3), 'x'::text, 'x'::varchar, 'x'::varchar(5), 'x'::char(3), true
+SELECT 1::int2
 
-SELECT 3000000000, 10000000000000000000, 1e10, .5, 1.0, 0x1F
+SELECT 1::int4
 
-SELECT '1'::int, ' 2 '::int, '1.5'::float8, '1e3'::numeric, 'NaN'::float8, 'Infinity'::float8, '-inf'::float8
+SELECT 1::int8
 
+SELECT 1.5::float4
+
+SELECT 1.5::float8
+
+-- differs: a numeric has a precision and a scale
+SELECT 1.50::numeric
+
+SELECT 1.5::numeric(10,3)
+
+SELECT 'x'::text
+
+-- differs: another type
+SELECT 'x'::varchar
+
+-- differs: another type
+SELECT 'x'::varchar(5)
+
+-- differs: refused as not supported
+SELECT 'x'::char(3)
+
+SELECT true
+
+SELECT 3000000000
+
+-- differs: a numeric has a precision and a scale
+SELECT 10000000000000000000
+
+-- differs: numbers with a point, and averages of integers, are double precision
+SELECT 1e10
+
+-- differs: numbers with a point, and averages of integers, are double precision
+SELECT .5
+
+-- differs: numbers with a point, and averages of integers, are double precision
+SELECT 1.0
+
+-- differs: accepted
+SELECT 0x1F
+
+SELECT '1'::int
+
+SELECT ' 2 '::int
+
+SELECT '1.5'::float8
+
+-- differs: the text is not read
+SELECT '1e3'::numeric
+
+SELECT 'NaN'::float8
+
+SELECT 'Infinity'::float8
+
+SELECT '-inf'::float8
+
+-- differs: the error is elsewhere, or nowhere
 SELECT 'abc'::int
 
+-- differs: constants are computed when the statement runs
 SELECT 3000000000::int4
 
+-- differs: constants are computed when the statement runs
 SELECT 40000::int2
 
+-- differs: constants are computed when the statement runs
 SELECT 2147483647 + 1
 
-SELECT 1.5::int, 2.5::int, -1.5::int, 2.5::float8::int, 1.6::text, 1e20::float8::text, 0.1::float8 + 0.2::float8, 1.0::float8, 100000::float8, 1e15::float8, 1e16::float8, 1e-5::float8
+SELECT 1.5::int
 
-SELECT 1::text, true::text, date '2024-01-01'::text, 1.50::numeric::text, interval '1 day'::text
+SELECT 2.5::int
 
-SELECT '2024-02-29'::date, '2024-02-30'::date
+SELECT -1.5::int
 
-SELECT '20240229'::date, 'Feb 29, 2024'::date, '29 Feb 2024'::date
+SELECT 2.5::float8::int
 
-SELECT '2024-02-29 12:00'::timestamp, '2024-02-29T12:00:00Z'::timestamptz, '2024-02-29'::timestamp, timestamp '2024-02-29 12:00:00'::date, timestamp '2024-02-29 12:00:00'::time
+SELECT 1.6::text
 
-SELECT '12:30'::time, '12:30:00.5'::time, '1 day 02:00'::interval, 'P1DT2H'::interval, '1 year 2 months'::interval, '90 minutes'::interval
+-- differs: another text
+SELECT 1e20::float8::text
 
-SELECT 'infinity'::timestamp, '-infinity'::date
+SELECT 0.1::float8 + 0.2::float8
 
-SELECT 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid, '{"a": 1}'::json, '{"b":1, "a": 2}'::jsonb, '\xdeadbeef'::bytea
+SELECT 1.0::float8
 
-SELECT '{1,2,NULL}'::int[], '{a,"b c"}'::text[], ARRAY[1.5, 2], ARRAY['a', 'b'], ARRAY[[1, 2], [3, 4]], '{}'::int[]
+SELECT 100000::float8
 
-SELECT NULL, NULL::int, NULL::text
+SELECT 1e15::float8
 
-SELECT ROW(1, 'a'), (1, 2)
+SELECT 1e16::float8
 
-SELECT cast('5' AS int), cast(5 AS text), CAST(5.7 AS numeric(3,1))
+SELECT 1e-5::float8
 
-SELECT 'x'::name, 1::oid, 'people'::regclass, 'int4'::regtype
+SELECT 1::text
 
-SELECT pg_typeof(1.5), pg_typeof(1::int8), pg_typeof(ARRAY[1]), pg_typeof(date '2024-01-01'), pg_typeof(1 / 3.0), pg_typeof(sum(1)), pg_typeof(avg(1)), pg_typeof(count(*))
+SELECT true::text
 
-SELECT sum(id), sum(big), avg(id), avg(score), sum(score), max(price), min(seen) FROM people WHERE id < 0
+SELECT date '2024-01-01'::text
 
-SELECT 99999999999999999999::numeric, 0.00000001::numeric, 1e30::numeric, -0.0::numeric, 12345678901234567890.123456789::numeric
+-- differs: another text
+SELECT 1.50::numeric::text
 
-SELECT 1::numeric / 3, 10::numeric / 3, 2::numeric / 3, 100::numeric * 1.10, 1.10 + 2.205
+-- differs: another text
+SELECT interval '1 day'::text
 
-SELECT 1 = 1.0, 1 < '2', '10' > '9', 'a' < 'B', date '2024-01-01' = '2024-01-01', 1 IN ('1', '2')
+SELECT '2024-02-29'::date
 
-SELECT interval '1 month 1 day', interval '-1 month', interval '1 day ago', interval '1' day, interval '2:30' hour to minute
+-- differs: another code
+SELECT '2024-02-30'::date
 
-SELECT time '10:00' + interval '1 hour', time '10:00' - time '09:30', date '2024-01-01' + time '10:00'
+SELECT '20240229'::date
 
-SELECT true AND NULL, NOT NULL::bool, NULL IS NULL, NULL = NULL
+SELECT 'Feb 29, 2024'::date
 
-SELECT B'101', X'1F', '101'::bit(3)
+SELECT '29 Feb 2024'::date
 
+SELECT '2024-02-29 12:00'::timestamp
+
+SELECT '2024-02-29T12:00:00Z'::timestamptz
+
+SELECT '2024-02-29'::timestamp
+
+SELECT timestamp '2024-02-29 12:00:00'::date
+
+SELECT timestamp '2024-02-29 12:00:00'::time
+
+SELECT '12:30'::time
+
+SELECT '12:30:00.5'::time
+
+SELECT '1 day 02:00'::interval
+
+-- differs: the text is not read
+SELECT 'P1DT2H'::interval
+
+SELECT '1 year 2 months'::interval
+
+SELECT '90 minutes'::interval
+
+-- differs: the text is not read
+SELECT 'infinity'::timestamp
+
+-- differs: the text is not read
+SELECT '-infinity'::date
+
+-- differs: refused as not supported
+SELECT 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid
+
+-- differs: refused as not supported
+SELECT '{"a": 1}'::json
+
+-- differs: refused as not supported
+SELECT '{"b":1, "a": 2}'::jsonb
+
+SELECT '\xdeadbeef'::bytea
+
+SELECT '{1,2,NULL}'::int[]
+
+SELECT '{a,"b c"}'::text[]
+
+-- differs: another type
+SELECT ARRAY[1.5, 2]
+
+SELECT ARRAY['a', 'b']
+
+SELECT ARRAY[[1, 2], [3, 4]]
+
+SELECT '{}'::int[]
+
+SELECT NULL
+
+SELECT NULL::int
+
+SELECT NULL::text
+
+-- differs: another text
+SELECT ROW(1, 'a')
+
+-- differs: another text
+SELECT (1, 2)
+
+SELECT cast('5' AS int)
+
+SELECT cast(5 AS text)
+
+SELECT CAST(5.7 AS numeric(3,1))
+
+-- differs: another type
+SELECT 'x'::name
+
+-- differs: another type
+SELECT 1::oid
+
+-- differs: another type
+SELECT 'people'::regclass
+
+-- differs: another type
+SELECT 'int4'::regtype
+
+-- differs: the function is missing
+SELECT pg_typeof(1.5)
+
+-- differs: the function is missing
+SELECT pg_typeof(1::int8)
+
+-- differs: the function is missing
+SELECT pg_typeof(ARRAY[1])
+
+-- differs: the function is missing
+SELECT pg_typeof(date '2024-01-01')
+
+-- differs: the function is missing
+SELECT pg_typeof(1 / 3.0)
+
+-- differs: the function is missing
+SELECT pg_typeof(sum(1))
+
+-- differs: the function is missing
+SELECT pg_typeof(avg(1))
+
+-- differs: the function is missing
+SELECT pg_typeof(count(*))
+
+SELECT sum(id) FROM people WHERE id < 0
+
+-- differs: another type
+SELECT sum(big) FROM people WHERE id < 0
+
+-- differs: numbers with a point, and averages of integers, are double precision
+SELECT avg(id) FROM people WHERE id < 0
+
+SELECT avg(score) FROM people WHERE id < 0
+
+SELECT sum(score) FROM people WHERE id < 0
+
+-- differs: a numeric has a precision and a scale
+SELECT max(price) FROM people WHERE id < 0
+
+SELECT min(seen) FROM people WHERE id < 0
+
+-- differs: a numeric has a precision and a scale
+SELECT 99999999999999999999::numeric
+
+-- differs: a numeric has a precision and a scale
+SELECT 0.00000001::numeric
+
+-- differs: the text is not read
+SELECT 1e30::numeric
+
+-- differs: a numeric has a precision and a scale
+SELECT -0.0::numeric
+
+-- differs: a numeric has a precision and a scale
+SELECT 12345678901234567890.123456789::numeric
+
+-- differs: a numeric has a precision and a scale
+SELECT 1::numeric / 3
+
+-- differs: a numeric has a precision and a scale
+SELECT 10::numeric / 3
+
+-- differs: a numeric has a precision and a scale
+SELECT 2::numeric / 3
+
+-- differs: numbers with a point, and averages of integers, are double precision
+SELECT 100::numeric * 1.10
+
+-- differs: numbers with a point, and averages of integers, are double precision
+SELECT 1.10 + 2.205
+
+SELECT 1 = 1.0
+
+SELECT 1 < '2'
+
+SELECT '10' > '9'
+
+SELECT 'a' < 'B'
+
+SELECT date '2024-01-01' = '2024-01-01'
+
+SELECT 1 IN ('1', '2')
+
+SELECT interval '1 month 1 day'
+
+SELECT interval '-1 month'
+
+-- differs: the text is not read
+SELECT interval '1 day ago'
+
+-- differs: another type
+SELECT interval '1' day
+
+-- differs: refused as not supported
+SELECT interval '2:30' hour to minute
+
+SELECT time '10:00' + interval '1 hour'
+
+SELECT time '10:00' - time '09:30'
+
+SELECT date '2024-01-01' + time '10:00'
+
+SELECT true AND NULL
+
+SELECT NOT NULL::bool
+
+SELECT NULL IS NULL
+
+SELECT NULL = NULL
+
+-- differs: the grammar lacks it
+SELECT B'101'
+
+-- differs: another type
+SELECT X'1F'
+
+-- differs: refused as not supported
+SELECT '101'::bit(3)
+
+-- differs: refused as not supported
 SELECT '192.168.0.1'::inet
 
+-- differs: refused as not supported
 SELECT '12.34'::money
 
+-- differs: refused as not supported
 SELECT 'x' COLLATE "C" < 'y'

@@ -1,8 +1,8 @@
 //! PostgreSQL's spellings of what DataFusion has under another name, or says otherwise: `ceiling`, `every`, `LIKE … ESCAPE`, `SIMILAR TO`, `a && b`.
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectNamePart, Select, SelectItem, Subscript, TimezoneInfo, Value,
+    AccessExpr, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Ident, ObjectNamePart, Select, SelectItem, Subscript, TimezoneInfo, UnaryOperator, Value,
 };
 
 use super::{call, called, folded, string, take};
@@ -53,6 +53,20 @@ pub(super) fn rewrite(expr: &mut Expr) {
             let (left, right) = (take(left), take(right));
             *expr = call(function, vec![left, right]);
         }
+        Expr::Extract { field, expr: moment, .. } if is_second(&field.to_string()) => {
+            *expr = cast(seconds(take(moment), DataType::Numeric(places(14, 6))), DataType::Numeric(places(8, 6)));
+        }
+        // The sign would be the first unit's alone.
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr: interval }
+            if matches!(interval.as_ref(), Expr::Interval(_)) =>
+        {
+            let left = Box::new(take(interval));
+            let right = Box::new(Expr::UnaryOp {
+                op: UnaryOperator::Minus,
+                expr: Box::new(Expr::Value(Value::Number("1".to_owned(), false).into())),
+            });
+            *expr = Expr::Nested(Box::new(Expr::BinaryOp { left, op: BinaryOperator::Multiply, right }));
+        }
         Expr::AtTimeZone { timestamp, time_zone } => {
             *expr = call("timezone", vec![take(time_zone), take(timestamp)]);
         }
@@ -69,6 +83,8 @@ fn function(expr: &mut Expr) {
         "ceiling" => Some("ceil"),
         "every" => Some("bool_and"),
         "gen_random_uuid" => Some("uuid"),
+        // The time of the statement.
+        "statement_timestamp" | "transaction_timestamp" => Some("now"),
         "sign" => Some("signum"),
         _ => None,
     };
@@ -94,6 +110,20 @@ fn function(expr: &mut Expr) {
         // Of one in parentheses the first such part would be found.
         ("regexp_substr", [text, pattern]) if string(pattern).is_some_and(|pattern| !pattern.contains('(')) => {
             first_of(call("regexp_match", vec![take(text), take(pattern)]))
+        }
+        ("mod", [left, right]) => {
+            let (left, right) =
+                (Box::new(Expr::Nested(Box::new(take(left)))), Box::new(Expr::Nested(Box::new(take(right)))));
+            Expr::Nested(Box::new(Expr::BinaryOp { left, op: BinaryOperator::Modulo, right }))
+        }
+        ("date", [moment]) => cast(take(moment), DataType::Date),
+        ("age", [from]) => {
+            let today = cast(call("now", Vec::new()), DataType::Date);
+            call("age", vec![today, take(from)])
+        }
+        // With what is left of a second.
+        ("date_part", [field, moment]) if string(field).is_some_and(is_second) => {
+            seconds(take(moment), DataType::DoublePrecision)
         }
         ("num_nulls" | "num_nonnulls", all) => {
             let ones = all.iter_mut().map(|one| {
@@ -126,6 +156,21 @@ pub(super) fn make_rows(select: &mut Select) {
             *expr = call("unnest", vec![series]);
         }
     }
+}
+
+fn is_second(field: &str) -> bool {
+    matches!(field.to_ascii_lowercase().as_str(), "second" | "seconds" | "sec" | "secs")
+}
+
+fn places(precision: u64, scale: i64) -> ExactNumberInfo {
+    ExactNumberInfo::PrecisionAndScale(precision, scale)
+}
+
+/// The seconds of a moment, with what is left of one, in this type.
+fn seconds(moment: Expr, data_type: DataType) -> Expr {
+    let micros = cast(call("date_part", vec![literal("microsecond".into()), moment]), data_type);
+    let million = Box::new(Expr::Value(Value::Number("1000000".to_owned(), false).into()));
+    Expr::Nested(Box::new(Expr::BinaryOp { left: Box::new(micros), op: BinaryOperator::Divide, right: million }))
 }
 
 fn local_timestamp() -> Expr {
