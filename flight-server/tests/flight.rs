@@ -11,7 +11,8 @@ use arrow_flight::sql::client::FlightSqlServiceClient;
 use arrow_flight::sql::{CommandGetDbSchemas, CommandGetTables, ProstMessageExt as _, SqlInfo, TicketStatementQuery};
 use arrow_flight::{Action, FlightData, Ticket};
 use datafusion::arrow::array::{AsArray as _, Int64Array, RecordBatch};
-use datafusion::arrow::datatypes::Int64Type;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Int64Type};
 use futures::{StreamExt as _, TryStreamExt as _};
 use kanon_engine::config::{Config, TrustedNode};
 use kanon_engine::error::Sqlstate;
@@ -97,7 +98,7 @@ async fn fetch(client: &mut FlightSqlServiceClient<Channel>, info: arrow_flight:
 
 fn number(batches: &[RecordBatch]) -> i64 {
     let batch = batches.iter().find(|b| b.num_rows() > 0).unwrap();
-    batch.column(0).as_primitive::<Int64Type>().value(0)
+    cast(batch.column(0), &DataType::Int64).unwrap().as_primitive::<Int64Type>().value(0)
 }
 
 async fn until(what: &str, mut done: impl FnMut() -> bool) {

@@ -161,7 +161,8 @@ def check_transactions(dsn):
         same(c.execute("SHOW transaction_read_only").fetchone(), ("on",))
         c.rollback()
         c.read_only = False
-        raises(errors.ReadOnlySqlTransaction, lambda: c.execute("SELECT 1"))
+        same(c.execute("SHOW transaction_read_only").fetchone(), ("off",))
+        raises(errors.ReadOnlySqlTransaction, lambda: c.execute("DELETE FROM icd10"))
 
 
 def check_server_side_cursors(dsn):

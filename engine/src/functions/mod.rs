@@ -1,6 +1,7 @@
 //! Functions of PostgreSQL that DataFusion lacks or has otherwise, and PostgreSQL's arithmetic of dates.
 
 pub mod arithmetic;
+mod lengths;
 mod moments;
 mod numbers;
 mod patterns;
@@ -22,7 +23,7 @@ pub fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
         moments::timestamp_text(),
         numbers::rint(),
     ];
-    all.into_iter()
+    all.into_iter().chain(lengths::all().map(Arc::new))
 }
 
 /// A function of whole arrays: constants are written out.

@@ -20,6 +20,7 @@ async fn python_s_drivers_work() {
     let site = federation.site("cleveland");
     let dsn = world::dsn(site);
     let url = format!("postgresql://{}:{}@127.0.0.1:{}/kanon", ANALYST.0, ANALYST.1.replace(' ', "%20"), site.pg_port);
+    let port = site.pg_port.to_string();
     let plain = format!("grpc://127.0.0.1:{}", site.flight_port);
     let secure = format!("grpc+tls://localhost:{}", site.flight_port);
     let authority = site.dir.join("tls.crt").to_string_lossy().into_owned();
@@ -28,6 +29,8 @@ async fn python_s_drivers_work() {
         ("psycopg3.py", vec![dsn.as_str()]),
         ("psycopg2_.py", vec![dsn.as_str()]),
         ("sqlalchemy2.py", vec![url.as_str()]),
+        ("asyncpg_.py", vec![url.as_str()]),
+        ("pg8000_.py", vec![port.as_str(), ANALYST.0, ANALYST.1]),
         ("adbc_flight.py", vec![plain.as_str(), ANALYST.0, ANALYST.1]),
         ("adbc_flight.py", vec![secure.as_str(), ANALYST.0, ANALYST.1, authority.as_str()]),
     ] {

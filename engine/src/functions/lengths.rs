@@ -1,0 +1,124 @@
+//! Functions that make texts of any length, as long as a node can hold them.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, AsArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type};
+use datafusion::error::Result;
+use datafusion::functions::unicode;
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+};
+
+use crate::error::{Error, Sqlstate};
+
+/// The longest text that is made, and the most that those of a batch may have together, in bytes.
+const MOST_OF_ONE: u64 = 64 << 20;
+const MOST_OF_BATCH: u64 = 256 << 20;
+
+/// A function whose second argument says how long its answer is, or how often its first is in it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Limited {
+    inner: Arc<ScalarUDF>,
+    /// Whether it is a number of times.
+    is_times: bool,
+}
+
+/// `repeat`, `lpad` and `rpad`.
+pub(super) fn all() -> [ScalarUDF; 3] {
+    let limited = |inner, is_times| ScalarUDF::new_from_impl(Limited { inner, is_times });
+    [
+        limited(datafusion::functions::string::repeat(), true),
+        limited(unicode::lpad(), false),
+        limited(unicode::rpad(), false),
+    ]
+}
+
+impl Limited {
+    fn check(&self, args: &ScalarFunctionArgs) -> Result<()> {
+        let [text, length, ..] = args.args.as_slice() else { return Ok(()) };
+        let texts = match text {
+            ColumnarValue::Scalar(_) => text.to_array(1)?,
+            ColumnarValue::Array(array) => Arc::clone(array),
+        };
+        let lengths = match length {
+            ColumnarValue::Scalar(_) => length.to_array(1)?,
+            ColumnarValue::Array(array) => Arc::clone(array),
+        };
+        let (texts, lengths) = (cast(&texts, &DataType::Utf8)?, cast(&lengths, &DataType::Int64)?);
+        let (texts, lengths) = (texts.as_string::<i32>(), lengths.as_primitive::<Int64Type>());
+        let mut all: u64 = 0;
+        for row in 0..args.number_rows {
+            let at = |len: usize| if len == 1 { 0 } else { row };
+            let (text, length) = (at(texts.len()), at(lengths.len()));
+            if texts.is_null(text) || lengths.is_null(length) {
+                continue;
+            }
+            let length = u64::try_from(lengths.value(length)).unwrap_or(0);
+            // A character has four bytes at most.
+            let each = if self.is_times { texts.value(text).len() as u64 } else { 4 };
+            let bytes = each.saturating_mul(length);
+            all = all.saturating_add(bytes);
+            if bytes > MOST_OF_ONE || all > MOST_OF_BATCH {
+                return Err(Error::new(Sqlstate::StatementTooComplex, "requested length too large").into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ScalarUDFImpl for Limited {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        self.inner.coerce_types(types)
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(types)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        self.inner.return_field_from_args(args)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        self.check(&args)?;
+        self.inner.invoke_with_args(args)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn texts_are_as_long_as_a_node_can_hold() {
+        let ctx = SessionContext::new();
+        all().into_iter().for_each(|function| ctx.register_udf(function));
+        for (sql, is_made) in [
+            ("SELECT repeat('ab', 3), lpad('7', 3, '0'), rpad('é', 2), repeat('a', -1), repeat(NULL, 5)", true),
+            ("SELECT repeat('a', 1000000)", true),
+            ("SELECT repeat('a', 2000000000)", false),
+            ("SELECT lpad('a', 2000000000, 'b')", false),
+            ("SELECT rpad(x, 2000000000) FROM (VALUES ('a'), ('b')) AS t(x)", false),
+            ("SELECT repeat(x, n) FROM (VALUES ('a', 1), ('b', 100000000)) AS t(x, n)", false),
+        ] {
+            let made = async { ctx.sql(sql).await?.collect().await }.await;
+            assert_eq!(made.is_ok(), is_made, "{sql}");
+            if let Err(error) = made {
+                assert!(error.to_string().contains("too large"), "{error}");
+            }
+        }
+    }
+}
