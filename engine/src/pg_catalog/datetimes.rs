@@ -209,7 +209,7 @@ fn month(word: &str) -> Option<u32> {
     let word = word.to_ascii_lowercase();
     let is =
         |name: &&str| word.len() >= 3 && (*name == word || name[..3] == word || (word == "sept" && name[..4] == word));
-    MONTHS.iter().position(|name| is(&name)).and_then(|at| u32::try_from(at + 1).ok())
+    MONTHS.iter().position(is).and_then(|at| u32::try_from(at + 1).ok())
 }
 
 fn date(word: &str) -> Option<(i32, u32, u32)> {
