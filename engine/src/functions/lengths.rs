@@ -49,7 +49,9 @@ impl Limited {
         let (texts, lengths) = (cast(&texts, &DataType::Utf8)?, cast(&lengths, &DataType::Int64)?);
         let (texts, lengths) = (texts.as_string::<i32>(), lengths.as_primitive::<Int64Type>());
         let mut all: u64 = 0;
-        for row in 0..args.number_rows {
+        // Constants make one text.
+        let rows = if texts.len() == 1 && lengths.len() == 1 { 1 } else { args.number_rows };
+        for row in 0..rows {
             let at = |len: usize| if len == 1 { 0 } else { row };
             let (text, length) = (at(texts.len()), at(lengths.len()));
             if texts.is_null(text) || lengths.is_null(length) {

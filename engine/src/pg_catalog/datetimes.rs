@@ -207,8 +207,9 @@ fn month(word: &str) -> Option<u32> {
         "december",
     ];
     let word = word.to_ascii_lowercase();
-    let is =
-        |name: &&str| word.len() >= 3 && (*name == word || name[..3] == word || (word == "sept" && name[..4] == word));
+    let is = |name: &&str| {
+        word.len() >= 3 && (*name == word || name[..3] == word || (word == "sept" && *name == "september"))
+    };
     MONTHS.iter().position(is).and_then(|at| u32::try_from(at + 1).ok())
 }
 
@@ -265,6 +266,8 @@ mod tests {
             ("2024-2-9", &at, Some("2024-02-09 00:00:00")),
             ("Feb 29, 2024", &DataType::Date32, Some("2024-02-29")),
             ("29 February 2024 1:05 pm", &at, Some("2024-02-29 13:05:00")),
+            ("Sept 1, 2024", &DataType::Date32, Some("2024-09-01")),
+            ("1 May 2024", &DataType::Date32, Some("2024-05-01")),
             ("20240229", &DataType::Date32, Some("2024-02-29")),
             ("2/29/2024", &DataType::Date32, Some("2024-02-29")),
             ("2024-02-29 23:59", &DataType::Date32, Some("2024-02-29")),

@@ -99,12 +99,11 @@ impl Session {
             let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
             let plan = state.statement_to_plan(statement).await?;
             let (plan, types) = parameters.bind(plan)?;
+            // Before it is analysed: every cast that a function of ours needs is then there for the boundary to see.
             let plan = functions::arithmetic::as_postgresql(plan)?;
             // What a peer is asked for is of the types that it knows.
             let plan = if is_subplan { plan } else { pg_catalog::integers::narrowed(plan)? };
             let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
-            // Text that is put together is cast by now.
-            let plan = functions::arithmetic::as_postgresql(plan)?;
             let plan = pg_catalog::datetimes::read(plan)?;
             Ok((Planned { plan, state, names, decided: None }, types))
         })

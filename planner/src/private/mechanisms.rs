@@ -227,7 +227,9 @@ fn bounding(question: &Question, plan: &Plan<usize>) -> Bounded {
     // Over several keys an L2 norm needs Gaussian noise to be worth it, which needs δ.
     let worth = keys.get() == 1 || rules.delta > Delta::ZERO;
     let whole = |s: &Statistic<usize>| matches!(s, Statistic::Ranks(..) | Statistic::Distinct(..));
-    if !worth || plan.statistics().is_empty() || plan.statistics().iter().any(whole) {
+    // A selection counts units itself, with all of ε.
+    let is_counted = public.is_none() && plan.statistics().iter().all(|s| *s == Statistic::Units);
+    if !worth || is_counted || plan.statistics().is_empty() || plan.statistics().iter().any(whole) {
         return once(rules.bounds);
     }
     match rules.scaling {

@@ -220,6 +220,9 @@ SELECT count(nullif(pid, 17)) FROM {p}
 -- persons through CASE
 SELECT sum(CASE WHEN pid = 17 THEN age END) FROM {p}
 
+-- a moment of one person that no microseconds reach, as text
+SELECT count(*) FROM {p} WHERE ('x' || to_timestamp_seconds(CASE WHEN pid = 17 THEN 9000000000000000 ELSE 0 END)) <> ''
+
 -- one person joined from VALUES
 SELECT count(*) FROM {p} AS p JOIN (VALUES (17)) AS x(pid) ON p.pid = x.pid
 
