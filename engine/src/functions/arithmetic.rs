@@ -28,7 +28,7 @@ use super::{moments, numbers};
 pub fn as_postgresql(plan: LogicalPlan) -> Result<LogicalPlan> {
     let done = plan.transform_up_with_subqueries(|plan| {
         let names = NamePreserver::new(&plan);
-        let schema = inputs(&plan);
+        let schema = inputs_schema(&plan);
         let mut changed = plan.map_expressions(|expr| {
             let name = names.save(&expr);
             let done = expr.transform_up(|expr| one(expr, &schema))?;
@@ -42,7 +42,7 @@ pub fn as_postgresql(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 /// The columns that a node's expressions may name.
-fn inputs(plan: &LogicalPlan) -> Arc<DFSchema> {
+pub fn inputs_schema(plan: &LogicalPlan) -> Arc<DFSchema> {
     let mut inputs = plan.inputs().into_iter();
     let Some(first) = inputs.next() else { return Arc::clone(plan.schema()) };
     let mut schema = first.schema().as_ref().clone();

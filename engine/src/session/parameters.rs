@@ -1,15 +1,15 @@
 //! What a statement's placeholders are: their types when it is prepared, their values when it runs.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
+use datafusion::common::ParamValues;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DFSchema, ParamValues};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result, Sqlstate};
+use crate::functions::arithmetic::inputs_schema;
 
 /// How the placeholders of a statement are treated.
 pub(super) enum Parameters {
@@ -108,15 +108,4 @@ fn placeholder(expr: &Expr) -> Option<String> {
         Expr::Placeholder(placeholder) => Some(placeholder.id.clone()),
         _ => None,
     }
-}
-
-/// The columns that a node's expressions may name.
-fn inputs_schema(node: &LogicalPlan) -> Arc<DFSchema> {
-    let mut inputs = node.inputs().into_iter();
-    let Some(first) = inputs.next() else { return Arc::clone(node.schema()) };
-    let mut schema = first.schema().as_ref().clone();
-    for input in inputs {
-        schema.merge(input.schema());
-    }
-    Arc::new(schema)
 }
