@@ -3,6 +3,8 @@
 #![allow(missing_docs, reason = "tests")]
 
 use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kanon_tests::client::Client;
 use kanon_tests::{ADMIN, Federation, SiteSpec};
@@ -307,4 +309,32 @@ async fn a_question_is_known_again_however_it_is_put_together() {
         rows(&ana, &other).await;
         assert!(spent(&ana).await > before, "{other}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_that_changes_while_it_is_read_gives_no_answer() {
+    let federation = clinic("1000").await;
+    let site = &federation.sites[0];
+    let ana = site.connect(ANA).await.unwrap();
+    let sql = "SELECT count(*), avg(age) FROM patients";
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = {
+        let (stop, dir) = (Arc::clone(&stop), site.dir.clone());
+        std::thread::spawn(move || {
+            let content = patients(4000);
+            while !stop.load(Ordering::Relaxed) {
+                // As a careful writer does it: a reader sees the one file or the other.
+                std::fs::write(dir.join("patients.new"), &content).unwrap();
+                std::fs::rename(dir.join("patients.new"), dir.join("patients.csv")).unwrap();
+            }
+        })
+    };
+    let error = refused(&ana, sql).await;
+    stop.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+    assert_eq!(error, "55000 the data of patients changed while it was read");
+    assert_eq!(spent(&ana).await, 1.0, "what was charged stays charged");
+    let found = rows(&ana, sql).await;
+    assert!((found[0][0].parse::<f64>().unwrap() - 4000.0).abs() < 120.0, "{found:?}");
+    assert_eq!(spent(&ana).await, 2.0, "of other data");
 }

@@ -21,7 +21,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionContext, ident};
 
 use super::read;
-use super::source::Source;
+use super::source::{Source, SourceKind};
 use crate::error::{Error, Result, Sqlstate};
 
 /// What a scan of the unit column found.
@@ -108,6 +108,12 @@ impl OneRowAUnit {
 
     /// What is true of the present data.
     async fn found(&self) -> Result<Found> {
+        let found = self.found_of_present().await?;
+        // A database may change with every row that is read.
+        Ok(Found { named: found.named && self.source.kind != SourceKind::Sqlite, ..found })
+    }
+
+    async fn found_of_present(&self) -> Result<Found> {
         let present = read::data_version(&self.state, &self.source).await?;
         let (version, found) = self.seen();
         if version == present {

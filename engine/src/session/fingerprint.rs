@@ -15,7 +15,7 @@ use kanon_planner::release_unit::ReleaseUnit;
 use kanon_privacy::budget::Epsilon;
 use sha2::{Digest, Sha256};
 
-use crate::catalog::Catalog;
+use super::versions::DataVersions;
 use crate::catalog::guarded::GuardedTable;
 use crate::error::{Error, Result};
 use crate::ledger::ReleaseFingerprint;
@@ -51,14 +51,14 @@ impl Canonical {
 }
 
 /// The canonical text of a unit's question, of the versions of its tables' data and of their policies.
-pub(super) async fn canonical(catalog: &Catalog, unit: &ReleaseUnit) -> Result<Canonical> {
+pub(super) fn canonical(versions: &DataVersions, unit: &ReleaseUnit) -> Result<Canonical> {
     let mut writer = Writer { text: format!("{VERSION}\n"), ..Writer::default() };
     if writer.unit(unit).is_none() {
         return Ok(Canonical::unknown());
     }
     let Writer { mut text, tables, .. } = writer;
     for (oid, policy) in tables {
-        match catalog.data_version(oid).await {
+        match versions.get(oid) {
             Some(version) => {
                 let _ = writeln!(text, "table {oid} {version:?} {policy}");
             }

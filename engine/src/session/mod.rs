@@ -19,6 +19,7 @@ pub mod report;
 pub mod settings;
 pub mod stream;
 mod transaction;
+mod versions;
 mod yielding;
 
 use std::collections::HashMap;

@@ -25,6 +25,7 @@ use kanon_privacy::budget::{Delta, Epsilon, Rho};
 
 use super::Session;
 use super::fingerprint::{self, Canonical};
+use super::versions::DataVersions;
 use crate::error::{Error, Result, Sqlstate};
 use crate::federation::client::Asked;
 use crate::ledger::{Cost, Left, ReleaseFingerprint, ReleaseRequest, Reserved};
@@ -58,6 +59,7 @@ pub(super) struct Proposed {
     pub(super) id: usize,
     pub(super) question: Arc<Question>,
     pub(super) mechanisms: Arc<Mechanisms>,
+    versions: DataVersions,
     /// What is asked of the ledger; `None` for what costs nothing: public keys alone.
     pub(super) request: Option<ReleaseRequest>,
     /// Whether others may ask for the same: see [`Charged::is_shared`].
@@ -68,6 +70,8 @@ pub(super) struct Proposed {
 pub(super) struct Charged {
     question: Arc<Question>,
     mechanisms: Arc<Mechanisms>,
+    /// Of the data that it was charged for.
+    versions: DataVersions,
     source: Source,
     /// What was charged for it just now.
     pub(super) cost: Option<Cost>,
@@ -99,7 +103,9 @@ impl Session {
             let (Some(question), Some(protection)) = (&unit.question, &unit.protection) else { continue };
             match unit.placement {
                 Placement::Local => {
-                    here.push((unit, question, protection, fingerprint::canonical(&self.node.catalog, unit).await?));
+                    let versions = DataVersions::of(&self.node.catalog, unit).await?;
+                    let canonical = fingerprint::canonical(&versions, unit)?;
+                    here.push((unit, question, protection, versions, canonical));
                 }
                 Placement::Sites { .. } => elsewhere.push((unit, question)),
             }
@@ -112,7 +118,7 @@ impl Session {
             of_sites.insert(unit.id, asked);
         }
         let mut proposed = Vec::new();
-        for (unit, question, protection, canonical) in &here {
+        for (unit, question, protection, versions, canonical) in here {
             let (epsilon, question, mechanisms) = self.mechanisms(unit, question, releases)?;
             let request = if mechanisms.is_free() {
                 None
@@ -120,7 +126,8 @@ impl Session {
                 let (fingerprint, cost) = (canonical.fingerprint(epsilon, &mechanisms), cost(&mechanisms)?);
                 Some(ReleaseRequest { fingerprint, kind: protection.unit_kind.clone(), cost })
             };
-            proposed.push(Proposed { id: unit.id, question, mechanisms, request, is_shared: canonical.is_known() });
+            let is_shared = canonical.is_known();
+            proposed.push(Proposed { id: unit.id, question, mechanisms, versions, request, is_shared });
         }
         Ok((proposed, of_sites))
     }
@@ -163,13 +170,14 @@ impl Session {
             let all = self.node.ledger.reserve(&self.principal().display(), requests).await?;
             reserved.extend(fingerprints.into_iter().zip(all));
         }
-        let here = proposed.into_iter().map(|Proposed { id, question, mechanisms, request, is_shared }| {
+        let here = proposed.into_iter().map(|Proposed { id, question, mechanisms, versions, request, is_shared }| {
             let Some(ReleaseRequest { fingerprint, cost, .. }) = request else {
-                return (id, Charged { question, mechanisms, source: Source::Free, cost: None, is_shared: false });
+                let source = Source::Free;
+                return (id, Charged { question, mechanisms, versions, source, cost: None, is_shared: false });
             };
             let source = reserved.remove(&fingerprint).map_or(Source::Same(fingerprint), Source::Reserved);
             let cost = matches!(source, Source::Reserved(Reserved::Charged(_))).then_some(cost);
-            (id, Charged { question, mechanisms, source, cost, is_shared })
+            (id, Charged { question, mechanisms, versions, source, cost, is_shared })
         });
         Ok(PrivateReleases { here: here.collect(), of_sites })
     }
@@ -226,7 +234,7 @@ impl Session {
         unit: &ReleaseUnit,
         charged: Charged,
     ) -> Result<(Released, NoiseOfMeasures)> {
-        let Charged { question, mechanisms, source, .. } = charged;
+        let Charged { question, mechanisms, mut versions, source, .. } = charged;
         let kept = match source {
             Source::Free => return Ok((private::of_public_keys(unit, &question)?, Vec::new())),
             Source::Same(fingerprint) => {
@@ -238,7 +246,12 @@ impl Session {
             Source::Reserved(Reserved::Answered(kept)) => kept,
             Source::Reserved(Reserved::Charged(reservation)) => {
                 let key = self.node.site_key();
-                let released = private::release(state, unit, &question, &mechanisms, key, &reservation).await?;
+                let released = loop {
+                    let released = private::release(state, unit, &question, &mechanisms, key, &reservation).await?;
+                    if versions.are_still_there(&self.node.catalog, unit).await? {
+                        break released;
+                    }
+                };
                 reservation.commit(written(released.batch())?, None).await?
             }
         };

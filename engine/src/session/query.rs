@@ -24,6 +24,7 @@ use super::parameters::Parameters;
 use super::private::{NoiseOfMeasures, PrivateReleases};
 use super::report::PrivacyReport;
 use super::stream::{Stop, renamed, stoppable};
+use super::versions::DataVersions;
 use super::{Rows, Session};
 use crate::catalog::Table;
 use crate::error::{Error, Result};
@@ -223,7 +224,13 @@ impl Session {
                     released
                 }
                 Placement::Local => {
-                    let released = stop.guard(release::release(state, unit)).await?;
+                    let mut versions = stop.guard(DataVersions::of(&self.node.catalog, unit)).await?;
+                    let released = loop {
+                        let released = stop.guard(release::release(state, unit)).await?;
+                        if stop.guard(versions.are_still_there(&self.node.catalog, unit)).await? {
+                            break released;
+                        }
+                    };
                     report.add_local(self.node.site(), unit);
                     released
                 }

@@ -165,7 +165,6 @@ impl Mechanisms {
         if !self.selects_first {
             return None;
         }
-        let of_keys = Question { arguments: vec![], aggregates: vec![], is_part: vec![], ..question.clone() };
         let counting = Mechanisms {
             plan: Plan::new(&[], |_| Facts { never_null: false, grid: None }),
             bounding: Bounding::Sampled(question.rules.bounds),
@@ -175,7 +174,7 @@ impl Mechanisms {
             norm: None,
             ..self.clone()
         };
-        Some((of_keys, counting))
+        Some((question.of_keys(), counting))
     }
 
     /// The second of two passes, over the rows of the keys that were selected.
@@ -183,7 +182,7 @@ impl Mechanisms {
         Mechanisms { selection: None, selects_first: false, ..self.clone() }
     }
 
-    /// The units of each level alone, to choose a norm by: with the question of [`Mechanisms::selecting`].
+    /// The units of each level alone, to choose a norm by: with [`Question::of_keys`].
     pub fn of_levels(&self) -> Mechanisms {
         let plan = Plan::new(&[], |_| Facts { never_null: false, grid: None });
         Mechanisms { plan, noise: vec![], choices: vec![], ..self.of_selected() }

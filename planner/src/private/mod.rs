@@ -58,6 +58,11 @@ impl Question {
     pub fn public_cells(&self) -> Option<usize> {
         self.keys.iter().try_fold(1_usize, |cells, key| cells.checked_mul(key.public.as_ref()?.values.len()))
     }
+
+    /// The question of the keys alone.
+    pub fn of_keys(&self) -> Question {
+        Question { arguments: vec![], aggregates: vec![], is_part: vec![], ..self.clone() }
+    }
 }
 
 /// An argument of an aggregate. FILTER is part of it: where the filter does not hold, it is NULL.

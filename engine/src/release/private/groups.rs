@@ -154,6 +154,14 @@ impl Groups {
         }
     }
 
+    /// Whether there will be no others, whatever the data.
+    pub(super) fn are_all(&self) -> bool {
+        match self {
+            Groups::Public(_) => true,
+            Groups::Met(met) => met.are_all,
+        }
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.names().len()

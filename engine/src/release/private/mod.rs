@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Mechanisms (public) ─► Reservation (the charge is on disk) ─► exact ─► norm, selection and noise ─► finalise ─► one batch, sorted by key
-//!                                                                 └─ selected: the keys first, then what is asked of them
+//!                                                                 └─ passes: keys first, or a norm, then what is asked of them
 //! ```
 //!
 //! Nothing here runs without a [`Reservation`] but what costs nothing: public keys alone.
@@ -10,8 +10,8 @@
 mod exact;
 mod groups;
 mod intervals;
+mod passes;
 mod ranks;
-mod selected;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -70,10 +70,7 @@ pub async fn release(
     _charged: &Reservation,
 ) -> Result<Released> {
     let computed = async {
-        let (exact, mechanisms, level) = match mechanisms.selecting(question) {
-            Some(first) => selected::compute(state, unit, question, mechanisms, key, first).await?,
-            None => (exact::compute(state, unit, question, mechanisms, key, None).await?, Arc::clone(mechanisms), None),
-        };
+        let (exact, mechanisms, level) = passes::compute(state, unit, question, mechanisms, key).await?;
         let (unit, question) = (unit.clone(), Arc::clone(question));
         // To choose among a million values takes long: not on a thread that serves others.
         let work = move || answer(&unit, &question, &mechanisms, exact, level, &mut OpenDp);

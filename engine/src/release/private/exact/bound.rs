@@ -85,7 +85,7 @@ fn sampled(job: &Job, rows: &RecordBatch, totals: &mut Totals) -> Result<()> {
 fn kept<'r>(job: &Job, rows: &'r RecordBatch, by_unit: &ByUnit, totals: &mut Totals) -> Result<Cow<'r, [u32]>> {
     let groups = columns::groups(rows)?;
     let (most_groups, most_rows) = (job.bounds.groups.get() as usize, job.bounds.rows.get() as usize);
-    let mut tally = totals.tally()?;
+    let mut tally = totals.tally();
     // So few rows are within the bounds, whichever groups they are in.
     let few = if totals.units.len() <= most_groups { most_rows } else { most_rows.min(most_groups) };
     let mut beyond: Vec<&[u32]> = Vec::new();

@@ -14,10 +14,9 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::take;
-use datafusion::execution::memory_pool::MemoryReservation;
 use futures::TryStreamExt;
 use kanon_privacy::norms::Level;
-use kanon_privacy::sensitivity::{Clip, RowWeight};
+use kanon_privacy::sensitivity::{Bounding, Clip, RowWeight};
 
 use super::super::super::below;
 use super::super::groups::KeyBytes;
@@ -27,7 +26,7 @@ use super::columns;
 use super::heavy::blocking;
 use super::levels::slot;
 use super::spill::Spilled;
-use super::totals::Totals;
+use super::totals::{PARTS_AT_ONCE, Room, Totals};
 use crate::error::{Error, Result};
 
 /// What a unit that is cut adds to a group.
@@ -48,6 +47,11 @@ pub(super) fn add(job: &Job, clip: &Clip, rows: &RecordBatch, totals: &mut Total
     totals.resize(job.groups.read().map_err(below)?.len())?;
     let groups = columns::groups(rows)?;
     let by_unit = ByUnit::of(rows, &job.hasher)?;
+    let (arguments, _) = job.layout.split(job.layout.contents(rows)?)?;
+    let taken = |rows: Vec<u32>| {
+        let rows = UInt32Array::from(rows);
+        arguments.iter().map(|column| take(column, &rows, None).map_err(below)).collect::<Result<Vec<ArrayRef>>>()
+    };
     let (mut whole, mut cut, mut parts) = (Rows::default(), Rows::default(), Vec::new());
     let mut sorted = Vec::new();
     for (number, unit) in by_unit.units().enumerate() {
@@ -71,35 +75,53 @@ pub(super) fn add(job: &Job, clip: &Clip, rows: &RecordBatch, totals: &mut Total
             rows.rows.extend(part.iter().map(|(_, row)| *row));
             rows.to.resize(rows.rows.len(), to);
         }
+        if parts.len() >= PARTS_AT_ONCE {
+            let cut = std::mem::take(&mut cut);
+            totals.add_rows_of_parts(&parts, &cut.to, &taken(cut.rows)?)?;
+            parts.clear();
+        }
     }
-    let (arguments, _) = job.layout.split(job.layout.contents(rows)?)?;
-    let taken = |rows: Vec<u32>| {
-        let rows = UInt32Array::from(rows);
-        arguments.iter().map(|column| take(column, &rows, None).map_err(below)).collect::<Result<Vec<ArrayRef>>>()
-    };
     totals.add_rows(&whole.to, &taken(whole.rows)?)?;
-    if parts.is_empty() {
-        return Ok(());
-    }
-    let mut of_parts = job.totals();
-    of_parts.resize(parts.len())?;
-    of_parts.add_rows(&cut.to, &taken(cut.rows)?)?;
-    totals.add_cut(&parts, &of_parts)
+    totals.add_rows_of_parts(&parts, &cut.to, &taken(cut.rows)?)
 }
 
-/// Adds the rows of a part that does not fit into memory: all that there are of their units.
-pub(super) async fn add_from_disk(job: &Arc<Job>, clip: Clip, part: Spilled, mut totals: Totals) -> Result<Totals> {
-    let mut sums = Sums::new(job)?;
-    let mut rows = part.read(&job.runtime, &job.layout.schema)?;
-    while let Some(batch) = rows.try_next().await.map_err(below)? {
-        sums = blocking(move || sums.with(&batch)).await?;
+/// Adds up units that do not fit into memory, where units are scaled down. Room for the sums of one is there from the beginning: whether it is needed is seen in nothing.
+pub(super) struct Heavy(Option<Sums>);
+
+impl Heavy {
+    pub(super) fn new(job: &Arc<Job>) -> Result<Heavy> {
+        let is_needed = matches!(job.mechanisms.bounding, Bounding::Clipped(_));
+        Ok(Heavy(is_needed.then(|| Sums::new(job)).transpose()?))
     }
-    blocking(move || {
-        sums.add_to(&clip, &mut totals)?;
+
+    /// Adds the rows of a part that does not fit into memory: all that there are of their units.
+    pub(super) async fn add(
+        &mut self,
+        job: &Arc<Job>,
+        clip: Clip,
+        part: Spilled,
+        mut totals: Totals,
+    ) -> Result<Totals> {
+        let mut sums = self.0.take().ok_or_else(Error::below_boundary)?;
+        let mut rows = part.read(&job.runtime, &job.layout.schema)?;
+        while let Some(batch) = rows.try_next().await.map_err(below)? {
+            sums = blocking(move || sums.with(&batch)).await?;
+        }
+        let (sums, totals) = blocking(move || {
+            sums.add_to(&clip, &mut totals)?;
+            sums.clear();
+            Ok((sums, totals))
+        })
+        .await?;
+        self.0 = Some(sums);
         Ok(totals)
-    })
-    .await
+    }
 }
+
+/// What a unit's place takes, with its id: a word, or a hash.
+const SIZE_OF_UNIT: usize = 128;
+/// What a part of a unit takes besides its sums: its place, and its weight.
+const SIZE_OF_PART: usize = 64;
 
 /// What units add so far: a sum a unit and group.
 struct Sums {
@@ -111,20 +133,35 @@ struct Sums {
     rows: Vec<u64>,
     /// By place.
     sums: Totals,
-    memory: MemoryReservation,
+    room: Room,
 }
 
 impl Sums {
     fn new(job: &Arc<Job>) -> Result<Sums> {
         let id = job.layout.schema.fields().first().map(|f| f.data_type().clone()).ok_or_else(Error::below_boundary)?;
+        let groups = job.groups.read().map_err(below)?.len();
+        let mut sums = Totals::of_parts(&job.question, &job.mechanisms, &job.memory);
+        sums.resize(groups)?;
+        sums.clear();
+        let mut room = Room::new(&job.memory);
+        room.take(SIZE_OF_UNIT + groups * SIZE_OF_PART)?;
+        room.clear();
         Ok(Sums {
             job: Arc::clone(job),
             id: KeyBytes::of(&[id])?,
             units: HashMap::new(),
             rows: Vec::new(),
-            sums: job.totals(),
-            memory: job.memory.new_empty(),
+            sums,
+            room,
         })
+    }
+
+    /// Forgets everything. The room stays.
+    fn clear(&mut self) {
+        self.units = HashMap::new();
+        self.rows.clear();
+        self.sums.clear();
+        self.room.clear();
     }
 
     fn with(mut self, batch: &RecordBatch) -> Result<Sums> {
@@ -136,14 +173,14 @@ impl Sums {
             let unit = match self.units.get_mut(id.data()) {
                 Some(unit) => unit,
                 None => {
-                    more += 96 + id.data().len();
+                    more += SIZE_OF_UNIT;
                     self.units.entry(id.data().into()).or_default()
                 }
             };
             let next = u32::try_from(self.rows.len()).map_err(below)?;
             let place = *unit.entry(*group).or_insert(next);
             if place == next {
-                more += 64;
+                more += SIZE_OF_PART;
                 self.rows.push(0);
             }
             if let Some(rows) = self.rows.get_mut(place as usize) {
@@ -151,18 +188,18 @@ impl Sums {
             }
             places.push(place);
         }
-        self.memory.try_grow(more).map_err(below)?;
+        self.room.take(more)?;
         self.sums.resize(self.rows.len())?;
         let (arguments, _) = self.job.layout.split(self.job.layout.contents(batch)?)?;
         self.sums.add_rows(&places, arguments)?;
         Ok(self)
     }
 
-    fn add_to(self, clip: &Clip, totals: &mut Totals) -> Result<()> {
+    fn add_to(&self, clip: &Clip, totals: &mut Totals) -> Result<()> {
         if self.job.mechanisms.norm.is_some() { self.by_level(clip, totals) } else { self.weighted(clip, totals) }
     }
 
-    fn by_level(self, clip: &Clip, totals: &mut Totals) -> Result<()> {
+    fn by_level(&self, clip: &Clip, totals: &mut Totals) -> Result<()> {
         let cells = self.job.groups.read().map_err(below)?.len();
         let mut slots = vec![0; self.rows.len()];
         for unit in self.units.values() {
@@ -178,7 +215,7 @@ impl Sums {
         totals.add_whole(&slots, &self.sums)
     }
 
-    fn weighted(self, clip: &Clip, totals: &mut Totals) -> Result<()> {
+    fn weighted(&self, clip: &Clip, totals: &mut Totals) -> Result<()> {
         totals.resize(self.job.groups.read().map_err(below)?.len())?;
         let mut parts: Vec<(u32, Part)> = Vec::with_capacity(self.rows.len());
         for unit in self.units.values() {

@@ -35,7 +35,7 @@ pub(super) fn add(job: &Job, clip: &Clip, rows: &RecordBatch, totals: &mut Total
     totals.resize(cells)?;
     let groups = columns::groups(rows)?;
     let by_unit = ByUnit::of(rows, &job.hasher)?;
-    let mut tally = totals.tally()?;
+    let mut tally = totals.tally();
     let mut slots = vec![0; groups.len()];
     for (number, unit) in by_unit.units().enumerate() {
         if number % 1024 == 0 {

@@ -217,8 +217,14 @@ impl Job {
         }
     }
 
-    fn totals(&self) -> Totals {
-        Totals::new(&self.question, &self.mechanisms, self.memory.new_empty())
+    /// Totals of nothing so far. Where it is known which groups there are they have room for all of them: no row changes what they take.
+    fn totals(&self) -> Result<Totals> {
+        let groups = self.groups.read().map_err(below)?;
+        let mut totals = Totals::new(&self.question, &self.mechanisms, &self.memory);
+        if groups.are_all() {
+            totals.resize(groups.len())?;
+        }
+        Ok(totals)
     }
 
     fn numbers(&self) -> Result<Numbers> {
@@ -237,7 +243,11 @@ impl Job {
 
     fn finish(&self, parts: Vec<Totals>) -> Result<Exact> {
         let groups = self.groups.read().map_err(below)?;
-        let mut totals = self.totals();
+        let mut parts = parts.into_iter();
+        let mut totals = match parts.next() {
+            Some(first) => first,
+            None => self.totals()?,
+        };
         totals.resize(groups.len())?;
         for part in parts {
             self.go_on()?;

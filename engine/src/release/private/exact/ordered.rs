@@ -122,9 +122,9 @@ pub(super) struct Ordered {
 }
 
 impl Ordered {
-    pub(super) fn new(job: &Arc<Job>) -> Ordered {
+    pub(super) fn new(job: &Arc<Job>) -> Result<Ordered> {
         let on = job.shortcut.allowed && job.layout.ids_are_words();
-        Ordered { job: Arc::clone(job), on, open: None, carried: None, totals: job.totals() }
+        Ok(Ordered { job: Arc::clone(job), on, open: None, carried: None, totals: job.totals()? })
     }
 
     /// Bounds the units of these rows that are complete; the rows of the others, which must wait.

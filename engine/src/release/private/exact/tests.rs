@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use datafusion::arrow::array::{Array, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
@@ -19,7 +20,7 @@ use kanon_privacy::grid::{Grid, Tick};
 use kanon_privacy::norms::HIGHEST;
 
 use super::super::groups::{DROPPED, KeyBytes};
-use super::super::tests::{Asked, Random, Statistics, World, asked, by_key};
+use super::super::tests::{Asked, Random, Row, Statistics, World, asked, by_key, table};
 use super::*;
 
 /// The definition: all rows in memory, by unit and group, and of each the smallest.
@@ -316,6 +317,81 @@ async fn rows_that_come_sorted_need_no_memory() {
     }
 }
 
+/// The most memory that was asked for at once for what cannot spill.
+#[derive(Debug, Default)]
+struct Peak {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Peak {
+    fn is_counted(reservation: &MemoryReservation) -> bool {
+        !reservation.consumer().can_spill()
+    }
+}
+
+impl std::fmt::Display for Peak {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl MemoryPool for Peak {
+    fn name(&self) -> &str {
+        "peak"
+    }
+    fn grow(&self, reservation: &MemoryReservation, more: usize) {
+        if Peak::is_counted(reservation) {
+            self.most.fetch_max(self.now.fetch_add(more, Ordering::SeqCst) + more, Ordering::SeqCst);
+        }
+    }
+    fn shrink(&self, reservation: &MemoryReservation, less: usize) {
+        if Peak::is_counted(reservation) {
+            self.now.fetch_sub(less, Ordering::SeqCst);
+        }
+    }
+    fn try_grow(&self, reservation: &MemoryReservation, more: usize) -> datafusion::error::Result<()> {
+        // What can spill does, however little it is.
+        if !Peak::is_counted(reservation) && more > 0 {
+            return Err(datafusion::error::DataFusionError::ResourcesExhausted(String::new()));
+        }
+        self.grow(reservation, more);
+        Ok(())
+    }
+    fn reserved(&self) -> usize {
+        self.now.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_spill_takes_the_same_memory_whoever_is_there() {
+    let groups: Vec<String> = (0..60).map(|group| format!("g{group}")).collect();
+    let cases: String = groups.iter().map(|group| format!(" WHEN g = '{group}' THEN '{group}'")).collect();
+    let sql = format!("SELECT CASE{cases} END, count(*), sum(x) FROM v GROUP BY 1");
+    for norm in [None, Some(2.0)] {
+        let mut peaks = Vec::new();
+        // Nobody; someone with one row; someone with many in every group.
+        for rows in [0, 1, 30] {
+            let peak = Arc::new(Peak::default());
+            let pool: Arc<dyn MemoryPool> = Arc::clone(&peak) as Arc<dyn MemoryPool>;
+            let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().unwrap();
+            let config = SessionConfig::new().with_target_partitions(2);
+            let ctx = SessionContext::new_with_config_rt(config, runtime);
+            let mut units: Vec<Row> = vec![(Some(1), Some("g1"), Some(1.0)); 2];
+            for group in if rows == 1 { &groups[..1] } else { &groups[..] } {
+                let name: &'static str = group.clone().leak();
+                units.extend((0..rows).map(|_| (Some(7), Some(name), Some(1.0))));
+            }
+            ctx.register_table("v", Arc::new(table(&units, 64))).unwrap();
+            let asked = asked(&World { groups: 0, rows: 0, norm }, &ctx, &sql).await;
+            let exact = computed(&asked, SMALL).await.unwrap();
+            assert_eq!(exact.keys[0].len(), groups.len() + 1);
+            peaks.push(peak.most.load(Ordering::SeqCst));
+        }
+        assert!(peaks[0] > 0 && peaks.iter().all(|peak| *peak == peaks[0]), "{norm:?}: {peaks:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_beyond_the_memory_spill_and_give_the_same() {
     for (unit, sql) in [(DataType::Int64, QUERIES[3]), (DataType::Utf8, QUERIES[4]), (DataType::Utf8, QUERIES[2])] {
@@ -379,7 +455,7 @@ async fn a_unit_beyond_the_memory_is_scaled_as_any_other() {
         };
         let expected = by_key(&found(None, DiskManagerMode::Disabled, Sizes::default()).await.unwrap());
         let sizes = Sizes { run_rows: 4_000, partition_bits: 1, split_bits: 3, ..SMALL };
-        let memory = Some(500_000);
+        let memory = Some(1_500_000);
         assert_eq!(by_key(&found(memory, DiskManagerMode::OsTmpDirectory, sizes).await.unwrap()), expected);
         // The negative control: it is the disk that has them.
         assert!(found(memory, DiskManagerMode::Disabled, sizes).await.is_err());

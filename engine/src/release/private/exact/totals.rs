@@ -26,6 +26,9 @@ use crate::error::{Error, Result};
 /// So few groups that a sum of each is next to nothing beside a batch of rows.
 const FEW_GROUPS: usize = 1 << 10;
 
+/// Parts of units that are weighted together, but for those of the last unit.
+pub(super) const PARTS_AT_ONCE: usize = 1 << 10;
+
 /// Sums by group. Groups that nothing was added to may be missing at the end.
 pub(super) struct Totals {
     question: Arc<Question>,
@@ -42,9 +45,35 @@ pub(super) struct Totals {
     weighted: Option<Vec<Vec<i128>>>,
     /// Where the norm that units are scaled down to is not chosen yet: the units of each level. Groups are then slots: see [`super::levels`].
     levels: Option<Vec<u64>>,
+    /// Where units are scaled down to a norm that is known: what parts of units add, some at a time.
+    of_parts: Option<Box<Totals>>,
     /// The values that quantiles and extremes are chosen from.
     pub(super) ranks: Ranks,
+    memory: Room,
+}
+
+/// Memory of something that grows, some of which may be there before it is needed.
+pub(super) struct Room {
     memory: MemoryReservation,
+    used: usize,
+}
+
+impl Room {
+    /// None yet. Memory is taken from a reservation of its own.
+    pub(super) fn new(memory: &MemoryReservation) -> Room {
+        Room { memory: memory.new_empty(), used: 0 }
+    }
+
+    /// Takes bytes of it, and asks for more if there are not so many.
+    pub(super) fn take(&mut self, bytes: usize) -> Result<()> {
+        self.used = self.used.saturating_add(bytes);
+        self.memory.try_grow(self.used.saturating_sub(self.memory.size())).map_err(below)
+    }
+
+    /// What was taken is free again.
+    pub(super) fn clear(&mut self) {
+        self.used = 0;
+    }
 }
 
 /// An argument's values in some rows.
@@ -57,48 +86,77 @@ struct Values<'g> {
 }
 
 impl Totals {
-    pub(super) fn new(question: &Arc<Question>, mechanisms: &Arc<Mechanisms>, memory: MemoryReservation) -> Totals {
-        let sums = vec![Vec::new(); mechanisms.plan.statistics().len()];
-        let weighted = matches!(mechanisms.bounding, Bounding::Clipped(_)).then(|| sums.clone());
-        let levels = mechanisms.norm.as_ref().map(|_| Vec::new());
-        let ranks = Ranks::of(mechanisms, memory.new_empty());
-        let counts_units = mechanisms.selection.is_some() || mechanisms.plan.statistics().contains(&Statistic::Units);
-        let (question, mechanisms) = (Arc::clone(question), Arc::clone(mechanisms));
+    pub(super) fn new(
+        question: &Arc<Question>,
+        mechanisms: &Arc<Mechanisms>,
+        memory: &MemoryReservation,
+    ) -> Totals {
+        let mut totals = Totals::of_parts(question, mechanisms, memory);
+        if let Bounding::Clipped(_) = mechanisms.bounding {
+            totals.weighted = Some(totals.sums.clone());
+            match mechanisms.norm {
+                Some(_) => totals.levels = Some(Vec::new()),
+                None => totals.of_parts = Some(Box::new(Totals::of_parts(question, mechanisms, memory))),
+            }
+        }
+        totals
+    }
+
+    /// Totals of parts of units, each in the place of a group: exact sums alone.
+    pub(super) fn of_parts(
+        question: &Arc<Question>,
+        mechanisms: &Arc<Mechanisms>,
+        memory: &MemoryReservation,
+    ) -> Totals {
         Totals {
-            question,
-            mechanisms,
-            counts_units,
+            question: Arc::clone(question),
+            mechanisms: Arc::clone(mechanisms),
+            counts_units: mechanisms.selection.is_some() || mechanisms.plan.statistics().contains(&Statistic::Units),
             tally: Tally::default(),
             units: Vec::new(),
-            sums,
-            weighted,
-            levels,
-            ranks,
-            memory,
+            sums: vec![Vec::new(); mechanisms.plan.statistics().len()],
+            weighted: None,
+            levels: None,
+            of_parts: None,
+            ranks: Ranks::of(mechanisms, memory.new_empty()),
+            memory: Room::new(memory),
         }
     }
 
-    /// Makes room for this many groups.
+    /// What a group takes.
+    fn size_of_group(&self) -> usize {
+        let of_levels = if self.levels.is_some() { Level::every().count() } else { 1 };
+        let sums = self.sums.len() * (of_levels + usize::from(self.weighted.is_some()));
+        size_of::<u64>() + sums * size_of::<i128>() + size_of::<(u64, u32)>()
+    }
+
+    /// Makes room for this many groups: for all that units may add to them.
     pub(super) fn resize(&mut self, groups: usize) -> Result<()> {
         let more = groups.saturating_sub(self.units.len());
         if more > 0 {
-            let sums = self.sums.len() * (1 + usize::from(self.weighted.is_some()));
-            let each = size_of::<u64>() + sums * size_of::<i128>();
-            self.memory.try_grow(more * each).map_err(below)?;
+            self.memory.take(more * self.size_of_group())?;
             self.units.resize(groups, 0);
             let all = self.sums.iter_mut().chain(self.weighted.iter_mut().flatten());
             all.for_each(|sums| sums.resize(sums.len().max(groups), 0));
+            if let Some(of_parts) = &mut self.of_parts {
+                of_parts.resize(PARTS_AT_ONCE + groups)?;
+            }
         }
         Ok(())
     }
 
+    /// Forgets everything. The room stays.
+    pub(super) fn clear(&mut self) {
+        self.memory.clear();
+        self.units.clear();
+        self.sums.iter_mut().for_each(Vec::clear);
+    }
+
     /// The tally, with room for all groups; it is to be given back.
-    pub(super) fn tally(&mut self) -> Result<Tally> {
+    pub(super) fn tally(&mut self) -> Tally {
         let mut tally = std::mem::take(&mut self.tally);
-        let more = self.units.len().saturating_sub(tally.last.len());
-        self.memory.try_grow(more * size_of::<(u64, u32)>()).map_err(below)?;
         tally.last.resize(self.units.len().max(tally.last.len()), (0, 0));
-        Ok(tally)
+        tally
     }
 
     /// Adds one unit to each of these groups.
@@ -129,11 +187,7 @@ impl Totals {
     /// Adds one unit to its level, and makes room for its groups.
     pub(super) fn add_unit_at(&mut self, level: Level, cells: usize) -> Result<()> {
         let slots = (level.number() + 1) * cells;
-        let more = slots.saturating_sub(self.sums.first().map_or(slots, Vec::len));
-        if more > 0 {
-            self.memory.try_grow(more * self.sums.len() * size_of::<i128>()).map_err(below)?;
-            self.sums.iter_mut().for_each(|sums| sums.resize(slots, 0));
-        }
+        self.sums.iter_mut().for_each(|sums| sums.resize(slots.max(sums.len()), 0));
         let levels = self.levels.as_mut().ok_or_else(Error::below_boundary)?;
         levels.resize(levels.len().max(level.number() + 1), 0);
         *levels.get_mut(level.number()).ok_or_else(Error::below_boundary)? += 1;
@@ -145,7 +199,18 @@ impl Totals {
         self.sums.iter_mut().zip(&of_parts.sums).try_for_each(|(sums, parts)| add(sums, groups, parts.iter().copied()))
     }
 
-    /// Adds what units that are cut add to their groups: `of_parts` has the exact sums of each part in the place of a group.
+    /// Adds what parts of units that are cut add to their groups: rows, the part of each, and the columns of the arguments. There are at most
+    /// [`PARTS_AT_ONCE`] parts and one unit's more.
+    pub(super) fn add_rows_of_parts(&mut self, parts: &[Part], of_rows: &[u32], arguments: &[ArrayRef]) -> Result<()> {
+        let mut of_parts = self.of_parts.take().ok_or_else(Error::below_boundary)?;
+        of_parts.sums.iter_mut().for_each(|sums| sums.fill(0));
+        of_parts.add_rows(of_rows, arguments)?;
+        self.add_cut(parts, &of_parts)?;
+        self.of_parts = Some(of_parts);
+        Ok(())
+    }
+
+    /// Adds what parts of units that are cut add to their groups: `of_parts` has the exact sums of each in the place of a group.
     pub(super) fn add_cut(&mut self, parts: &[Part], of_parts: &Totals) -> Result<()> {
         let weighted = self.weighted.as_mut().ok_or_else(Error::below_boundary)?;
         let groups: Vec<u32> = parts.iter().map(|part| part.group).collect();
@@ -252,9 +317,7 @@ impl Totals {
         self.units.iter_mut().zip(&other.units).for_each(|(mine, theirs)| *mine += theirs);
         for (mine, theirs) in self.sums.iter_mut().zip(&other.sums) {
             // There may be more slots than groups.
-            let more = theirs.len().saturating_sub(mine.len());
-            self.memory.try_grow(more * size_of::<i128>()).map_err(below)?;
-            mine.resize(mine.len() + more, 0);
+            mine.resize(mine.len().max(theirs.len()), 0);
             add_all(mine, theirs)?;
         }
         if let (Some(mine), Some(theirs)) = (&mut self.weighted, &other.weighted) {

@@ -17,7 +17,7 @@ use crate::error::Result;
 
 /// The totals of these rows.
 pub(super) async fn add(job: Arc<Job>, mut stream: SendableRecordBatchStream) -> Result<Totals> {
-    let (mut numbers, mut totals) = (job.numbers()?, job.totals());
+    let (mut numbers, mut totals) = (job.numbers()?, job.totals()?);
     while let Some(batch) = stream.try_next().await.map_err(below)? {
         let batch = with_units(batch)?;
         let mut groups = numbers.of_rows(job.layout.keys_of(&batch)?, batch.num_rows())?;

@@ -34,7 +34,11 @@ pub(super) async fn add(
 ) -> Result<Vec<Totals>> {
     let level = Level::first(job.sizes.partition_bits);
     let disk = Arc::new(Mutex::new(Spill::new(&job.runtime, &job.layout.schema, level.partitions())));
-    let readers = streams.into_iter().map(|rows| Reader::new(job, level, &disk).read(rows));
+    // What totals take is asked for before a row is read.
+    let totals = (0..workers.max(1)).map(|_| job.totals()).collect::<Result<Vec<_>>>()?;
+    let heavy = totals.iter().map(|_| clip::Heavy::new(job)).collect::<Result<Vec<_>>>()?;
+    let readers = streams.iter().map(|_| Reader::new(job, level, &disk)).collect::<Result<Vec<_>>>()?;
+    let readers = readers.into_iter().zip(streams).map(|(reader, rows)| reader.read(rows));
     let (mut waiting, complete): (Vec<Waiting>, Vec<Totals>) = all(readers).await?.into_iter().unzip();
 
     // What bounding takes is asked for at once: if it is not there, what waits in memory makes room.
@@ -45,7 +49,7 @@ pub(super) async fn add(
     let written = disk.lock().map_err(below)?.sizes();
     let sizes = written.iter().enumerate().map(|(number, written)| in_memory(&waiting, number).plus(*written));
     let largest = sizes.map(Size::to_bound).max().unwrap_or(0);
-    let memory: Vec<MemoryReservation> = (0..workers.max(1)).map(|_| job.spillable()).collect();
+    let memory: Vec<MemoryReservation> = totals.iter().map(|_| job.spillable()).collect();
     let fits = memory.iter().all(|memory| memory.try_grow(largest).is_ok());
     if !fits {
         for memory in &memory {
@@ -67,9 +71,9 @@ pub(super) async fn add(
     let parts: Vec<Part> = parts.filter(|part| part.size.rows > 0).collect();
     let parts = Arc::new(Mutex::new(parts));
     let waiting = Arc::new(waiting);
-    let mut totals = all(memory.into_iter().map(|memory| {
+    let mut totals = all(memory.into_iter().zip(totals).zip(heavy).map(|((memory, totals), heavy)| {
         let (job, parts, waiting) = (Arc::clone(job), Arc::clone(&parts), Arc::clone(&waiting));
-        Worker { job, parts, waiting, memory, fits }.work()
+        Worker { job, parts, waiting, memory, heavy, fits }.work(totals)
     }))
     .await?;
     totals.extend(complete);
@@ -123,16 +127,16 @@ impl Batches {
 }
 
 impl Reader {
-    fn new(job: &Arc<Job>, level: Level, disk: &Arc<Mutex<Spill>>) -> Reader {
-        Reader {
+    fn new(job: &Arc<Job>, level: Level, disk: &Arc<Mutex<Spill>>) -> Result<Reader> {
+        Ok(Reader {
             job: Arc::clone(job),
             level,
             disk: Arc::clone(disk),
             read: Batches::default(),
-            ordered: Ordered::new(job),
+            ordered: Ordered::new(job)?,
             late: Batches::default(),
             waiting: Waiting { runs: Vec::new(), memory: job.spillable() },
-        }
+        })
     }
 
     async fn read(mut self, mut stream: SendableRecordBatchStream) -> Result<(Waiting, Totals)> {
@@ -200,7 +204,7 @@ struct Part {
 }
 
 /// Splitting that often in vain means one unit, or next to always.
-const MOST_IN_VAIN: u32 = 2;
+const MOST_IN_VAIN: u32 = 4;
 
 /// Bounds parts until none is left.
 struct Worker {
@@ -208,13 +212,14 @@ struct Worker {
     parts: Arc<Mutex<Vec<Part>>>,
     waiting: Arc<Vec<Waiting>>,
     memory: MemoryReservation,
+    /// Memory for a unit that does not fit.
+    heavy: clip::Heavy,
     /// Whether the memory of any part is reserved.
     fits: bool,
 }
 
 impl Worker {
-    async fn work(self) -> Result<Totals> {
-        let mut totals = self.job.totals();
+    async fn work(mut self, mut totals: Totals) -> Result<Totals> {
         loop {
             let Some(part) = self.parts.lock().map_err(below)?.pop() else { return Ok(totals) };
             if !self.fits && self.memory.try_resize(part.size.to_bound()).is_err() {
@@ -227,7 +232,7 @@ impl Worker {
                     _ => {
                         let spilled = part.spilled.ok_or_else(Error::below_boundary)?;
                         totals = match self.job.mechanisms.bounding {
-                            Bounding::Clipped(clip) => clip::add_from_disk(&self.job, clip, spilled, totals).await?,
+                            Bounding::Clipped(clip) => self.heavy.add(&self.job, clip, spilled, totals).await?,
                             Bounding::Sampled(_) => {
                                 let rows = heavy::kept(&self.job, spilled, &self.memory).await?;
                                 self.bound(vec![rows], totals).await?

@@ -1,4 +1,4 @@
-//! Releases whose keys are selected before all of their rows are added up.
+//! Releases in several passes over the rows: keys are selected before all of their rows are added up, a norm is chosen before many sums are kept.
 //!
 //! ```text
 //! units by key, C groups of each ─► the selection ─► keys that may be told ─► every row of those, by the level of its unit ─► as of public keys
@@ -20,52 +20,72 @@ use kanon_privacy::select::Selection;
 
 use super::super::below;
 use super::super::run::pick;
-use super::exact::{Exact, compute as exact};
+use super::exact::{self, Exact};
 use crate::error::{Error, Result};
 
-/// The most selected keys of which sums are kept by level: each has up to 129 of them. Of more, the norm is chosen in a pass of its own.
-const MOST_BY_LEVEL: usize = 4096;
+/// The most groups of which sums are kept by level: each has 129 of them. Of more, the norm is chosen in a pass of its own.
+const MOST_BY_LEVEL: usize = 1024;
 
-/// The exact statistics of the keys that are selected with the question and the mechanisms of the first pass; the mechanisms of the second one; and the level of the norm if
-/// it had to be chosen before.
+/// What passes read, and how.
+struct Passes<'p> {
+    state: &'p SessionState,
+    unit: &'p ReleaseUnit,
+    question: &'p Arc<Question>,
+    key: &'p SiteKey,
+    most_by_level: usize,
+}
+
+/// The exact statistics of the question's groups; the mechanisms of its answer; and the level of the norm if it had to be chosen before.
 pub(super) async fn compute(
     state: &SessionState,
     unit: &ReleaseUnit,
     question: &Arc<Question>,
-    mechanisms: &Mechanisms,
+    mechanisms: &Arc<Mechanisms>,
     key: &SiteKey,
-    first: (Question, Mechanisms),
 ) -> Result<(Exact, Arc<Mechanisms>, Option<Level>)> {
-    in_passes(MOST_BY_LEVEL, state, unit, question, mechanisms, key, first).await
+    Passes { state, unit, question, key, most_by_level: MOST_BY_LEVEL }.compute(mechanisms).await
 }
 
-async fn in_passes(
-    most_by_level: usize,
-    state: &SessionState,
-    unit: &ReleaseUnit,
-    question: &Arc<Question>,
-    mechanisms: &Mechanisms,
-    key: &SiteKey,
-    (of_keys, selecting): (Question, Mechanisms),
-) -> Result<(Exact, Arc<Mechanisms>, Option<Level>)> {
-    let (of_keys, selecting) = (Arc::new(of_keys), Arc::new(selecting));
-    let met = exact(state, unit, &of_keys, &selecting, key, None).await?;
-    let selection = selecting.selection.clone().ok_or_else(Error::below_boundary)?;
-    let select = move || selected(&met, &selection, &mut OpenDp);
-    let keys = tokio::task::spawn_blocking(select).await.map_err(below)??;
-
-    let mechanisms = Arc::new(mechanisms.of_selected());
-    let (mut counted, mut level) = (Arc::clone(&mechanisms), None);
-    if let Some(choice) = mechanisms.norm.clone().filter(|_| keys.first().is_some_and(|k| k.len() > most_by_level)) {
-        let of_levels = Arc::new(mechanisms.of_levels());
-        let levels = exact(state, unit, &of_keys, &of_levels, key, Some(&keys)).await?;
-        let choose = move || super::chosen(&choice, &levels, &mut OpenDp);
-        let chosen = tokio::task::spawn_blocking(choose).await.map_err(below)??;
-        counted = Arc::new(mechanisms.at(chosen).ok_or_else(Error::below_boundary)?);
-        level = Some(chosen);
+impl Passes<'_> {
+    async fn compute(&self, mechanisms: &Arc<Mechanisms>) -> Result<(Exact, Arc<Mechanisms>, Option<Level>)> {
+        let Some((of_keys, selecting)) = mechanisms.selecting(self.question) else {
+            return self.counted(Arc::clone(mechanisms), None).await;
+        };
+        let selection = selecting.selection.clone().ok_or_else(Error::below_boundary)?;
+        let met = self.exact(&Arc::new(of_keys), &Arc::new(selecting), None).await?;
+        let select = move || selected(&met, &selection, &mut OpenDp);
+        let keys = tokio::task::spawn_blocking(select).await.map_err(below)??;
+        self.counted(Arc::new(mechanisms.of_selected()), Some(&keys)).await
     }
-    let exact = exact(state, unit, question, &counted, key, Some(&keys)).await?;
-    Ok((exact, mechanisms, level))
+
+    /// Of the question's groups, or of those with the keys that are `listed`.
+    async fn counted(
+        &self,
+        mechanisms: Arc<Mechanisms>,
+        listed: Option<&[ArrayRef]>,
+    ) -> Result<(Exact, Arc<Mechanisms>, Option<Level>)> {
+        let groups = match listed {
+            Some(keys) => keys.first().map(|key| key.len()),
+            None => self.question.public_cells(),
+        };
+        let Some(choice) = mechanisms.norm.clone().filter(|_| groups.is_some_and(|n| n > self.most_by_level)) else {
+            return Ok((self.exact(self.question, &mechanisms, listed).await?, mechanisms, None));
+        };
+        let levels = self.exact(&Arc::new(self.question.of_keys()), &Arc::new(mechanisms.of_levels()), listed).await?;
+        let choose = move || super::chosen(&choice, &levels, &mut OpenDp);
+        let level = tokio::task::spawn_blocking(choose).await.map_err(below)??;
+        let counted = Arc::new(mechanisms.at(level).ok_or_else(Error::below_boundary)?);
+        Ok((self.exact(self.question, &counted, listed).await?, mechanisms, Some(level)))
+    }
+
+    async fn exact(
+        &self,
+        question: &Arc<Question>,
+        mechanisms: &Arc<Mechanisms>,
+        listed: Option<&[ArrayRef]>,
+    ) -> Result<Exact> {
+        exact::compute(self.state, self.unit, question, mechanisms, self.key, listed).await
+    }
 }
 
 /// The keys that may be told, a column a key.
@@ -113,7 +133,7 @@ mod tests {
                 let Asked { state, unit, question, mechanisms, key } = asked_of(&UNDECLARED, rows, BY_GROUP).await;
                 assert!(mechanisms.selects_first);
                 let mechanisms = Arc::new(mechanisms.of_selected());
-                (exact(&state, &unit, &question, &mechanisms, &key, Some(&listed)).await.unwrap(), question, mechanisms)
+                (exact::compute(&state, &unit, &question, &mechanisms, &key, Some(&listed)).await.unwrap(), question, mechanisms)
             };
             let (with, question, mechanisms) = statistics(&rows).await;
             let grid = |x: &usize| question.arguments[*x].grid.as_ref();
@@ -154,8 +174,8 @@ mod tests {
             let Asked { state, unit, question, mechanisms, key } = asked_of(&world, &rows, BY_GROUP).await;
             let first = mechanisms.selecting(&question).unwrap();
             assert_eq!(first.1.bounding, Bounding::Sampled(question.rules.bounds));
-            let (exact, second, level) =
-                in_passes(most_by_level, &state, &unit, &question, &mechanisms, &key, first).await.unwrap();
+            let passes = Passes { state: &state, unit: &unit, question: &question, key: &key, most_by_level };
+            let (exact, second, level) = passes.compute(&mechanisms).await.unwrap();
             assert_eq!(level.is_some(), most_by_level < GROUPS.len());
             let batch = answer(&unit, &question, &second, exact, level, &mut OpenDp).unwrap();
             let keys: Vec<&str> = batch.column(0).as_string::<i32>().iter().map(Option::unwrap).collect();
@@ -173,6 +193,25 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn many_public_keys_take_a_pass_for_their_norm() {
+        let rows: Vec<Row> =
+            (0..5_000).flat_map(|unit| ["a", "b"].map(|group| (Some(unit), Some(group), Some(1.0)))).collect();
+        let sql = "SELECT CASE WHEN g = 'a' THEN 1 WHEN g = 'b' THEN 2 ELSE 3 END, count(*) FROM v GROUP BY 1";
+        for most_by_level in [2, 3] {
+            let Asked { state, unit, question, mechanisms, key } = asked_of(&UNDECLARED, &rows, sql).await;
+            assert!(mechanisms.selecting(&question).is_none());
+            let passes = Passes { state: &state, unit: &unit, question: &question, key: &key, most_by_level };
+            let (exact, second, level) = passes.compute(&mechanisms).await.unwrap();
+            assert_eq!(level.is_some(), most_by_level == 2);
+            let batch = answer(&unit, &question, &second, exact, level, &mut OpenDp).unwrap();
+            let counts = batch.column(1).as_primitive::<Int64Type>().values().to_vec();
+            for (count, expected) in counts.iter().zip([5_000, 5_000, 0]) {
+                assert!((count - expected).abs() < 1_000, "{counts:?}");
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn the_norm_can_be_chosen_in_a_pass_of_its_own() {
         let rows = data(&mut Random(29));
         let listed: [ArrayRef; 1] = [Arc::new(StringArray::from(vec!["a", "b", "d"]))];
@@ -180,14 +219,14 @@ mod tests {
         let (of_keys, _) = mechanisms.selecting(&question).unwrap();
         let mechanisms = mechanisms.of_selected();
         let by_level =
-            exact(&state, &unit, &question, &Arc::new(mechanisms.clone()), &key, Some(&listed)).await.unwrap();
+            exact::compute(&state, &unit, &question, &Arc::new(mechanisms.clone()), &key, Some(&listed)).await.unwrap();
         let levels = Arc::new(mechanisms.of_levels());
-        let levels = exact(&state, &unit, &Arc::new(of_keys), &levels, &key, Some(&listed)).await.unwrap();
+        let levels = exact::compute(&state, &unit, &Arc::new(of_keys), &levels, &key, Some(&listed)).await.unwrap();
         assert_eq!(levels.levels.unwrap().units, by_level.levels.as_ref().unwrap().units);
         // Weighted by level or unit by unit: the same but for what is cut to 2^-10 once a level or once a unit.
         let level = Level::numbered(4).unwrap();
         let then = Arc::new(mechanisms.at(level).unwrap());
-        let then: BTreeMap<_, _> = by_key(&exact(&state, &unit, &question, &then, &key, Some(&listed)).await.unwrap());
+        let then: BTreeMap<_, _> = by_key(&exact::compute(&state, &unit, &question, &then, &key, Some(&listed)).await.unwrap());
         for (key, sums) in at(&by_level, level) {
             // Rows: a unit above the norm has nothing but less than a fourth root of two to lose.
             let (of_levels, of_units) = (sums[1], then[&key][1]);
