@@ -4,6 +4,7 @@ pub mod arithmetic;
 mod lengths;
 mod moments;
 mod numbers;
+pub mod numeric;
 mod patterns;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ pub fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
         moments::timestamp_text(),
         numbers::rint(),
     ];
-    all.into_iter().chain(lengths::all().map(Arc::new))
+    all.into_iter().chain(lengths::all().map(Arc::new)).chain(numeric::all())
 }
 
 /// A function of whole arrays: constants are written out.

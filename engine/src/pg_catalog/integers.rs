@@ -3,13 +3,17 @@
 //! DataFusion reads every whole number as 64 bits, and counts without a sign. What PostgreSQL would say follows from the plan: the columns of an answer that are
 //! wider here are cast at its top, where a number that does not fit is out of range, as it is there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::{Column, JoinType, ScalarValue};
+use datafusion::common::metadata::FieldMetadata;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, cast};
+
+use super::modifiers::declared;
+use super::types::{METADATA_KEY, PgType};
 
 /// What PostgreSQL takes a whole number for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +54,7 @@ const GIVE_WHAT_THEY_TAKE: [&str; 13] = [
     "array_slice",
 ];
 
-/// A query whose answer has PostgreSQL's integers.
+/// A query whose answer has PostgreSQL's integers, and a precision only where one was declared.
 ///
 /// # Errors
 /// If the plan is no plan.
@@ -58,17 +62,24 @@ pub fn narrowed(plan: LogicalPlan) -> Result<LogicalPlan> {
     let whole = columns(&plan);
     let fields = plan.schema().fields().iter().zip(&whole);
     let wanted: Vec<Option<DataType>> = fields.map(|(field, whole)| (*whole)?.instead_of(field.data_type())).collect();
-    if wanted.iter().all(Option::is_none) {
+    let fields = plan.schema().fields().iter().zip(declared(&plan));
+    let open: Vec<bool> = fields.map(|(field, declared)| field.data_type().is_decimal() && !declared).collect();
+    if wanted.iter().all(Option::is_none) && !open.contains(&true) {
         return Ok(plan);
     }
+    let numeric = BTreeMap::from([(METADATA_KEY.to_owned(), PgType::NUMERIC.name.to_owned())]);
+    let numeric = Some(FieldMetadata::from(numeric));
     let exprs: Vec<Expr> = plan
         .schema()
         .iter()
-        .zip(wanted)
-        .map(|((qualifier, field), wanted)| {
+        .zip(wanted.into_iter().zip(open))
+        .map(|((qualifier, field), (wanted, is_open))| {
             let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
             match wanted {
                 Some(wanted) => cast(column, wanted).alias_qualified(qualifier.cloned(), field.name()),
+                None if is_open => {
+                    column.alias_qualified_with_metadata(qualifier.cloned(), field.name(), numeric.clone())
+                }
                 None => column,
             }
         })
@@ -153,12 +164,28 @@ fn wider(a: Option<Whole>, b: Option<Whole>) -> Option<Whole> {
 
 type Known = HashMap<Column, Option<Whole>>;
 
-fn of_exprs(exprs: &[Expr], input: &LogicalPlan) -> Vec<Option<Whole>> {
-    let schema = input.schema();
-    let mut known = Known::new();
-    for ((qualifier, field), whole) in schema.iter().zip(columns(input)) {
-        known.insert(Column::new(qualifier.cloned(), field.name()), whole);
+/// Which whole numbers the columns that a node's expressions name are.
+pub struct Wholes(Known);
+
+impl Wholes {
+    /// Those of a node's inputs.
+    pub fn of(node: &LogicalPlan) -> Wholes {
+        Wholes(node.inputs().into_iter().flat_map(known).collect())
     }
+
+    /// Whether an expression of 64 bits is a `bigint`, rather than an `integer` that DataFusion reads as one.
+    pub fn is_bigint(&self, expr: &Expr) -> bool {
+        !matches!(whole(expr, &self.0), Some(Whole::Int4))
+    }
+}
+
+fn known(input: &LogicalPlan) -> Known {
+    let columns = input.schema().iter().zip(columns(input));
+    columns.map(|((qualifier, field), whole)| (Column::new(qualifier.cloned(), field.name()), whole)).collect()
+}
+
+fn of_exprs(exprs: &[Expr], input: &LogicalPlan) -> Vec<Option<Whole>> {
+    let (schema, known) = (input.schema(), known(input));
     let of = |expr: &Expr| whole(expr, &known).or_else(|| expr.get_type(schema).ok().as_ref().and_then(Whole::of_type));
     exprs.iter().map(of).collect()
 }

@@ -17,6 +17,7 @@ mod defs;
 mod directory;
 mod functions;
 pub mod integers;
+mod modifiers;
 mod provider;
 mod rewrite;
 mod rows;

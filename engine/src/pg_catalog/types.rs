@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
+use crate::functions::numeric::{QUOTIENT, SHORT};
+
 /// The version that clients are told: ParameterStatus, `SHOW server_version`, and, with the product's own, `version()`.
 pub const SERVER_VERSION: &str = "15.18";
 
@@ -110,7 +112,11 @@ impl PgType {
             DataType::Decimal32(precision, scale)
             | DataType::Decimal64(precision, scale)
             | DataType::Decimal128(precision, scale)
-            | DataType::Decimal256(precision, scale) => PgType::NUMERIC.with_typmod(numeric_typmod(*precision, *scale)),
+            | DataType::Decimal256(precision, scale) => match *scale {
+                // Each number has its own.
+                QUOTIENT | SHORT => PgType::NUMERIC,
+                scale => PgType::NUMERIC.with_typmod(numeric_typmod(*precision, scale)),
+            },
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => PgType::TEXT,
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
                 PgType::BYTEA

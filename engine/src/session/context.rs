@@ -32,6 +32,7 @@ use crate::catalog::Table;
 use crate::catalog::guarded::GuardedTable;
 use crate::error::{Error, Result, Sqlstate};
 use crate::functions::arithmetic::DateArithmetic;
+use crate::functions::numeric::plan::Extracts;
 
 /// The one database of a node.
 pub const DATABASE: &str = "kanon";
@@ -46,6 +47,7 @@ pub fn session_config(partitions: usize) -> SessionConfig {
     let options = config.options_mut();
     options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
     options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.parse_float_as_decimal = true;
     options.execution.parquet.schema_force_view_types = false;
     options.execution.collect_statistics = false;
     config
@@ -70,6 +72,7 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
     }
     if let Some(planners) = builder.expr_planners() {
         planners.insert(0, Arc::new(DateArithmetic));
+        planners.insert(0, Arc::new(Extracts));
     }
     builder.build()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::registry::FunctionRegistry;
@@ -14,7 +15,7 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 use futures::future;
 use kanon_planner::boundary::{self, Options};
-use kanon_planner::facts::Placement;
+use kanon_planner::facts::{Facts, Placement};
 use kanon_planner::intervals::Origin;
 use kanon_planner::release_unit::{Decision, ReleaseUnit};
 
@@ -30,7 +31,7 @@ use crate::catalog::Table;
 use crate::error::{Error, Result};
 use crate::federation::run as federated;
 use crate::federation::scan::Asker;
-use crate::functions;
+use crate::functions::{self, numeric};
 use crate::pg_catalog;
 use crate::release;
 use crate::statement::{future_on_large_stack, refuse_ignored};
@@ -93,6 +94,7 @@ impl Session {
         let viewer = self.viewer();
         let mut query = query.clone();
         let is_subplan = self.subplan;
+        let exact = !is_subplan && self.setting("kanon.exact_numerics").as_deref() == Some("on");
         future_on_large_stack(async move {
             system::rewrite(&mut query);
             let names = pg_catalog::rewrite(&mut query, &viewer)?;
@@ -101,7 +103,9 @@ impl Session {
             let plan = state.statement_to_plan(statement).await?;
             let (plan, types) = parameters.bind(plan)?;
             // Before it is analysed: every cast that a function of ours needs is then there for the boundary to see.
-            let plan = functions::arithmetic::as_postgresql(plan)?;
+            let plan =
+                if exact && all_are_open(&plan)? { numeric::plan::exact(plan) } else { numeric::plan::inexact(plan) };
+            let plan = functions::arithmetic::as_postgresql(plan?)?;
             // What a peer is asked for is of the types that it knows.
             let plan = if is_subplan { plan } else { pg_catalog::integers::narrowed(plan)? };
             let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
@@ -247,6 +251,19 @@ impl Session {
         }
         Ok(noise)
     }
+}
+
+/// Whether all tables of a plan are open and this node's.
+fn all_are_open(plan: &LogicalPlan) -> Result<bool> {
+    let mut open = true;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let facts = PlanFacts.of(scan);
+            open &= facts.protection.is_none() && facts.closed.is_none() && facts.placement == Placement::Local;
+        }
+        Ok(if open { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    })?;
+    Ok(open)
 }
 
 /// An answer of one text column.

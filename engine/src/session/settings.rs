@@ -130,6 +130,13 @@ pub const SETTINGS: &[Setting] = &[
         "Spend this on each statement over private tables; empty: what the policy says.",
     ),
     setting(
+        "kanon.exact_numerics",
+        Bool,
+        "on",
+        false,
+        "Whether numbers with a point, their quotients, and averages of whole numbers are numeric, or double precision: of open tables of this node. Off where a Flight SQL session begins.",
+    ),
+    setting(
         "kanon.min_sites",
         Int(1, 10_000),
         "1",

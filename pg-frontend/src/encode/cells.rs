@@ -7,6 +7,7 @@ use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::datatypes::{DataType, Float16Type, IntervalUnit, TimeUnit};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use kanon_engine::error::{Error, Result, Sqlstate};
+use kanon_engine::functions::numeric;
 use kanon_engine::pg_catalog::types::PgType;
 
 use super::binary::{self, OutOfRange};
@@ -219,7 +220,10 @@ impl<'a> Cells<'a> {
             Kind::Decimal128(array, scale) => {
                 text::put_decimal(out, itoa::Buffer::new().format(array.value(row)), *scale)
             }
-            Kind::Decimal256(array, scale) => text::put_decimal(out, &array.value(row).to_string(), *scale),
+            Kind::Decimal256(array, scale) => {
+                let (value, places) = numeric::shown(array.value(row), *scale);
+                text::put_decimal(out, &value.to_string(), places);
+            }
             Kind::Str(strings) => out.put_slice(strings.value(row).as_bytes()),
             Kind::Bytes(bytes) if self.pg_type.oid == PgType::UUID.oid => text::put_uuid(out, bytes.value(row)),
             Kind::Bytes(bytes) => text::put_bytea(out, bytes.value(row)),
@@ -274,7 +278,10 @@ impl<'a> Cells<'a> {
             Kind::Decimal128(array, scale) => {
                 binary::put_numeric(out, itoa::Buffer::new().format(array.value(row)), *scale)?
             }
-            Kind::Decimal256(array, scale) => binary::put_numeric(out, &array.value(row).to_string(), *scale)?,
+            Kind::Decimal256(array, scale) => {
+                let (value, places) = numeric::shown(array.value(row), *scale);
+                binary::put_numeric(out, &value.to_string(), places)?;
+            }
             Kind::Str(strings) => self.put_string(strings.value(row), out)?,
             Kind::Bytes(bytes) => out.put_slice(bytes.value(row)),
             Kind::Date32(array) => binary::put_date(out, i64::from(array.value(row)))?,

@@ -5,7 +5,6 @@ SELECT
 
 SELECT * FROM people ORDER BY id
 
--- differs: another type
 SELECT count(*), count(score), sum(id), sum(big), sum(price), sum(score), avg(id), avg(price), avg(score), min(name), max(born) FROM people
 
 SELECT city, count(*) FROM people GROUP BY city ORDER BY city

@@ -2,8 +2,10 @@
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, DataType, ExactNumberInfo, Expr, Ident, ObjectName, ObjectNamePart, Select,
-    SelectItem, TimezoneInfo,
+    SelectItem, TimezoneInfo, Value,
 };
+
+use crate::functions::numeric::AS_NUMERIC;
 
 use super::{call, called, folded, string, take};
 
@@ -39,6 +41,12 @@ pub(super) fn rewrite(expr: &mut Expr) {
         }
         if let Some(usual) = usual_type(data_type) {
             *data_type = usual;
+        }
+        if is_open_numeric(data_type)
+            && !matches!(inner.as_ref(), Expr::Value(value) if matches!(value.value, Value::Placeholder(_)))
+        {
+            *expr = call(AS_NUMERIC, vec![take(inner)]);
+            return;
         }
         if is_text(data_type)
             && let Some(shown) = show_name(inner).or_else(|| function_column(inner))
@@ -127,6 +135,16 @@ fn reg_kind(data_type: &DataType) -> Option<&'static str> {
         "regrole" => "regrole",
         _ => return None,
     })
+}
+
+/// Whether a type is a `numeric` of no declared precision.
+fn is_open_numeric(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Numeric(ExactNumberInfo::None)
+            | DataType::Decimal(ExactNumberInfo::None)
+            | DataType::Dec(ExactNumberInfo::None)
+    )
 }
 
 fn is_text(data_type: &DataType) -> bool {

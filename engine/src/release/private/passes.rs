@@ -133,7 +133,11 @@ mod tests {
                 let Asked { state, unit, question, mechanisms, key } = asked_of(&UNDECLARED, rows, BY_GROUP).await;
                 assert!(mechanisms.selects_first);
                 let mechanisms = Arc::new(mechanisms.of_selected());
-                (exact::compute(&state, &unit, &question, &mechanisms, &key, Some(&listed)).await.unwrap(), question, mechanisms)
+                (
+                    exact::compute(&state, &unit, &question, &mechanisms, &key, Some(&listed)).await.unwrap(),
+                    question,
+                    mechanisms,
+                )
             };
             let (with, question, mechanisms) = statistics(&rows).await;
             let grid = |x: &usize| question.arguments[*x].grid.as_ref();
@@ -226,7 +230,8 @@ mod tests {
         // Weighted by level or unit by unit: the same but for what is cut to 2^-10 once a level or once a unit.
         let level = Level::numbered(4).unwrap();
         let then = Arc::new(mechanisms.at(level).unwrap());
-        let then: BTreeMap<_, _> = by_key(&exact::compute(&state, &unit, &question, &then, &key, Some(&listed)).await.unwrap());
+        let then: BTreeMap<_, _> =
+            by_key(&exact::compute(&state, &unit, &question, &then, &key, Some(&listed)).await.unwrap());
         for (key, sums) in at(&by_level, level) {
             // Rows: a unit above the norm has nothing but less than a fourth root of two to lose.
             let (of_levels, of_units) = (sums[1], then[&key][1]);

@@ -146,14 +146,7 @@ impl Sums {
         let mut room = Room::new(&job.memory);
         room.take(SIZE_OF_UNIT + groups * SIZE_OF_PART)?;
         room.clear();
-        Ok(Sums {
-            job: Arc::clone(job),
-            id: KeyBytes::of(&[id])?,
-            units: HashMap::new(),
-            rows: Vec::new(),
-            sums,
-            room,
-        })
+        Ok(Sums { job: Arc::clone(job), id: KeyBytes::of(&[id])?, units: HashMap::new(), rows: Vec::new(), sums, room })
     }
 
     /// Forgets everything. The room stays.

@@ -86,11 +86,7 @@ struct Values<'g> {
 }
 
 impl Totals {
-    pub(super) fn new(
-        question: &Arc<Question>,
-        mechanisms: &Arc<Mechanisms>,
-        memory: &MemoryReservation,
-    ) -> Totals {
+    pub(super) fn new(question: &Arc<Question>, mechanisms: &Arc<Mechanisms>, memory: &MemoryReservation) -> Totals {
         let mut totals = Totals::of_parts(question, mechanisms, memory);
         if let Bounding::Clipped(_) = mechanisms.bounding {
             totals.weighted = Some(totals.sums.clone());

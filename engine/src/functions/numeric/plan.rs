@@ -1,0 +1,350 @@
+//! Plans whose numbers are PostgreSQL's: before they are analysed, so that whatever is cast is there for all to see.
+//!
+//! | in a plan of open tables of this node | becomes |
+//! | --- | --- |
+//! | a double beside a decimal | both double precision, as in PostgreSQL; DataFusion would take both for decimals of 30 digits |
+//! | `avg` of whole numbers or decimals | `avg` of decimals with 17 digits behind the point: it has 21, [`QUOTIENT`](super::QUOTIENT) |
+//! | `sum(bigint)` | `sum` of decimals: it does not wrap |
+//! | decimal / number | [`QUOTIENT_OF`] |
+//! | decimal · decimal beyond 38 digits | of 76 digits, or [`PRODUCT_OF`] |
+//! | `round`, `trunc`, `ceil`, `floor` of a decimal | of the digits that are asked for |
+//! | `extract(…)` | a decimal |
+
+use datafusion::arrow::datatypes::{DataType, Decimal128Type, DecimalType};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::Result;
+use datafusion::functions::datetime::date_part;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult};
+use datafusion::logical_expr::{Case, Expr, ExprSchemable, LogicalPlan, Operator, cast};
+
+use super::super::arithmetic::inputs_schema;
+use super::super::numbers;
+use super::division::{PRODUCT_OF, QUOTIENT_OF};
+use super::text::{AS_NUMERIC, TEXT_OF};
+use super::{MOST_DIGITS, QUOTIENT, SHORT, digits_and_scale, is_decimal, rounding};
+use crate::pg_catalog::integers::Wholes;
+
+/// Functions of doubles: of a decimal they take the double next to it.
+const OF_DOUBLES: [&str; 24] = [
+    "power",
+    "log",
+    "log2",
+    "log10",
+    "ln",
+    "sqrt",
+    "cbrt",
+    "exp",
+    "sin",
+    "cos",
+    "tan",
+    "cot",
+    "asin",
+    "acos",
+    "atan",
+    "atan2",
+    "sinh",
+    "cosh",
+    "tanh",
+    "degrees",
+    "radians",
+    "signum",
+    "width_bucket",
+    "to_timestamp",
+];
+/// Functions that answer one of their arguments.
+const OF_LIKE: [&str; 5] = ["coalesce", "nullif", "greatest", "least", "make_array"];
+/// The scale of what is averaged: DataFusion's average has four digits more.
+const AVERAGED: i8 = QUOTIENT - 4;
+/// Which numbers a plan has that is not exact.
+const INEXACT: DataType = DataType::Decimal128(38, 10);
+
+/// A plan with PostgreSQL's decimals.
+///
+/// # Errors
+/// If the plan is no plan.
+pub fn exact(plan: LogicalPlan) -> Result<LogicalPlan> {
+    rewritten(plan, |expr, node, schema| exact_one(expr, node, schema))
+}
+
+/// A plan whose numbers are double precision where nothing is said: below the boundary, and what is asked of peers.
+///
+/// # Errors
+/// If the plan is no plan.
+pub fn inexact(plan: LogicalPlan) -> Result<LogicalPlan> {
+    rewritten(plan, |expr, _, _| Ok(inexact_one(expr)))
+}
+
+fn rewritten(
+    plan: LogicalPlan,
+    one: impl Fn(Expr, &LogicalPlan, &DFSchema) -> Result<Transformed<Expr>>,
+) -> Result<LogicalPlan> {
+    let done = plan.transform_up_with_subqueries(|node| {
+        let names = NamePreserver::new(&node);
+        let schema = inputs_schema(&node);
+        let before = node.clone();
+        let mut changed = node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let done = expr.transform_up(|expr| one(expr, &before, &schema))?;
+            Ok(if done.transformed { done.update_data(|expr| name.restore(expr)) } else { done })
+        })?;
+        changed.data = changed.data.recompute_schema()?;
+        Ok(changed)
+    })?;
+    Ok(done.data)
+}
+
+/// Plans `extract(field from moment)` as a function of its own: PostgreSQL's answers a `numeric`, and its `date_part` a double.
+#[derive(Debug)]
+pub struct Extracts;
+
+impl ExprPlanner for Extracts {
+    fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(super::extract::EXTRACT.call(args)))
+    }
+}
+
+fn inexact_one(expr: Expr) -> Transformed<Expr> {
+    match expr {
+        Expr::Literal(value, metadata) => match double(&value) {
+            Some(double) => Transformed::yes(Expr::Literal(double, metadata)),
+            None => Transformed::no(Expr::Literal(value, metadata)),
+        },
+        Expr::ScalarFunction(function) if function.name() == super::extract::NAME => {
+            Transformed::yes(date_part().call(function.args))
+        }
+        Expr::ScalarFunction(mut function) if function.name() == AS_NUMERIC => match function.args.pop() {
+            Some(of) => Transformed::yes(cast(of, INEXACT)),
+            None => Transformed::no(Expr::ScalarFunction(function)),
+        },
+        other => Transformed::no(other),
+    }
+}
+
+/// The double next to a decimal.
+fn double(value: &ScalarValue) -> Option<ScalarValue> {
+    let (digits, scale) = match value {
+        ScalarValue::Decimal128(digits, _, scale) => (digits.map(|digits| digits.to_string()), *scale),
+        ScalarValue::Decimal256(digits, _, scale) => (digits.map(|digits| digits.to_string()), *scale),
+        _ => return None,
+    };
+    // Exactly as it is written, so that it is the nearest.
+    Some(ScalarValue::Float64(digits.and_then(|digits| format!("{digits}e{}", -i32::from(scale)).parse().ok())))
+}
+
+fn is_double(of_type: &DataType) -> bool {
+    of_type.is_floating()
+}
+
+/// An expression as double precision.
+fn as_double(expr: Expr) -> Expr {
+    match &expr {
+        Expr::Literal(value, metadata) => match double(value) {
+            Some(double) => Expr::Literal(double, metadata.clone()),
+            None => cast(expr, DataType::Float64),
+        },
+        _ => cast(expr, DataType::Float64),
+    }
+}
+
+/// Expressions of one type: if there is a double among them, decimals are too.
+fn alike(exprs: &mut [&mut Expr], schema: &DFSchema) -> bool {
+    let types: Vec<Option<DataType>> = exprs.iter().map(|expr| expr.get_type(schema).ok()).collect();
+    if !types.iter().flatten().any(is_double) {
+        return false;
+    }
+    let mut changed = false;
+    for (expr, of_type) in exprs.iter_mut().zip(types) {
+        if of_type.as_ref().is_some_and(is_decimal) {
+            let taken = std::mem::replace(*expr, Expr::Literal(ScalarValue::Null, None));
+            **expr = as_double(taken);
+            changed = true;
+        }
+    }
+    changed
+}
+
+fn exact_one(mut expr: Expr, node: &LogicalPlan, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let type_of = |expr: &Expr| expr.get_type(schema).ok();
+    match &mut expr {
+        Expr::Literal(ScalarValue::Decimal128(Some(digits), _, scale), metadata) if *scale < 0 => {
+            // 1e3 has four digits and none behind the point.
+            let zeros = 10_i128.checked_pow(u32::from(scale.unsigned_abs()));
+            let written = zeros
+                .and_then(|zeros| digits.checked_mul(zeros))
+                .filter(|whole| Decimal128Type::is_valid_decimal_precision(*whole, 38));
+            let value = match written {
+                Some(whole) => {
+                    let precision = u8::try_from(whole.unsigned_abs().to_string().len()).unwrap_or(38);
+                    ScalarValue::Decimal128(Some(whole), precision, 0)
+                }
+                None => match double(&ScalarValue::Decimal128(Some(*digits), 38, *scale)) {
+                    Some(double) => double,
+                    None => return Ok(Transformed::no(expr)),
+                },
+            };
+            return Ok(Transformed::yes(Expr::Literal(value, metadata.take())));
+        }
+        Expr::BinaryExpr(binary) => {
+            let (left, right) = (binary.left.as_mut(), binary.right.as_mut());
+            if alike(&mut [&mut *left, &mut *right], schema) {
+                return Ok(Transformed::yes(expr));
+            }
+            let (Some(of_left), Some(of_right)) = (type_of(left), type_of(right)) else {
+                return Ok(Transformed::no(expr));
+            };
+            if !is_decimal(&of_left) && !is_decimal(&of_right) {
+                return Ok(Transformed::no(expr));
+            }
+            let (Some((of_x, x)), Some((of_y, y))) = (digits_and_scale(&of_left), digits_and_scale(&of_right)) else {
+                return Ok(Transformed::no(expr));
+            };
+            let operands = || vec![left.clone(), right.clone()];
+            match binary.op {
+                Operator::Divide => return Ok(Transformed::yes(QUOTIENT_OF.call(operands()))),
+                Operator::Multiply if x + y >= QUOTIENT || of_x + of_y + 1 > MOST_DIGITS => {
+                    return Ok(Transformed::yes(PRODUCT_OF.call(operands())));
+                }
+                Operator::Multiply if of_x + of_y + 1 > 38 => widen(left, of_x, x, right, of_y, y),
+                Operator::Plus | Operator::Minus
+                    if (of_x - x.unsigned_abs()).max(of_y - y.unsigned_abs()) + x.max(y).unsigned_abs() + 1 > 38 =>
+                {
+                    widen(left, of_x, x, right, of_y, y);
+                }
+                _ => return Ok(Transformed::no(expr)),
+            }
+            return Ok(Transformed::yes(expr));
+        }
+        Expr::Between(between) => {
+            if alike(&mut [&mut *between.expr, &mut *between.low, &mut *between.high], schema) {
+                return Ok(Transformed::yes(expr));
+            }
+        }
+        Expr::InList(list) => {
+            let mut all: Vec<&mut Expr> = std::iter::once(list.expr.as_mut()).chain(&mut list.list).collect();
+            if alike(&mut all, schema) {
+                return Ok(Transformed::yes(expr));
+            }
+        }
+        Expr::Case(case) => {
+            if of_case(case, schema) {
+                return Ok(Transformed::yes(expr));
+            }
+        }
+        Expr::Cast(of) if matches!(of.field.data_type(), DataType::Utf8) => {
+            let scale = type_of(&of.expr).as_ref().and_then(digits_and_scale).map(|(_, scale)| scale);
+            if matches!(scale, Some(QUOTIENT | SHORT)) {
+                return Ok(Transformed::yes(TEXT_OF.call(vec![of.expr.as_ref().clone()])));
+            }
+        }
+        Expr::Cast(of) if of.field.data_type().is_integer() => {
+            if let (Some(DataType::Decimal256(..)), Some(round)) = (type_of(&of.expr), rounding::instead_of("round")) {
+                let whole = round.call(vec![of.expr.as_ref().clone()]);
+                if !matches!(of.expr.as_ref(), Expr::ScalarFunction(function) if function.name() == round.name()) {
+                    return Ok(Transformed::yes(cast(whole, of.field.data_type().clone())));
+                }
+            }
+        }
+        Expr::ScalarFunction(function) => {
+            let name = function.name().to_owned();
+            let first = function.args.first().and_then(type_of);
+            if OF_LIKE.contains(&name.as_str()) {
+                if alike(&mut function.args.iter_mut().collect::<Vec<_>>(), schema) {
+                    return Ok(Transformed::yes(expr));
+                }
+            } else if OF_DOUBLES.contains(&name.as_str()) {
+                let mut changed = false;
+                for arg in &mut function.args {
+                    if type_of(arg).as_ref().is_some_and(is_decimal) {
+                        *arg = as_double(arg.clone());
+                        changed = true;
+                    }
+                }
+                if changed {
+                    return Ok(Transformed::yes(expr));
+                }
+            } else if let Some(of_decimals) =
+                rounding::instead_of(&name).filter(|_| first.as_ref().is_some_and(is_decimal))
+            {
+                return Ok(Transformed::yes(of_decimals.call(std::mem::take(&mut function.args))));
+            } else if name == "round" && function.args.len() == 1 && first.as_ref().is_some_and(is_double) {
+                return Ok(Transformed::yes(numbers::rint().call(std::mem::take(&mut function.args))));
+            } else if name == super::extract::NAME {
+                return super::extract::exact(std::mem::take(&mut function.args)).map(Transformed::yes);
+            } else if name == "date_part" && !matches!(expr.get_type(schema), Ok(DataType::Float64)) {
+                return Ok(Transformed::yes(cast(expr, DataType::Float64)));
+            }
+        }
+        Expr::AggregateFunction(function) => {
+            let name = function.func.name().to_owned();
+            if let Some(wide) = of_aggregate(&name, &function.params.args, node, schema) {
+                function.params.args = wide;
+                return Ok(Transformed::yes(expr));
+            }
+        }
+        Expr::WindowFunction(function) => {
+            let name = function.fun.name().to_owned();
+            if let Some(wide) = of_aggregate(&name, &function.params.args, node, schema) {
+                function.params.args = wide;
+                return Ok(Transformed::yes(expr));
+            }
+        }
+        _ => {}
+    }
+    Ok(Transformed::no(expr))
+}
+
+fn widen(left: &mut Expr, of_x: u8, x: i8, right: &mut Expr, of_y: u8, y: i8) {
+    for (expr, digits, scale) in [(left, of_x, x), (right, of_y, y)] {
+        let taken = std::mem::replace(expr, Expr::Literal(ScalarValue::Null, None));
+        *expr = cast(taken, DataType::Decimal256(digits, scale));
+    }
+}
+
+fn of_case(case: &mut Case, schema: &DFSchema) -> bool {
+    let mut thens: Vec<&mut Expr> = Vec::new();
+    let mut whens: Vec<&mut Expr> = Vec::new();
+    for (when, then) in &mut case.when_then_expr {
+        whens.push(when);
+        thens.push(then);
+    }
+    thens.extend(case.else_expr.as_deref_mut());
+    let mut changed = alike(&mut thens, schema);
+    if let Some(tested) = case.expr.as_deref_mut() {
+        whens.push(tested);
+        changed |= alike(&mut whens, schema);
+    }
+    changed
+}
+
+/// The arguments of an aggregate if they are to be of another type.
+fn of_aggregate(name: &str, args: &[Expr], node: &LogicalPlan, schema: &DFSchema) -> Option<Vec<Expr>> {
+    let first = args.first()?;
+    let of_first = first.get_type(schema).ok()?;
+    match name {
+        "avg" => {
+            digits_and_scale(&of_first).filter(|_| of_first != DataType::Null)?;
+            Some(vec![cast(first.clone(), DataType::Decimal256(MOST_DIGITS - 4, AVERAGED))])
+        }
+        "sum" => match &of_first {
+            DataType::Int64 if Wholes::of(node).is_bigint(first) => {
+                Some(vec![cast(first.clone(), DataType::Decimal128(28, 0))])
+            }
+            DataType::UInt64 => Some(vec![cast(first.clone(), DataType::Decimal128(28, 0))]),
+            DataType::Decimal128(digits @ 29.., scale) => {
+                Some(vec![cast(first.clone(), DataType::Decimal256(*digits, *scale))])
+            }
+            _ => None,
+        },
+        "percentile_cont" | "approx_percentile_cont" | "approx_percentile_cont_with_weight" => {
+            let doubles = args.iter().map(|arg| match arg {
+                Expr::Literal(value, _) if double(value).is_some() => as_double(arg.clone()),
+                other => other.clone(),
+            });
+            let doubles: Vec<Expr> = doubles.collect();
+            (doubles != args).then_some(doubles)
+        }
+        _ => None,
+    }
+}
