@@ -120,6 +120,10 @@ impl OneRowAUnit {
             return Ok(found);
         }
         let found = count_units(&self.state, Arc::clone(&self.inner), &self.unit, true).await?.found();
+        if read::data_version(&self.state, &self.source).await? != present {
+            // Of no version that can be named.
+            return Ok(Found::default());
+        }
         match self.seen.write() {
             Ok(mut seen) => *seen = (present, found),
             Err(poisoned) => *poisoned.into_inner() = (present, found),

@@ -19,7 +19,7 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, binary_expr, cast, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use super::{moments, numbers};
+use super::{literals, moments, numbers};
 
 /// A plan with PostgreSQL's casts in place of DataFusion's, and intervals that are taken away. Twice is as once.
 ///
@@ -109,6 +109,24 @@ impl ExprPlanner for DateArithmetic {
 fn one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let type_of = |expr: &Expr| expr.get_type(schema).ok();
     match &expr {
+        Expr::BinaryExpr(binary) => {
+            // A text in quotes has the type of what it stands beside.
+            let (left, right) = (binary.left.as_ref(), binary.right.as_ref());
+            let typed = match (left, right) {
+                (Expr::Literal(ScalarValue::Utf8(Some(text)), _), other) => {
+                    literals::beside(text, type_of(other).as_ref())?.map(|typed| (typed, other.clone()))
+                }
+                (other, Expr::Literal(ScalarValue::Utf8(Some(text)), _)) => {
+                    literals::beside(text, type_of(other).as_ref())?.map(|typed| (other.clone(), typed))
+                }
+                _ => None,
+            };
+            let takes_any = matches!(binary.op, Operator::StringConcat) || binary.op.is_logic_operator();
+            Ok(match typed.filter(|_| !takes_any) {
+                Some((left, right)) => Transformed::yes(binary_expr(left, binary.op, right)),
+                None => Transformed::no(expr),
+            })
+        }
         Expr::Negative(inner) if type_of(inner).as_ref().is_some_and(is_interval) => {
             let negative = moments::interval_times().call(vec![inner.as_ref().clone(), lit(-1.0)]);
             Ok(Transformed::yes(negative))

@@ -2,9 +2,11 @@
 
 pub mod arithmetic;
 mod lengths;
+mod literals;
 mod moments;
 mod numbers;
 pub mod numeric;
+pub mod one_row;
 mod patterns;
 
 use std::sync::Arc;
@@ -23,6 +25,7 @@ pub fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
         moments::interval_times(),
         moments::timestamp_text(),
         numbers::rint(),
+        one_row::one_row(),
     ];
     all.into_iter().chain(lengths::all().map(Arc::new)).chain(numeric::all())
 }

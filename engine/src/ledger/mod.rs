@@ -270,6 +270,22 @@ impl Reservation {
     /// # Errors
     /// If it cannot be written down: then nothing may be handed out, and the charge stays.
     pub async fn commit(self, answer: Bytes, also: Option<Also>) -> Result<Bytes> {
+        let fingerprint = self.lead.fingerprint();
+        self.commit_as(fingerprint, answer, also).await
+    }
+
+    /// As [`Reservation::commit`], of an answer that is not to be found again: whoever waits for it gets it, and nobody after.
+    ///
+    /// # Errors
+    /// As [`Reservation::commit`].
+    pub async fn commit_apart(self, answer: Bytes) -> Result<Bytes> {
+        let (low, high) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
+        let mut bytes = [0; 32];
+        bytes.iter_mut().zip(low.as_bytes().iter().chain(high.as_bytes())).for_each(|(byte, random)| *byte = *random);
+        self.commit_as(ReleaseFingerprint::from_bytes(bytes), answer, None).await
+    }
+
+    async fn commit_as(self, fingerprint: ReleaseFingerprint, answer: Bytes, also: Option<Also>) -> Result<Bytes> {
         if answer.len() > MOST_ANSWER_BYTES {
             return Err(Error::new(Sqlstate::StatementTooComplex, "the answer is too large to be kept")
                 .hint("Ask for fewer groups."));
@@ -277,7 +293,7 @@ impl Reservation {
         // Dropped on the way, it passes on the lead: what it sent to the writer comes before whatever the next one sends.
         let Reservation { charge, lead, writer } = self;
         let (reply, done) = oneshot::channel();
-        let command = Command::Commit { charge, fingerprint: lead.fingerprint(), answer, also, reply };
+        let command = Command::Commit { charge, fingerprint, answer, also, reply };
         writer.send(command).await.map_err(|_| stopped())?;
         let kept = done.await.map_err(|_| stopped())??;
         lead.land(kept.clone());

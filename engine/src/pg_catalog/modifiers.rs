@@ -26,14 +26,6 @@ pub fn declared(plan: &LogicalPlan) -> Vec<bool> {
         | LogicalPlan::Repartition(_)
         | LogicalPlan::SubqueryAlias(_)
         | LogicalPlan::Distinct(_) => plan.inputs().first().map(|input| declared(input)).unwrap_or_default(),
-        LogicalPlan::Union(union) => {
-            let all = union.inputs.iter().map(|input| {
-                let types = input.schema().fields().iter().zip(plan.schema().fields());
-                let same = types.map(|(own, all)| own.data_type() == all.data_type());
-                declared(input).into_iter().zip(same).map(|(declared, same)| declared && same).collect()
-            });
-            all.reduce(|a: Vec<bool>, b| a.iter().zip(b).map(|(a, b)| *a && b).collect()).unwrap_or_default()
-        }
         LogicalPlan::Join(join) => match join.join_type {
             JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {
                 [declared(&join.left), declared(&join.right)].concat()

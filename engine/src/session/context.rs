@@ -27,6 +27,7 @@ use kanon_planner::facts::{Facts, Placement, TableFacts};
 use kanon_planner::private::accuracy::{SITES, companions};
 use kanon_planner::release_unit::{ReleaseNode, ReleaseUnit};
 
+use super::marks::MarksForValues;
 use super::yielding::YieldAboveJoins;
 use crate::catalog::Table;
 use crate::catalog::guarded::GuardedTable;
@@ -60,6 +61,7 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
         .with_runtime_env(runtime)
         .with_catalog_list(Arc::new(VisibleCatalogs::default()))
         .with_query_planner(Arc::new(ReleaseQueryPlanner))
+        .with_optimizer_rule(Arc::new(MarksForValues::default()))
         .with_physical_optimizer_rule(Arc::new(YieldAboveJoins));
     if let Some(functions) = builder.aggregate_functions() {
         functions.extend(kanon_planner::parts::part_aggregates());

@@ -11,6 +11,7 @@ mod execute;
 mod explain;
 mod fingerprint;
 mod kept;
+mod marks;
 mod parameters;
 mod position;
 mod private;

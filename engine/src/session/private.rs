@@ -25,7 +25,7 @@ use kanon_privacy::budget::{Delta, Epsilon, Rho};
 
 use super::Session;
 use super::fingerprint::{self, Canonical};
-use super::versions::DataVersions;
+use super::versions::{self, Attempts, DataVersions};
 use crate::error::{Error, Result, Sqlstate};
 use crate::federation::client::Asked;
 use crate::ledger::{Cost, Left, ReleaseFingerprint, ReleaseRequest, Reserved};
@@ -239,20 +239,27 @@ impl Session {
             Source::Free => return Ok((private::of_public_keys(unit, &question)?, Vec::new())),
             Source::Same(fingerprint) => {
                 let kept = self.node.ledger.answer(&fingerprint).await?;
-                kept.ok_or_else(|| {
-                    Error::internal("a release of a statement has no answer when it is asked for again")
-                })?
+                // The one before was of data that changed.
+                kept.ok_or_else(|| versions::changed(unit))?
             }
             Source::Reserved(Reserved::Answered(kept)) => kept,
             Source::Reserved(Reserved::Charged(reservation)) => {
                 let key = self.node.site_key();
-                let released = loop {
-                    let released = private::release(state, unit, &question, &mechanisms, key, &reservation).await?;
-                    if versions.are_still_there(&self.node.catalog, unit).await? {
-                        break released;
+                let (catalog, mut attempts) = (&self.node.catalog, Attempts::default());
+                loop {
+                    let released = private::release(state, unit, &question, &mechanisms, key, &reservation).await;
+                    let is_of_version = versions.are_still_there(catalog, unit).await?;
+                    if is_of_version || !unit.one_row_a_unit {
+                        let answer = written(released?.batch())?;
+                        break match is_of_version && attempts.is_first() {
+                            true => reservation.commit(answer, None).await?,
+                            false => reservation.commit_apart(answer).await?,
+                        };
                     }
-                };
-                reservation.commit(written(released.batch())?, None).await?
+                    attempts.again(unit)?;
+                    // It is charged for these, whatever version they are.
+                    versions = DataVersions::of(catalog, unit).await?;
+                }
             }
         };
         let answer = read(&kept)?;

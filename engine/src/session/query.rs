@@ -25,7 +25,7 @@ use super::parameters::Parameters;
 use super::private::{NoiseOfMeasures, PrivateReleases};
 use super::report::PrivacyReport;
 use super::stream::{Stop, renamed, stoppable};
-use super::versions::DataVersions;
+use super::versions::{Attempts, DataVersions};
 use super::{Rows, Session};
 use crate::catalog::Table;
 use crate::error::{Error, Result};
@@ -103,9 +103,10 @@ impl Session {
             let plan = state.statement_to_plan(statement).await?;
             let (plan, types) = parameters.bind(plan)?;
             // Before it is analysed: every cast that a function of ours needs is then there for the boundary to see.
-            let plan =
-                if exact && all_are_open(&plan)? { numeric::plan::exact(plan) } else { numeric::plan::inexact(plan) };
-            let plan = functions::arithmetic::as_postgresql(plan?)?;
+            let is_open = all_are_open(&plan)?;
+            let plan = if exact && is_open { numeric::plan::exact(plan)? } else { numeric::plan::inexact(plan)? };
+            let plan = if is_open { functions::one_row::aggregated(plan)? } else { plan };
+            let plan = functions::arithmetic::as_postgresql(plan)?;
             // What a peer is asked for is of the types that it knows.
             let plan = if is_subplan { plan } else { pg_catalog::integers::narrowed(plan)? };
             let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
@@ -228,12 +229,14 @@ impl Session {
                     released
                 }
                 Placement::Local => {
-                    let mut versions = stop.guard(DataVersions::of(&self.node.catalog, unit)).await?;
+                    let (catalog, mut attempts) = (&self.node.catalog, Attempts::default());
                     let released = loop {
-                        let released = stop.guard(release::release(state, unit)).await?;
-                        if stop.guard(versions.are_still_there(&self.node.catalog, unit)).await? {
-                            break released;
+                        let versions = stop.guard(DataVersions::of(catalog, unit)).await?;
+                        let released = stop.guard(release::release(state, unit)).await;
+                        if !unit.one_row_a_unit || stop.guard(versions.are_still_there(catalog, unit)).await? {
+                            break released?;
                         }
+                        attempts.again(unit)?;
                     };
                     report.add_local(self.node.site(), unit);
                     released

@@ -1,5 +1,7 @@
-//! Releases are of one version of their data. What a table says of its data (that each unit has one row, that every row names one) was found of a
-//! version; a release may read it several times; and its answer is kept under it.
+//! Which versions of their data releases are of.
+//!
+//! That each unit has one row, or that every row names one, was found of a version: a release that relies on it is of that version, or begins again. Any
+//! other is right of whatever rows it reads; if they changed meanwhile its answer is of no version, and is kept for nobody else.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +18,7 @@ use crate::error::{Error, Result, Sqlstate};
 const MOST_TIMES: u32 = 3;
 
 /// The versions of the data of tables, by their OIDs; `None` if one cannot be told.
-pub(super) struct DataVersions {
-    of_tables: BTreeMap<u32, Option<String>>,
-    /// How often they were not there any more.
-    times: u32,
-}
+pub(super) struct DataVersions(BTreeMap<u32, Option<String>>);
 
 impl DataVersions {
     /// Of all tables that a unit reads here, now.
@@ -38,33 +36,49 @@ impl DataVersions {
         for (oid, version) in &mut versions {
             *version = catalog.data_version(*oid).await;
         }
-        Ok(DataVersions { of_tables: versions, times: 0 })
+        Ok(DataVersions(versions))
     }
 
     /// The version of a table's data.
     pub(super) fn get(&self, oid: u32) -> Option<&str> {
-        self.of_tables.get(&oid)?.as_deref()
+        self.0.get(&oid)?.as_deref()
     }
 
-    /// Whether a release that began when these were there read no others. If not it is to be begun again, with the present ones: what it gave is seen by
-    /// nobody.
+    /// Whether these are still there, and could be told.
+    ///
+    /// # Errors
+    /// If the unit's plan is no plan.
+    pub(super) async fn are_still_there(&self, catalog: &Catalog, unit: &ReleaseUnit) -> Result<bool> {
+        let present = DataVersions::of(catalog, unit).await?;
+        Ok(self.0 == present.0 && self.0.values().all(Option::is_some))
+    }
+}
+
+/// Counts how often a release that relies on what was found of a version met another one.
+#[derive(Debug, Default)]
+pub(super) struct Attempts(u32);
+
+impl Attempts {
+    /// Whether it is of the versions that it was asked of.
+    pub(super) fn is_first(&self) -> bool {
+        self.0 == 0
+    }
+
+    /// Another one begins. What the last one gave is seen by nobody.
     ///
     /// # Errors
     /// 55000 if the data changes all the time.
-    pub(super) async fn are_still_there(&mut self, catalog: &Catalog, unit: &ReleaseUnit) -> Result<bool> {
-        let present = DataVersions::of(catalog, unit).await?;
-        if self.of_tables == present.of_tables {
-            return Ok(true);
+    pub(super) fn again(&mut self, unit: &ReleaseUnit) -> Result<()> {
+        self.0 += 1;
+        if self.0 < MOST_TIMES {
+            return Ok(());
         }
-        self.of_tables = present.of_tables;
-        self.times += 1;
-        if self.times < MOST_TIMES {
-            return Ok(false);
-        }
-        Err(Error::new(
-            Sqlstate::ObjectNotInPrerequisiteState,
-            format!("the data of {} changed while it was read", unit.tables.join(", ")),
-        )
-        .hint("Ask again when it is complete."))
+        Err(changed(unit))
     }
+}
+
+/// 55000: there is no answer of one version.
+pub(super) fn changed(unit: &ReleaseUnit) -> Error {
+    let message = format!("the data of {} changed while it was read", unit.tables.join(", "));
+    Error::new(Sqlstate::ObjectNotInPrerequisiteState, message).hint("Ask again when it is complete.")
 }

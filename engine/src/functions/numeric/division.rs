@@ -8,7 +8,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Sca
 
 use super::super::of_arrays;
 use super::{MOST_DIGITS, Numbers, QUOTIENT, column, digits_and_scale, not_a_number, out_of_range, power_of_ten};
-use super::{rescaled, rounded};
+use super::{places_of_quotient, rescaled, rounded};
 use crate::error::{Error, Sqlstate};
 
 /// A quotient of two numbers.
@@ -73,7 +73,7 @@ impl ScalarUDFImpl for OfTwo {
                     Operation::Divide if y == i256::ZERO => {
                         return Err(Error::new(Sqlstate::DivisionByZero, "division by zero").into());
                     }
-                    Operation::Divide => quotient(x, left.scale, y, right.scale),
+                    Operation::Divide => quotient(x, left.scale, y, right.scale).and_then(computed),
                     Operation::Multiply => product(x, left.scale, y, right.scale),
                 };
                 result.map(Some).ok_or_else(out_of_range)
@@ -81,6 +81,12 @@ impl ScalarUDFImpl for OfTwo {
             column(values, &DataType::Decimal256(MOST_DIGITS, QUOTIENT))
         })
     }
+}
+
+/// A quotient with as many digits as PostgreSQL computes.
+fn computed(value: i256) -> Option<i256> {
+    let places = places_of_quotient(value);
+    rescaled(rescaled(value, QUOTIENT, places)?, places, QUOTIENT)
 }
 
 /// x/y in units of 10^-21, rounded. `None` if it does not fit.

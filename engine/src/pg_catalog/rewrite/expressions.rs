@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{Scope, call, called, folded, is_catalog_function, string, strip_schema, take};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// What is done in every statement.
 pub(super) fn rewrite(expr: &mut Expr, scope: &Scope) {
@@ -71,14 +71,6 @@ fn in_subquery(left: Expr, query: Expr, negated: bool) -> Expr {
 /// What is done where the catalog is read.
 pub(super) fn rewrite_in_catalog(expr: &mut Expr) -> Result<()> {
     match expr {
-        Expr::Collate { expr: inner, collation } => {
-            let name =
-                collation.0.last().and_then(ObjectNamePart::as_ident).map(|i| i.value.clone()).unwrap_or_default();
-            if !["default", "C", "POSIX", "ucs_basic"].contains(&name.as_str()) {
-                return Err(Error::unsupported(format!("collation \"{name}\" is not supported")));
-            }
-            *expr = take(inner);
-        }
         // A list beside '{…}': compared as text.
         Expr::BinaryOp { left, op: BinaryOperator::Eq | BinaryOperator::NotEq, right } => {
             for (text, list) in

@@ -16,9 +16,18 @@ const MAX_ITEMS: usize = 10_000;
 /// Rewrites one expression.
 ///
 /// # Errors
-/// 22P02 for an array or a `bytea` that cannot be read, 54001 for one of too many elements.
+/// 0A000 for a collation other than the byte order, 22P02 for an array or a `bytea` that cannot be read, 54001 for one of too many elements.
 pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
     match expr {
+        // Texts are in the order of their bytes, which some collations have by other names.
+        Expr::Collate { expr: inner, collation } => {
+            let name = collation.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.as_str());
+            let name = name.unwrap_or_default();
+            if !["default", "C", "POSIX", "ucs_basic"].contains(&name) {
+                return Err(Error::unsupported(format!("collation \"{name}\" is not supported")));
+            }
+            *expr = super::take(inner);
+        }
         Expr::Interval(interval) => {
             let plain = interval.leading_field.is_none() && interval.last_field.is_none();
             if plain && let Some(text) = string(&interval.value).and_then(interval_text) {

@@ -121,6 +121,9 @@ impl VisitorMut for Rewriter {
         }
         expressions::rewrite(expr, &self.scope);
         spellings::rewrite(expr);
+        if !self.scope.reads_catalog {
+            subqueries::make_array(expr);
+        }
         if self.scope.reads_catalog {
             subqueries::rewrite(expr, &self.scope);
             if let Err(error) = expressions::rewrite_in_catalog(expr) {
@@ -159,6 +162,11 @@ impl VisitorMut for Rewriter {
                 }
             }
             TableFactor::Function { name, .. } => strip_schema(name),
+            TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality: false, .. }
+                if array_exprs.len() == 1 =>
+            {
+                literals::name_series("unnest", alias);
+            }
             _ => {}
         }
         ControlFlow::Continue(())

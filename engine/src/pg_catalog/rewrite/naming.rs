@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, DataType, Expr, FunctionArguments, Ident, ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr,
+    AccessExpr, BinaryOperator, DataType, Expr, FunctionArguments, Ident, ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr,
     TrimWhereField, Value, VisitMut, VisitorMut, visit_expressions,
 };
 
@@ -65,7 +65,7 @@ impl VisitorMut for Subqueries {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         let is_top = self.depth == 0 && self.top_has_names;
-        let ordered = ordered_names(query);
+        let ordered = Ordered::by(query);
         alias_all(&mut query.body, is_top, &ordered);
         self.depth += 1;
         ControlFlow::Continue(())
@@ -77,21 +77,42 @@ impl VisitorMut for Subqueries {
     }
 }
 
-/// Bare names in ORDER BY: they mean an output column, if there is one of that name.
-fn ordered_names(query: &Query) -> HashSet<String> {
-    let Some(OrderByKind::Expressions(items)) = query.order_by.as_ref().map(|order| &order.kind) else {
-        return HashSet::new();
-    };
-    items
-        .iter()
-        .filter_map(|item| match &item.expr {
-            Expr::Identifier(ident) => Some(folded(ident)),
-            _ => None,
-        })
-        .collect()
+/// Names in ORDER BY.
+#[derive(Default)]
+struct Ordered {
+    /// They mean an output column, if there is one of that name.
+    bare: HashSet<String>,
+    /// Behind that of a table: they mean its column.
+    of_tables: HashSet<String>,
 }
 
-fn alias_all(body: &mut SetExpr, is_top: bool, ordered: &HashSet<String>) {
+impl Ordered {
+    fn by(query: &Query) -> Ordered {
+        let mut names = Ordered::default();
+        let Some(OrderByKind::Expressions(items)) = query.order_by.as_ref().map(|order| &order.kind) else {
+            return names;
+        };
+        for item in items {
+            if let Expr::Identifier(ident) = &item.expr {
+                names.bare.insert(folded(ident));
+            }
+            let _ = visit_expressions(&item.expr, |expr| {
+                if let Expr::CompoundIdentifier(parts) = expr {
+                    names.of_tables.extend(parts.last().map(folded));
+                }
+                ControlFlow::<()>::Continue(())
+            });
+        }
+        names
+    }
+
+    /// Whether an output column's name must not be seen by ORDER BY.
+    fn hides(&self, name: &str) -> bool {
+        self.of_tables.contains(name) && !self.bare.contains(name)
+    }
+}
+
+fn alias_all(body: &mut SetExpr, is_top: bool, ordered: &Ordered) {
     match body {
         SetExpr::Select(select) => alias_select(select, is_top, ordered),
         SetExpr::SetOperation { left, right, .. } => {
@@ -103,7 +124,7 @@ fn alias_all(body: &mut SetExpr, is_top: bool, ordered: &HashSet<String>) {
     }
 }
 
-fn alias_select(select: &mut Select, is_top: bool, ordered: &HashSet<String>) {
+fn alias_select(select: &mut Select, is_top: bool, ordered: &Ordered) {
     let mut taken: HashSet<String> = HashSet::new();
     let mut columns: HashSet<String> = HashSet::new();
     for item in &mut select.projection {
@@ -116,11 +137,11 @@ fn alias_select(select: &mut Select, is_top: bool, ordered: &HashSet<String>) {
                     Expr::CompoundIdentifier(_) => taken.contains(&name) || !columns.insert(expr.to_string()),
                     // Left as it is where the answer is named afterwards, unless ORDER BY means it or it repeats. What is cast has the name
                     // of what it was before, which may be there too.
-                    _ if is_top => ordered.contains(&name) || is_cast(expr) || !columns.insert(expr.to_string()),
+                    _ if is_top => ordered.bare.contains(&name) || is_respelled(expr) || !columns.insert(expr.to_string()),
                     _ => true,
                 };
                 if wanted {
-                    let hidden = is_top && is_cast(expr) && !ordered.contains(&name);
+                    let hidden = is_top && is_respelled(expr) && !ordered.bare.contains(&name);
                     let unique = match hidden {
                         true => format!("{name}{MARK}{number}"),
                         false => free_name(&name, &taken, &columns, number),
@@ -132,7 +153,10 @@ fn alias_select(select: &mut Select, is_top: bool, ordered: &HashSet<String>) {
             }
             SelectItem::ExprWithAlias { alias, .. } => {
                 let name = folded(alias);
-                let unique = free_name(&name, &taken, &columns, number);
+                let unique = match is_top && ordered.hides(&name) {
+                    true => format!("{name}{MARK}{number}"),
+                    false => free_name(&name, &taken, &columns, number),
+                };
                 if unique != name {
                     *alias = Ident { value: unique.clone(), quote_style: Some('"'), span: alias.span };
                 }
@@ -143,11 +167,19 @@ fn alias_select(select: &mut Select, is_top: bool, ordered: &HashSet<String>) {
     }
 }
 
-/// Whether a type is said anywhere in an expression.
-fn is_cast(expr: &Expr) -> bool {
+/// Functions that are planned under the name of another one.
+const RESPELLED: [&str; 4] = ["every", "starts_with", "array", "variance"];
+
+/// Whether an expression may be planned as another one is that stands beside it: a type is said in it, or a query, or a function of two names.
+fn is_respelled(expr: &Expr) -> bool {
     let mut found = false;
     let _ = visit_expressions(expr, |expr| {
-        found |= matches!(expr, Expr::Cast { .. } | Expr::TypedString(_) | Expr::Trim { .. });
+        found |= match expr {
+            Expr::Cast { .. } | Expr::TypedString(_) | Expr::Trim { .. } | Expr::Subquery(_) | Expr::Exists { .. } => true,
+            Expr::BinaryOp { op, .. } => *op == BinaryOperator::PGStartsWith,
+            Expr::Function(function) => RESPELLED.contains(&last(&function.name).as_str()),
+            _ => false,
+        };
         if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     found

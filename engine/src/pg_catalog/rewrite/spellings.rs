@@ -44,6 +44,15 @@ pub(super) fn rewrite(expr: &mut Expr) {
                 *expr = Expr::Nested(Box::new(Expr::BinaryOp { left, op, right }));
             }
         }
+        // The parser takes all that follows for the second operand.
+        Expr::IsDistinctFrom(left, right) if is_logical(right) => {
+            let (left, right) = (take(left), take(right));
+            *expr = behind_first(right, &|first| Expr::IsDistinctFrom(Box::new(left.clone()), Box::new(first)));
+        }
+        Expr::IsNotDistinctFrom(left, right) if is_logical(right) => {
+            let (left, right) = (take(left), take(right));
+            *expr = behind_first(right, &|first| Expr::IsNotDistinctFrom(Box::new(left.clone()), Box::new(first)));
+        }
         Expr::BinaryOp { left, op, right } => {
             let function = match op {
                 BinaryOperator::PGOverlap => "array_has_any",
@@ -144,6 +153,20 @@ fn function(expr: &mut Expr) {
         _ => return,
     };
     *expr = rewritten;
+}
+
+fn is_logical(expr: &Expr) -> bool {
+    matches!(expr, Expr::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. })
+}
+
+/// `a AND b OR c` with its first operand replaced.
+fn behind_first(expr: Expr, replaced: &dyn Fn(Expr) -> Expr) -> Expr {
+    match expr {
+        Expr::BinaryOp { left, op: op @ (BinaryOperator::And | BinaryOperator::Or), right } => {
+            Expr::BinaryOp { left: Box::new(behind_first(*left, replaced)), op, right }
+        }
+        first => replaced(first),
+    }
 }
 
 /// A series in a select list makes rows.

@@ -8,7 +8,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, OrderByKind, Query, Select,
+    Array, BinaryOperator, Expr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, OrderByKind, Query, Select,
     SelectItem, SetExpr, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
 };
 
@@ -58,6 +58,20 @@ pub(super) fn rewrite(expr: &mut Expr, scope: &Scope) {
             }
         }
         _ => {}
+    }
+}
+
+/// `ARRAY(SELECT …)`: an empty array if there is no row.
+pub(super) fn make_array(expr: &mut Expr) {
+    let Expr::Function(function) = expr else { return };
+    if !called_array(function) {
+        return;
+    }
+    let FunctionArguments::Subquery(query) = &mut function.args else { return };
+    if collect(query) {
+        let query = std::mem::replace(query, empty_query());
+        let none = Expr::Array(Array { elem: Vec::new(), named: true });
+        *expr = call("coalesce", vec![Expr::Subquery(query), none]);
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, UInt64Array};
 use datafusion::execution::SessionState;
+use datafusion::execution::memory_pool::MemoryLimit;
 use kanon_planner::private::Question;
 use kanon_planner::private::mechanisms::Mechanisms;
 use kanon_planner::release_unit::ReleaseUnit;
@@ -23,8 +24,8 @@ use super::super::run::pick;
 use super::exact::{self, Exact};
 use crate::error::{Error, Result};
 
-/// The most groups of which sums are kept by level: each has 129 of them. Of more, the norm is chosen in a pass of its own.
-const MOST_BY_LEVEL: usize = 1024;
+/// Sums are kept by level if they take at most such a part of the node's memory. Of more, the norm is chosen in a pass of its own.
+const PART_OF_MEMORY: usize = 8;
 
 /// What passes read, and how.
 struct Passes<'p> {
@@ -32,6 +33,7 @@ struct Passes<'p> {
     unit: &'p ReleaseUnit,
     question: &'p Arc<Question>,
     key: &'p SiteKey,
+    /// Of how many sums there may be one a level.
     most_by_level: usize,
 }
 
@@ -43,7 +45,14 @@ pub(super) async fn compute(
     mechanisms: &Arc<Mechanisms>,
     key: &SiteKey,
 ) -> Result<(Exact, Arc<Mechanisms>, Option<Level>)> {
-    Passes { state, unit, question, key, most_by_level: MOST_BY_LEVEL }.compute(mechanisms).await
+    Passes { state, unit, question, key, most_by_level: most_by_level(state) }.compute(mechanisms).await
+}
+
+/// How many sums there may be by level: each reader and each worker has them.
+fn most_by_level(state: &SessionState) -> usize {
+    let MemoryLimit::Finite(all) = state.runtime_env().memory_pool.memory_limit() else { return usize::MAX };
+    let each = Level::every().count() * size_of::<i128>() * 2 * state.config().target_partitions();
+    all / PART_OF_MEMORY / each.max(1)
 }
 
 impl Passes<'_> {
@@ -68,7 +77,10 @@ impl Passes<'_> {
             Some(keys) => keys.first().map(|key| key.len()),
             None => self.question.public_cells(),
         };
-        let Some(choice) = mechanisms.norm.clone().filter(|_| groups.is_some_and(|n| n > self.most_by_level)) else {
+        let sums = mechanisms.plan.statistics().len();
+        let Some(choice) =
+            mechanisms.norm.clone().filter(|_| groups.is_some_and(|n| n.saturating_mul(sums) > self.most_by_level))
+        else {
             return Ok((self.exact(self.question, &mechanisms, listed).await?, mechanisms, None));
         };
         let levels = self.exact(&Arc::new(self.question.of_keys()), &Arc::new(mechanisms.of_levels()), listed).await?;
@@ -173,7 +185,7 @@ mod tests {
             rows.extend(GROUPS.iter().flat_map(|group| [(Some(unit), Some(*group), Some(1.0)); 2]));
         }
         rows.extend([(Some(1), Some("rare"), Some(1.0)); 2]);
-        for (norm, most_by_level) in [(None, MOST_BY_LEVEL), (None, 5), (Some(8.0), MOST_BY_LEVEL)] {
+        for (norm, most_by_level) in [(None, usize::MAX), (None, 5), (Some(8.0), usize::MAX)] {
             let world = World { groups: 0, rows: 0, norm };
             let Asked { state, unit, question, mechanisms, key } = asked_of(&world, &rows, BY_GROUP).await;
             let first = mechanisms.selecting(&question).unwrap();
@@ -201,7 +213,7 @@ mod tests {
         let rows: Vec<Row> =
             (0..5_000).flat_map(|unit| ["a", "b"].map(|group| (Some(unit), Some(group), Some(1.0)))).collect();
         let sql = "SELECT CASE WHEN g = 'a' THEN 1 WHEN g = 'b' THEN 2 ELSE 3 END, count(*) FROM v GROUP BY 1";
-        for most_by_level in [2, 3] {
+        for most_by_level in [2, 300] {
             let Asked { state, unit, question, mechanisms, key } = asked_of(&UNDECLARED, &rows, sql).await;
             assert!(mechanisms.selecting(&question).is_none());
             let passes = Passes { state: &state, unit: &unit, question: &question, key: &key, most_by_level };

@@ -74,11 +74,11 @@ pub(super) fn add(job: &Job, clip: &Clip, rows: &RecordBatch, totals: &mut Total
             };
             rows.rows.extend(part.iter().map(|(_, row)| *row));
             rows.to.resize(rows.rows.len(), to);
-        }
-        if parts.len() >= PARTS_AT_ONCE {
-            let cut = std::mem::take(&mut cut);
-            totals.add_rows_of_parts(&parts, &cut.to, &taken(cut.rows)?)?;
-            parts.clear();
+            if parts.len() == PARTS_AT_ONCE {
+                let cut = std::mem::take(&mut cut);
+                totals.add_rows_of_parts(&parts, &cut.to, &taken(cut.rows)?)?;
+                parts.clear();
+            }
         }
     }
     totals.add_rows(&whole.to, &taken(whole.rows)?)?;
@@ -121,7 +121,7 @@ impl Heavy {
 /// What a unit's place takes, with its id: a word, or a hash.
 const SIZE_OF_UNIT: usize = 128;
 /// What a part of a unit takes besides its sums: its place, and its weight.
-const SIZE_OF_PART: usize = 64;
+const SIZE_OF_PART: usize = 112;
 
 /// What units add so far: a sum a unit and group.
 struct Sums {

@@ -34,9 +34,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use datafusion::arrow::array::ArrayRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
 use kanon_planner::private::Question;
 use kanon_planner::private::mechanisms::Mechanisms;
@@ -148,14 +150,29 @@ async fn statistics(
     plan: Arc<dyn ExecutionPlan>,
 ) -> Result<Exact> {
     let streams = execute_stream_partitioned(plan, state.task_ctx()).map_err(below)?;
+    let workers = state.config().target_partitions();
+    let most_streams = workers * scans(&unit.input)?.max(1);
     let totals = if unit.one_row_a_unit {
-        all(streams.into_iter().map(|rows| units::add(Arc::clone(job), rows))).await?
+        // What totals take is asked for before a row is read; and as much as for the most streams that there may be, for there are fewer of small files.
+        let totals = (0..streams.len().max(most_streams)).map(|_| job.totals()).collect::<Result<Vec<_>>>()?;
+        all(streams.into_iter().zip(totals).map(|(rows, totals)| units::add(Arc::clone(job), totals, rows))).await?
     } else {
-        waiting::add(job, streams, state.config().target_partitions()).await?
+        waiting::add(job, streams, workers, most_streams).await?
     };
     // Adding up may take long where there are many groups.
     let job = Arc::clone(job);
     tokio::task::spawn_blocking(move || job.finish(totals)).await.map_err(below)?
+}
+
+/// How many tables a plan reads, each as often as it does.
+fn scans(plan: &LogicalPlan) -> Result<usize> {
+    let mut scans = 0;
+    plan.apply_with_subqueries(|node| {
+        scans += usize::from(matches!(node, LogicalPlan::TableScan(_)));
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .map_err(below)?;
+    Ok(scans)
 }
 
 /// What all who work on a release share.
@@ -280,7 +297,14 @@ async fn all<T: Send + 'static>(
     let mut running: JoinSet<Result<T>> = tasks.collect();
     let mut results = Vec::with_capacity(running.len());
     while let Some(result) = running.join_next().await {
-        results.push(result.map_err(below)??);
+        match result.map_err(below).and_then(|result| result) {
+            Ok(result) => results.push(result),
+            Err(error) => {
+                // What the others hold is free before anybody goes on.
+                running.shutdown().await;
+                return Err(error);
+            }
+        }
     }
     Ok(results)
 }

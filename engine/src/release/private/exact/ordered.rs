@@ -118,13 +118,15 @@ pub(super) struct Ordered {
     open: Option<Segment>,
     /// Rows of the last unit so far, unless it is the first too.
     carried: Option<RecordBatch>,
-    totals: Totals,
+    /// None where there is no shortcut to take.
+    totals: Option<Totals>,
 }
 
 impl Ordered {
     pub(super) fn new(job: &Arc<Job>) -> Result<Ordered> {
         let on = job.shortcut.allowed && job.layout.ids_are_words();
-        Ok(Ordered { job: Arc::clone(job), on, open: None, carried: None, totals: job.totals()? })
+        let totals = on.then(|| job.totals()).transpose()?;
+        Ok(Ordered { job: Arc::clone(job), on, open: None, carried: None, totals })
     }
 
     /// Bounds the units of these rows that are complete; the rows of the others, which must wait.
@@ -188,7 +190,8 @@ impl Ordered {
         edge(from, after_first);
         if before_last > after_first {
             self.job.shortcut.take()?;
-            bound::add(&self.job, &rows.slice(after_first, before_last - after_first), &mut self.totals)?;
+            let totals = self.totals.as_mut().ok_or_else(Error::below_boundary)?;
+            bound::add(&self.job, &rows.slice(after_first, before_last - after_first), totals)?;
         }
         if to < rows.num_rows() {
             // What comes next is of another segment.
@@ -207,7 +210,7 @@ impl Ordered {
     }
 
     /// The totals of what was bounded, and the rows that must wait yet.
-    pub(super) fn finish(self) -> (Totals, Vec<RecordBatch>) {
+    pub(super) fn finish(self) -> (Option<Totals>, Vec<RecordBatch>) {
         (self.totals, self.carried.into_iter().collect())
     }
 

@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 /// So few groups that a sum of each is next to nothing beside a batch of rows.
 const FEW_GROUPS: usize = 1 << 10;
 
-/// Parts of units that are weighted together, but for those of the last unit.
+/// Parts of units that are weighted together.
 pub(super) const PARTS_AT_ONCE: usize = 1 << 10;
 
 /// Sums by group. Groups that nothing was added to may be missing at the end.
@@ -135,7 +135,7 @@ impl Totals {
             let all = self.sums.iter_mut().chain(self.weighted.iter_mut().flatten());
             all.for_each(|sums| sums.resize(sums.len().max(groups), 0));
             if let Some(of_parts) = &mut self.of_parts {
-                of_parts.resize(PARTS_AT_ONCE + groups)?;
+                of_parts.resize(PARTS_AT_ONCE)?;
             }
         }
         Ok(())
@@ -183,7 +183,10 @@ impl Totals {
     /// Adds one unit to its level, and makes room for its groups.
     pub(super) fn add_unit_at(&mut self, level: Level, cells: usize) -> Result<()> {
         let slots = (level.number() + 1) * cells;
-        self.sums.iter_mut().for_each(|sums| sums.resize(slots.max(sums.len()), 0));
+        for sums in &mut self.sums {
+            sums.reserve_exact(slots.saturating_sub(sums.len()));
+            sums.resize(slots.max(sums.len()), 0);
+        }
         let levels = self.levels.as_mut().ok_or_else(Error::below_boundary)?;
         levels.resize(levels.len().max(level.number() + 1), 0);
         *levels.get_mut(level.number()).ok_or_else(Error::below_boundary)? += 1;
@@ -195,13 +198,15 @@ impl Totals {
         self.sums.iter_mut().zip(&of_parts.sums).try_for_each(|(sums, parts)| add(sums, groups, parts.iter().copied()))
     }
 
-    /// Adds what parts of units that are cut add to their groups: rows, the part of each, and the columns of the arguments. There are at most
-    /// [`PARTS_AT_ONCE`] parts and one unit's more.
+    /// Adds what at most [`PARTS_AT_ONCE`] parts of units that are cut add to their groups: rows, the part of each, and the columns of the arguments.
     pub(super) fn add_rows_of_parts(&mut self, parts: &[Part], of_rows: &[u32], arguments: &[ArrayRef]) -> Result<()> {
+        if parts.is_empty() {
+            return Ok(());
+        }
         let mut of_parts = self.of_parts.take().ok_or_else(Error::below_boundary)?;
-        of_parts.sums.iter_mut().for_each(|sums| sums.fill(0));
         of_parts.add_rows(of_rows, arguments)?;
         self.add_cut(parts, &of_parts)?;
+        of_parts.sums.iter_mut().for_each(|sums| sums.iter_mut().take(parts.len()).for_each(|sum| *sum = 0));
         self.of_parts = Some(of_parts);
         Ok(())
     }

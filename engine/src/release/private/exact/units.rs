@@ -16,8 +16,8 @@ use super::totals::Totals;
 use crate::error::Result;
 
 /// The totals of these rows.
-pub(super) async fn add(job: Arc<Job>, mut stream: SendableRecordBatchStream) -> Result<Totals> {
-    let (mut numbers, mut totals) = (job.numbers()?, job.totals()?);
+pub(super) async fn add(job: Arc<Job>, mut totals: Totals, mut stream: SendableRecordBatchStream) -> Result<Totals> {
+    let mut numbers = job.numbers()?;
     while let Some(batch) = stream.try_next().await.map_err(below)? {
         let batch = with_units(batch)?;
         let mut groups = numbers.of_rows(job.layout.keys_of(&batch)?, batch.num_rows())?;

@@ -16,6 +16,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::MemoryReservation;
 use futures::TryStreamExt;
 use kanon_privacy::sensitivity::Bounding;
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::super::super::below;
 use super::columns::{Identifier, with_units};
@@ -31,15 +32,18 @@ pub(super) async fn add(
     job: &Arc<Job>,
     streams: Vec<SendableRecordBatchStream>,
     workers: usize,
+    most_streams: usize,
 ) -> Result<Vec<Totals>> {
     let level = Level::first(job.sizes.partition_bits);
     let disk = Arc::new(Mutex::new(Spill::new(&job.runtime, &job.layout.schema, level.partitions())));
     // What totals take is asked for before a row is read.
     let totals = (0..workers.max(1)).map(|_| job.totals()).collect::<Result<Vec<_>>>()?;
-    let heavy = totals.iter().map(|_| clip::Heavy::new(job)).collect::<Result<Vec<_>>>()?;
+    let heavy = Arc::new(AsyncMutex::new(clip::Heavy::new(job)?));
     let readers = streams.iter().map(|_| Reader::new(job, level, &disk)).collect::<Result<Vec<_>>>()?;
+    // How many streams there are depends on how large files are: as much is taken as for the most there may be.
+    let unused = (streams.len()..most_streams).map(|_| Ordered::new(job)).collect::<Result<Vec<_>>>()?;
     let readers = readers.into_iter().zip(streams).map(|(reader, rows)| reader.read(rows));
-    let (mut waiting, complete): (Vec<Waiting>, Vec<Totals>) = all(readers).await?.into_iter().unzip();
+    let (mut waiting, complete): (Vec<Waiting>, Vec<Option<Totals>>) = all(readers).await?.into_iter().unzip();
 
     // What bounding takes is asked for at once: if it is not there, what waits in memory makes room.
     let in_memory = |waiting: &[Waiting], number: usize| {
@@ -71,12 +75,13 @@ pub(super) async fn add(
     let parts: Vec<Part> = parts.filter(|part| part.size.rows > 0).collect();
     let parts = Arc::new(Mutex::new(parts));
     let waiting = Arc::new(waiting);
-    let mut totals = all(memory.into_iter().zip(totals).zip(heavy).map(|((memory, totals), heavy)| {
+    let mut totals = all(memory.into_iter().zip(totals).map(|(memory, totals)| {
         let (job, parts, waiting) = (Arc::clone(job), Arc::clone(&parts), Arc::clone(&waiting));
-        Worker { job, parts, waiting, memory, heavy, fits }.work(totals)
+        Worker { job, parts, waiting, memory, heavy: Arc::clone(&heavy), fits }.work(totals)
     }))
     .await?;
-    totals.extend(complete);
+    drop(unused);
+    totals.extend(complete.into_iter().flatten());
     Ok(totals)
 }
 
@@ -139,7 +144,7 @@ impl Reader {
         })
     }
 
-    async fn read(mut self, mut stream: SendableRecordBatchStream) -> Result<(Waiting, Totals)> {
+    async fn read(mut self, mut stream: SendableRecordBatchStream) -> Result<(Waiting, Option<Totals>)> {
         let mut numbers = self.job.numbers()?;
         let mut identifier = Identifier::new(&self.job.layout, &self.job.key)?;
         while let Some(batch) = stream.try_next().await.map_err(below)? {
@@ -212,14 +217,14 @@ struct Worker {
     parts: Arc<Mutex<Vec<Part>>>,
     waiting: Arc<Vec<Waiting>>,
     memory: MemoryReservation,
-    /// Memory for a unit that does not fit.
-    heavy: clip::Heavy,
+    /// What adds up units that do not fit, one part after the other.
+    heavy: Arc<AsyncMutex<clip::Heavy>>,
     /// Whether the memory of any part is reserved.
     fits: bool,
 }
 
 impl Worker {
-    async fn work(mut self, mut totals: Totals) -> Result<Totals> {
+    async fn work(self, mut totals: Totals) -> Result<Totals> {
         loop {
             let Some(part) = self.parts.lock().map_err(below)?.pop() else { return Ok(totals) };
             if !self.fits && self.memory.try_resize(part.size.to_bound()).is_err() {
@@ -232,7 +237,9 @@ impl Worker {
                     _ => {
                         let spilled = part.spilled.ok_or_else(Error::below_boundary)?;
                         totals = match self.job.mechanisms.bounding {
-                            Bounding::Clipped(clip) => self.heavy.add(&self.job, clip, spilled, totals).await?,
+                            Bounding::Clipped(clip) => {
+                                self.heavy.lock().await.add(&self.job, clip, spilled, totals).await?
+                            }
                             Bounding::Sampled(_) => {
                                 let rows = heavy::kept(&self.job, spilled, &self.memory).await?;
                                 self.bound(vec![rows], totals).await?
