@@ -74,6 +74,7 @@ impl ExprPlanner for DateArithmetic {
         let number = |expr: Expr| cast(expr, DataType::Float64);
         let types = (expr.left.get_type(schema), expr.right.get_type(schema));
         let (Ok(left), Ok(right)) = types else { return Ok(PlannerResult::Original(expr)) };
+        let expr = typed(expr, &left, &right)?;
         let (l, r) = (|| expr.left.clone(), || expr.right.clone());
         let planned = match &expr.op {
             BinaryOperator::Plus if is_date(&left) && is_interval(&right) => {
@@ -106,27 +107,27 @@ impl ExprPlanner for DateArithmetic {
     }
 }
 
+/// A text in quotes has the type of what it stands beside.
+fn typed(mut expr: RawBinaryExpr, left: &DataType, right: &DataType) -> Result<RawBinaryExpr> {
+    use BinaryOperator::{Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Plus};
+    if !matches!(expr.op, Plus | Minus | Multiply | Divide | Modulo | Eq | NotEq | Lt | LtEq | Gt | GtEq) {
+        return Ok(expr);
+    }
+    let text = |expr: &Expr| match expr {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => Some(text.clone()),
+        _ => None,
+    };
+    if let Some(text) = text(&expr.left) {
+        expr.left = literals::beside(&text, right)?.unwrap_or(expr.left);
+    } else if let Some(text) = text(&expr.right) {
+        expr.right = literals::beside(&text, left)?.unwrap_or(expr.right);
+    }
+    Ok(expr)
+}
+
 fn one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let type_of = |expr: &Expr| expr.get_type(schema).ok();
     match &expr {
-        Expr::BinaryExpr(binary) => {
-            // A text in quotes has the type of what it stands beside.
-            let (left, right) = (binary.left.as_ref(), binary.right.as_ref());
-            let typed = match (left, right) {
-                (Expr::Literal(ScalarValue::Utf8(Some(text)), _), other) => {
-                    literals::beside(text, type_of(other).as_ref())?.map(|typed| (typed, other.clone()))
-                }
-                (other, Expr::Literal(ScalarValue::Utf8(Some(text)), _)) => {
-                    literals::beside(text, type_of(other).as_ref())?.map(|typed| (other.clone(), typed))
-                }
-                _ => None,
-            };
-            let takes_any = matches!(binary.op, Operator::StringConcat) || binary.op.is_logic_operator();
-            Ok(match typed.filter(|_| !takes_any) {
-                Some((left, right)) => Transformed::yes(binary_expr(left, binary.op, right)),
-                None => Transformed::no(expr),
-            })
-        }
         Expr::Negative(inner) if type_of(inner).as_ref().is_some_and(is_interval) => {
             let negative = moments::interval_times().call(vec![inner.as_ref().clone(), lit(-1.0)]);
             Ok(Transformed::yes(negative))

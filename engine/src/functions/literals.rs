@@ -12,8 +12,7 @@ use crate::pg_catalog::types::PgType;
 ///
 /// # Errors
 /// 22P02 for a text that is no value of the type.
-pub(super) fn beside(text: &str, of_type: Option<&DataType>) -> Result<Option<Expr>> {
-    let Some(of_type) = of_type else { return Ok(None) };
+pub(super) fn beside(text: &str, of_type: &DataType) -> Result<Option<Expr>> {
     let word = text.trim_ascii();
     let value = match of_type {
         DataType::Boolean => boolean(word).map(lit),

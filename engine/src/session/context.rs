@@ -20,6 +20,7 @@ use datafusion::functions_aggregate::variance::var_samp_udaf;
 use datafusion::functions_table::generate_series::GenerateSeriesTable;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{LogicalPlan, TableScan, UserDefinedLogicalNode};
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
@@ -61,7 +62,7 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
         .with_runtime_env(runtime)
         .with_catalog_list(Arc::new(VisibleCatalogs::default()))
         .with_query_planner(Arc::new(ReleaseQueryPlanner))
-        .with_optimizer_rule(Arc::new(MarksForValues::default()))
+        .with_optimizer_rules(optimizer_rules())
         .with_physical_optimizer_rule(Arc::new(YieldAboveJoins));
     if let Some(functions) = builder.aggregate_functions() {
         functions.extend(kanon_planner::parts::part_aggregates());
@@ -77,6 +78,13 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
         planners.insert(0, Arc::new(Extracts));
     }
     builder.build()
+}
+
+fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    // Before a query's conditions are moved to where they cannot be joined by.
+    rules.insert(0, Arc::new(MarksForValues::default()));
+    rules
 }
 
 /// Knows the tables of a plan by their providers. Whatever it does not know is closed.

@@ -10,6 +10,7 @@ SELECT id, (SELECT q.name FROM people q WHERE q.id = p.id) FROM people p ORDER B
 
 SELECT id, (SELECT count(*) FROM people q WHERE q.city = p.city) AS n FROM people p ORDER BY 1
 
+-- differs: a query for a value is joined by an equality
 SELECT id, (SELECT max(q.id) FROM people q WHERE q.id < p.id) AS before FROM people p ORDER BY 1
 
 SELECT id IN (SELECT id FROM people WHERE active) FROM people ORDER BY id
@@ -92,6 +93,7 @@ VALUES (1, 'a'), (2, NULL)
 
 TABLE people LIMIT 1
 
+-- differs: a row is no value
 SELECT people FROM people WHERE id = 1
 
 SELECT p.* FROM people p WHERE p.id = 2
@@ -102,8 +104,10 @@ SELECT id FROM people EXCEPT SELECT id FROM people WHERE id > 3 ORDER BY id
 
 SELECT id FROM people WHERE id < 3 UNION SELECT id FROM people WHERE id < 4 ORDER BY 1 DESC
 
+-- differs: a numeric has a precision and a scale
 SELECT 1 AS n UNION ALL SELECT 2.5 ORDER BY n
 
+-- differs: an integer of 64 bits
 SELECT NULL UNION SELECT 1
 
 SELECT 'a' UNION SELECT name FROM people WHERE id = 1 ORDER BY 1
@@ -160,6 +164,7 @@ SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY score) FROM people
 
 SELECT variance(score), stddev(score) FROM people WHERE id < 4
 
+-- differs: roots and powers are double precision
 SELECT power(2, 0.5), sqrt(2::float8), ln(1::float8)
 
 SELECT id % 2 AS odd, count(*), sum(price) FROM people GROUP BY id % 2 ORDER BY odd
@@ -192,4 +197,4 @@ SELECT city FROM people GROUP BY city HAVING count(*) > 2 ORDER BY city
 
 SELECT grouping(city), city, count(*) FROM people WHERE id < 5 GROUP BY ROLLUP (city) ORDER BY 1, 2
 
-SELECT city, active, count(*) FROM people WHERE id < 5 GROUP BY GROUPING SETS ((city), (active), ()) ORDER BY 1, 2
+SELECT city, active, count(*) FROM people WHERE id < 5 GROUP BY GROUPING SETS ((city), (active), ()) ORDER BY 1, 2, 3

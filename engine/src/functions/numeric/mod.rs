@@ -18,7 +18,7 @@ mod text;
 
 pub use self::text::AS_NUMERIC;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Decimal256Array};
 use datafusion::arrow::compute::cast;
@@ -50,11 +50,15 @@ pub fn shown(value: i256, scale: i8) -> (i256, i8) {
     rescaled(value, scale, places).map_or((value, scale), |shown| (shown, places))
 }
 
+/// 10^(21 + 4w) of each weight w, from the lowest that 21 digits behind the point have.
+static WEIGHTS: LazyLock<Vec<i256>> = LazyLock::new(|| (1..76).step_by(4).filter_map(power_of_ten).collect());
+const LOWEST_WEIGHT: i32 = -6;
+
 /// How many digits PostgreSQL computes behind the point of a quotient: it counts in digits of 10,000 and wants at least 16 decimal ones (`select_div_scale`).
 fn places_of_quotient(value: i256) -> i8 {
-    let digits = i32::try_from(value.wrapping_abs().to_string().len()).unwrap_or(0);
-    let before = digits - i32::from(QUOTIENT);
-    let weight = if value == i256::ZERO { -1 } else { (before - 1).div_euclid(4) };
+    let size = value.wrapping_abs();
+    let reached = WEIGHTS.partition_point(|least| *least <= size);
+    let weight = if value == i256::ZERO { -1 } else { LOWEST_WEIGHT + i32::try_from(reached).unwrap_or(0) };
     i8::try_from((16 - 4 * weight).clamp(0, 20)).unwrap_or(16)
 }
 
