@@ -338,3 +338,29 @@ async fn data_that_changes_while_it_is_read_gives_no_answer() {
     assert!((found[0][0].parse::<f64>().unwrap() - 4000.0).abs() < 120.0, "{found:?}");
     assert_eq!(spent(&ana).await, 2.0, "of other data");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_row_is_answered_from_the_catalog() {
+    let federation = clinic("10").await;
+    let site = &federation.sites[0];
+    let ana = site.connect(ANA).await.unwrap();
+    for sql in [
+        "SELECT * FROM patients LIMIT 0",
+        "SELECT * FROM patients WHERE 1 = 0",
+        "SELECT TRUE AS \"_\" FROM \"public\".\"patients\" WHERE 1 <> 1 LIMIT 0",
+        "SELECT pid FROM (SELECT * FROM patients WHERE false) AS t WHERE age > 3",
+    ] {
+        assert_eq!(ana.ask(sql).await.unwrap().lines(), Vec::<String>::new(), "{sql}");
+    }
+    assert_eq!(rows(&ana, "SELECT count(*) FROM patients WHERE 1 > 2").await, [["0"]]);
+    assert_eq!(spent(&ana).await, 0.0);
+    for sql in ["SELECT * FROM patients LIMIT 1", "SELECT * FROM patients WHERE pid <> pid", "SELECT * FROM patients"] {
+        assert!(refused(&ana, sql).await.starts_with("42501"), "{sql}");
+    }
+    // Who may not ask a table may not ask nothing of it.
+    let admin = site.connect(ADMIN).await.unwrap();
+    admin.ask(&format!("REVOKE SELECT ON visits FROM {}", ANA.0)).await.unwrap();
+    for sql in ["SELECT * FROM visits LIMIT 0", "SELECT count(*) FROM visits WHERE false"] {
+        refused(&ana, sql).await;
+    }
+}

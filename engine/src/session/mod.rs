@@ -12,6 +12,7 @@ mod explain;
 mod fingerprint;
 mod kept;
 mod marks;
+mod nothing;
 mod parameters;
 mod position;
 mod private;

@@ -21,6 +21,7 @@ use kanon_planner::release_unit::{Decision, ReleaseUnit};
 
 use super::accuracy::{Intervals, Shown};
 use super::context::{PlanFacts, ReleasedBatches, system_schema, visible_catalogs};
+use super::nothing::without_what_is_empty;
 use super::parameters::Parameters;
 use super::private::{NoiseOfMeasures, PrivateReleases};
 use super::report::PrivacyReport;
@@ -111,6 +112,8 @@ impl Session {
             let plan = if is_subplan { plan } else { pg_catalog::integers::narrowed(plan)? };
             let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
             let plan = pg_catalog::datetimes::read(plan)?;
+            // A peer has been asked for what there may be.
+            let plan = if is_subplan { plan } else { without_what_is_empty(plan, &PlanFacts)? };
             Ok((Planned { plan, state, names, decided: None }, types))
         })
         .await?
