@@ -1,6 +1,7 @@
-//! Functions of PostgreSQL that DataFusion lacks or has otherwise, and PostgreSQL's arithmetic of dates.
+//! Functions of PostgreSQL that DataFusion lacks or has otherwise, PostgreSQL's arithmetic of dates, and its JSON.
 
 pub mod arithmetic;
+pub mod json;
 mod lengths;
 mod moments;
 mod numbers;
@@ -23,7 +24,7 @@ pub fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
         moments::timestamp_text(),
         numbers::rint(),
     ];
-    all.into_iter().chain(lengths::all().map(Arc::new))
+    all.into_iter().chain(lengths::all().map(Arc::new)).chain(json::all())
 }
 
 /// A function of whole arrays: constants are written out.

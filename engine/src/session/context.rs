@@ -32,6 +32,7 @@ use crate::catalog::Table;
 use crate::catalog::guarded::GuardedTable;
 use crate::error::{Error, Result, Sqlstate};
 use crate::functions::arithmetic::DateArithmetic;
+use crate::functions::json::JsonOperators;
 
 /// The one database of a node.
 pub const DATABASE: &str = "kanon";
@@ -70,6 +71,7 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
     }
     if let Some(planners) = builder.expr_planners() {
         planners.insert(0, Arc::new(DateArithmetic));
+        planners.insert(0, Arc::new(JsonOperators));
     }
     builder.build()
 }

@@ -101,6 +101,7 @@ impl Session {
             let plan = state.statement_to_plan(statement).await?;
             let (plan, types) = parameters.bind(plan)?;
             // Before it is analysed: every cast that a function of ours needs is then there for the boundary to see.
+            let plan = functions::json::as_postgresql(plan)?;
             let plan = functions::arithmetic::as_postgresql(plan)?;
             // What a peer is asked for is of the types that it knows.
             let plan = if is_subplan { plan } else { pg_catalog::integers::narrowed(plan)? };
