@@ -34,6 +34,12 @@ pub enum Sqlstate {
     InvalidTextRepresentation,
     /// 22P03
     InvalidBinaryRepresentation,
+    /// 22004
+    NullNotAllowed,
+    /// 2202E
+    ArraySubscriptError,
+    /// 22P05
+    UntranslatableCharacter,
     /// 22000: other data exceptions of open queries
     DataException,
     /// 25001
@@ -82,6 +88,8 @@ pub enum Sqlstate {
     GroupingError,
     /// 42804
     DatatypeMismatch,
+    /// 42846
+    CannotCoerce,
     /// 42883
     UndefinedFunction,
     /// 42P01
@@ -138,6 +146,9 @@ impl Sqlstate {
             InvalidParameterValue => "22023",
             InvalidTextRepresentation => "22P02",
             InvalidBinaryRepresentation => "22P03",
+            NullNotAllowed => "22004",
+            ArraySubscriptError => "2202E",
+            UntranslatableCharacter => "22P05",
             DataException => "22000",
             ActiveTransaction => "25001",
             ReadOnlyTransaction => "25006",
@@ -162,6 +173,7 @@ impl Sqlstate {
             DuplicateObject => "42710",
             GroupingError => "42803",
             DatatypeMismatch => "42804",
+            CannotCoerce => "42846",
             UndefinedFunction => "42883",
             UndefinedTable => "42P01",
             UndefinedParameter => "42P02",
@@ -205,7 +217,11 @@ impl Sqlstate {
             | InvalidParameterValue
             | InvalidTextRepresentation
             | InvalidBinaryRepresentation
+            | NullNotAllowed
+            | ArraySubscriptError
+            | UntranslatableCharacter
             | DataException
+            | CannotCoerce
             | SyntaxError
             | InvalidName
             | AmbiguousColumn
@@ -248,6 +264,9 @@ const ALL: &[Sqlstate] = {
         InvalidParameterValue,
         InvalidTextRepresentation,
         InvalidBinaryRepresentation,
+        NullNotAllowed,
+        ArraySubscriptError,
+        UntranslatableCharacter,
         DataException,
         ActiveTransaction,
         ReadOnlyTransaction,
@@ -272,6 +291,7 @@ const ALL: &[Sqlstate] = {
         DuplicateObject,
         GroupingError,
         DatatypeMismatch,
+        CannotCoerce,
         UndefinedFunction,
         UndefinedTable,
         UndefinedParameter,

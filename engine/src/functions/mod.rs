@@ -1,6 +1,7 @@
-//! Functions of PostgreSQL that DataFusion lacks or has otherwise, and PostgreSQL's arithmetic of dates.
+//! Functions of PostgreSQL that DataFusion lacks or has otherwise, PostgreSQL's arithmetic of dates, and its JSON.
 
 pub mod arithmetic;
+pub mod json;
 mod lengths;
 mod literals;
 mod moments;
@@ -27,7 +28,7 @@ pub fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
         numbers::rint(),
         one_row::one_row(),
     ];
-    all.into_iter().chain(lengths::all().map(Arc::new)).chain(numeric::all())
+    all.into_iter().chain(lengths::all().map(Arc::new)).chain(numeric::all()).chain(json::all())
 }
 
 /// A function of whole arrays: constants are written out.

@@ -22,7 +22,7 @@ mod provider;
 mod rewrite;
 mod rows;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod types;
 mod values;
 

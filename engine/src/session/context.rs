@@ -35,6 +35,7 @@ use crate::catalog::guarded::GuardedTable;
 use crate::error::{Error, Result, Sqlstate};
 use crate::functions::arithmetic::DateArithmetic;
 use crate::functions::numeric::plan::Extracts;
+use crate::functions::json::JsonOperators;
 
 /// The one database of a node.
 pub const DATABASE: &str = "kanon";
@@ -76,6 +77,7 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
     if let Some(planners) = builder.expr_planners() {
         planners.insert(0, Arc::new(DateArithmetic));
         planners.insert(0, Arc::new(Extracts));
+        planners.insert(0, Arc::new(JsonOperators));
     }
     builder.build()
 }

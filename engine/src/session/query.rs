@@ -107,6 +107,7 @@ impl Session {
             let is_open = all_are_open(&plan)?;
             let plan = if exact && is_open { numeric::plan::exact(plan)? } else { numeric::plan::inexact(plan)? };
             let plan = if is_open { functions::one_row::aggregated(plan)? } else { plan };
+            let plan = functions::json::as_postgresql(plan)?;
             let plan = functions::arithmetic::as_postgresql(plan)?;
             // What a peer is asked for is of the types that it knows.
             let plan = if is_subplan { plan } else { pg_catalog::integers::narrowed(plan)? };

@@ -2,7 +2,7 @@
 
 use super::Kind::{Any, Bool, Number, Text};
 use super::{Answer, Row, Spec, spec};
-use crate::error::{Error, Result, Sqlstate};
+use crate::error::Result;
 use crate::pg_catalog::defs::{PROCEDURES, Procedure, TYPES};
 use crate::pg_catalog::directory::{DATABASE, Directory};
 use crate::pg_catalog::types::PgType;
@@ -137,27 +137,6 @@ pub(super) const SPECS: &[Spec] = &[
         };
         Ok(of_type.filter(|own| *own != collation).map(|_| name).into())
     }),
-    Spec {
-        least: 0,
-        ..spec("json_build_object", &[Any; 24], Answer::Text, |_, row| {
-            let mut object = serde_json::Map::new();
-            if row.count() % 2 == 1 {
-                return Err(Error::new(
-                    Sqlstate::InvalidParameterValue,
-                    "argument list must have even number of elements",
-                ));
-            }
-            for i in (0..row.count()).step_by(2) {
-                let key = row
-                    .text(i)
-                    .ok_or_else(|| Error::new(Sqlstate::InvalidParameterValue, "argument 1: key must not be null"))?;
-                let value =
-                    row.text(i + 1).map_or(serde_json::Value::Null, |v| serde_json::Value::String(v.to_owned()));
-                object.insert(key.to_owned(), value);
-            }
-            Ok(serde_json::Value::Object(object).to_string().into())
-        })
-    },
 ];
 
 fn procedure(row: &Row<'_>) -> Option<&'static Procedure> {

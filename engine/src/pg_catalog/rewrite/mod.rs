@@ -6,6 +6,7 @@
 
 mod casts;
 mod expressions;
+mod json;
 mod literals;
 mod naming;
 mod spellings;
@@ -31,11 +32,13 @@ pub use naming::display_name;
 ///
 /// # Errors
 /// 0A000 for collations other than the byte order.
-pub fn rewrite(query: &mut Query, _viewer: &Viewer) -> Result<Vec<String>> {
+pub fn rewrite(query: &mut Query, viewer: &Viewer) -> Result<Vec<String>> {
     let names = naming::name_columns(query);
     let mut scope = Scope::default();
     let _ = Visit::visit(query, &mut scope);
-    let mut rewriter = Rewriter { scope, error: None, in_expression: 0 };
+    scope.makes_json = json::makes_some(query);
+    let with_columns = json::WithColumns::new();
+    let mut rewriter = Rewriter { scope, viewer, with_columns, error: None, in_expression: 0 };
     let _ = VisitMut::visit(query, &mut rewriter);
     match rewriter.error {
         Some(error) => Err(error),
@@ -52,6 +55,8 @@ struct Scope {
     aliases: HashMap<String, &'static Relation>,
     /// Whether any is.
     reads_catalog: bool,
+    /// Whether it has values of `json`, `jsonb` or `uuid`.
+    makes_json: bool,
 }
 
 impl Visitor for Scope {
@@ -93,15 +98,31 @@ impl Scope {
     }
 }
 
-struct Rewriter {
+struct Rewriter<'v> {
     scope: Scope,
+    viewer: &'v Viewer,
+    with_columns: json::WithColumns,
     error: Option<Error>,
     /// How many expressions with a query of their own are around.
     in_expression: usize,
 }
 
-impl VisitorMut for Rewriter {
+impl Rewriter<'_> {
+    fn fail(&mut self, error: Error) -> ControlFlow<()> {
+        self.error = Some(error);
+        ControlFlow::Break(())
+    }
+}
+
+impl VisitorMut for Rewriter<'_> {
     type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if self.scope.makes_json {
+            json::name_rows(query, &mut self.with_columns, self.viewer);
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if has_query(expr) {
@@ -116,10 +137,14 @@ impl VisitorMut for Rewriter {
         }
         casts::rewrite(expr);
         if let Err(error) = literals::rewrite(expr) {
-            self.error = Some(error);
-            return ControlFlow::Break(());
+            return self.fail(error);
         }
         expressions::rewrite(expr, &self.scope);
+        if self.scope.makes_json
+            && let Err(error) = json::rewrite(expr)
+        {
+            return self.fail(error);
+        }
         spellings::rewrite(expr);
         if !self.scope.reads_catalog {
             subqueries::make_array(expr);
@@ -127,8 +152,7 @@ impl VisitorMut for Rewriter {
         if self.scope.reads_catalog {
             subqueries::rewrite(expr, &self.scope);
             if let Err(error) = expressions::rewrite_in_catalog(expr) {
-                self.error = Some(error);
-                return ControlFlow::Break(());
+                return self.fail(error);
             }
         }
         ControlFlow::Continue(())
@@ -147,6 +171,11 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if self.scope.makes_json
+            && let Err(error) = json::rewrite_factor(factor)
+        {
+            return self.fail(error);
+        }
         match factor {
             TableFactor::Table { name, alias, args, with_ordinality, .. } => {
                 if args.is_some() {

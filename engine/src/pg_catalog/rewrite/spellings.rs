@@ -91,7 +91,6 @@ fn function(expr: &mut Expr) {
     let other = match name.as_str() {
         "ceiling" => Some("ceil"),
         "every" => Some("bool_and"),
-        "gen_random_uuid" => Some("uuid"),
         // The time of the statement.
         "statement_timestamp" | "transaction_timestamp" => Some("now"),
         "sign" => Some("signum"),

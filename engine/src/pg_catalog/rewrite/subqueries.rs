@@ -27,9 +27,12 @@ const AGGREGATES: &[&str] = &[
     "bool_and",
     "bool_or",
     "every",
-    "json_agg",
-    "jsonb_agg",
-    "json_object_agg",
+    "kanon_json_list",
+    "kanon_jsonb_list",
+    "kanon_json_pairs",
+    "kanon_jsonb_pairs",
+    "kanon_json_values",
+    "kanon_jsonb_values",
 ];
 
 /// Columns that are always NULL, as they are unnested.
