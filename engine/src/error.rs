@@ -22,14 +22,24 @@ pub enum Sqlstate {
     CardinalityViolation,
     /// 22003
     NumericOutOfRange,
+    /// 22004
+    NullNotAllowed,
     /// 22007
     InvalidDatetime,
+    /// 22008
+    DatetimeOverflow,
+    /// 22011
+    SubstringError,
     /// 22012
     DivisionByZero,
     /// 22021
     CharacterNotInRepertoire,
     /// 22023
     InvalidParameterValue,
+    /// 2201B: a regular expression
+    InvalidRegularExpression,
+    /// 2202E
+    ArraySubscriptError,
     /// 22P02
     InvalidTextRepresentation,
     /// 22P03
@@ -102,6 +112,8 @@ pub enum Sqlstate {
     TooManyConnections,
     /// 53400
     BudgetExceeded,
+    /// 54000
+    ProgramLimitExceeded,
     /// 54001
     StatementTooComplex,
     /// 54011
@@ -132,10 +144,15 @@ impl Sqlstate {
             ProtocolViolation => "08P01",
             CardinalityViolation => "21000",
             NumericOutOfRange => "22003",
+            NullNotAllowed => "22004",
             InvalidDatetime => "22007",
+            DatetimeOverflow => "22008",
+            SubstringError => "22011",
             DivisionByZero => "22012",
             CharacterNotInRepertoire => "22021",
             InvalidParameterValue => "22023",
+            InvalidRegularExpression => "2201B",
+            ArraySubscriptError => "2202E",
             InvalidTextRepresentation => "22P02",
             InvalidBinaryRepresentation => "22P03",
             DataException => "22000",
@@ -172,6 +189,7 @@ impl Sqlstate {
             OutOfMemory => "53200",
             TooManyConnections => "53300",
             BudgetExceeded => "53400",
+            ProgramLimitExceeded => "54000",
             StatementTooComplex => "54001",
             TooManyColumns => "54011",
             ObjectNotInPrerequisiteState => "55000",
@@ -199,10 +217,15 @@ impl Sqlstate {
             ProtocolViolation
             | CardinalityViolation
             | NumericOutOfRange
+            | NullNotAllowed
             | InvalidDatetime
+            | DatetimeOverflow
+            | SubstringError
             | DivisionByZero
             | CharacterNotInRepertoire
             | InvalidParameterValue
+            | InvalidRegularExpression
+            | ArraySubscriptError
             | InvalidTextRepresentation
             | InvalidBinaryRepresentation
             | DataException
@@ -211,6 +234,7 @@ impl Sqlstate {
             | AmbiguousColumn
             | GroupingError
             | DatatypeMismatch
+            | ProgramLimitExceeded
             | StatementTooComplex
             | TooManyColumns => Code::InvalidArgument,
             UndefinedDatabase | UndefinedSchema | UndefinedColumn | UndefinedObject | UndefinedFunction
@@ -242,10 +266,15 @@ const ALL: &[Sqlstate] = {
         ProtocolViolation,
         CardinalityViolation,
         NumericOutOfRange,
+        NullNotAllowed,
         InvalidDatetime,
+        DatetimeOverflow,
+        SubstringError,
         DivisionByZero,
         CharacterNotInRepertoire,
         InvalidParameterValue,
+        InvalidRegularExpression,
+        ArraySubscriptError,
         InvalidTextRepresentation,
         InvalidBinaryRepresentation,
         DataException,
@@ -282,6 +311,7 @@ const ALL: &[Sqlstate] = {
         OutOfMemory,
         TooManyConnections,
         BudgetExceeded,
+        ProgramLimitExceeded,
         StatementTooComplex,
         TooManyColumns,
         ObjectNotInPrerequisiteState,

@@ -21,7 +21,7 @@ enum Whole {
 }
 
 /// Functions of DataFusion that give a number without a sign or of 64 bits, where PostgreSQL's give an `integer`.
-const GIVE_INT4: [&str; 10] = [
+const GIVE_INT4: [&str; 11] = [
     "array_length",
     "cardinality",
     "array_ndims",
@@ -32,9 +32,10 @@ const GIVE_INT4: [&str; 10] = [
     "strpos",
     "ascii",
     "regexp_count",
+    "regexp_instr",
 ];
 /// Those of which each gives the type of its arguments.
-const GIVE_WHAT_THEY_TAKE: [&str; 13] = [
+const GIVE_WHAT_THEY_TAKE: [&str; 16] = [
     "abs",
     "coalesce",
     "nullif",
@@ -46,6 +47,9 @@ const GIVE_WHAT_THEY_TAKE: [&str; 13] = [
     "array_concat",
     "array_append",
     "array_prepend",
+    "kanon_array_remove",
+    "kanon_array_replace",
+    "generate_series",
     "array_element",
     "array_slice",
 ];
@@ -114,6 +118,10 @@ fn columns(plan: &LogicalPlan) -> Vec<Option<Whole>> {
             let mut all = columns(&window.input);
             all.extend(of_exprs(&window.window_expr, &window.input));
             all
+        }
+        LogicalPlan::Unnest(unnest) => {
+            let lists = columns(&unnest.input);
+            unnest.dependency_indices.iter().map(|place| lists.get(*place).copied().flatten()).collect()
         }
         LogicalPlan::Filter(filter) => columns(&filter.input),
         LogicalPlan::Sort(sort) => columns(&sort.input),
@@ -201,14 +209,15 @@ fn whole(expr: &Expr, known: &Known) -> Option<Whole> {
         Expr::Unnest(unnest) => whole(&unnest.expr, known),
         Expr::ScalarFunction(function) => match function.func.name() {
             name if GIVE_INT4.contains(&name) => Some(Whole::Int4),
-            "array_element" | "array_slice" => whole(function.args.first()?, known),
+            "array_element" | "array_slice" | "array_fill" | "trim_array" | "generate_series" => {
+                whole(function.args.first()?, known)
+            }
             name if GIVE_WHAT_THEY_TAKE.contains(&name) => all(&mut function.args.iter()),
             _ => None,
         },
         Expr::AggregateFunction(function) => match function.func.name() {
-            "min" | "max" | "array_agg" | "bit_and" | "bit_or" | "bit_xor" | "first_value" | "last_value" => {
-                whole(function.params.args.first()?, known)
-            }
+            "min" | "max" | "array_agg" | "bit_and" | "bit_or" | "bit_xor" | "first_value" | "last_value" | "mode"
+            | "percentile_disc" => whole(function.params.args.first()?, known),
             "regr_count" => Some(Whole::Int8),
             _ => None,
         },

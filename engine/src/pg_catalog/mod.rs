@@ -21,7 +21,7 @@ mod provider;
 mod rewrite;
 mod rows;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod types;
 mod values;
 
@@ -38,6 +38,8 @@ use crate::principal::Principal;
 
 use crate::store::RoleInfo;
 use directory::Directory;
+pub(crate) use directory::quote_ident;
+pub(crate) use functions::quote_literal;
 pub use rewrite::{display_name, rewrite};
 
 /// The one database.

@@ -4,6 +4,7 @@
 //! every statement; what changes shapes (subqueries, arrays) only where the catalog is read, so that a user's query stays as
 //! it was written.
 
+mod calls;
 mod casts;
 mod expressions;
 mod literals;
@@ -120,6 +121,10 @@ impl VisitorMut for Rewriter {
             return ControlFlow::Break(());
         }
         expressions::rewrite(expr, &self.scope);
+        if let Err(error) = calls::rewrite(expr) {
+            self.error = Some(error);
+            return ControlFlow::Break(());
+        }
         spellings::rewrite(expr);
         if self.scope.reads_catalog {
             subqueries::rewrite(expr, &self.scope);
@@ -138,12 +143,19 @@ impl VisitorMut for Rewriter {
         if self.scope.reads_catalog {
             subqueries::fold_empty(select, &self.scope);
         } else {
-            spellings::make_rows(select);
+            calls::make_rows(select);
+            calls::keep_apart(select);
         }
         ControlFlow::Continue(())
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, args: Some(_), .. } = factor {
+            strip_schema(name);
+        }
+        if !self.scope.reads_catalog {
+            calls::rows_of(factor);
+        }
         match factor {
             TableFactor::Table { name, alias, args, with_ordinality, .. } => {
                 if args.is_some() {
