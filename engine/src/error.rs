@@ -595,6 +595,10 @@ fn execution_error(text: &str) -> Error {
         Error::new(Sqlstate::DivisionByZero, "division by zero")
     } else if lower.contains("overflow") || lower.contains("out of range") {
         Error::new(Sqlstate::NumericOutOfRange, "value out of range")
+    } else if lower.starts_with("field position must not be zero") {
+        Error::new(Sqlstate::InvalidParameterValue, "field position must not be zero")
+    } else if lower.starts_with("negative count not allowed") || lower.starts_with("overlay start position") {
+        Error::new(Sqlstate::SubstringError, "negative substring length not allowed")
     } else {
         Error::new(Sqlstate::DataException, line)
     }

@@ -184,10 +184,12 @@ impl ScalarUDFImpl for OfLists {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
-        Ok(self.form(types).ok_or_else(|| missing(self.name(), types))?)
+        // What is not taken is refused where its type is asked for: an error here would be put into other words.
+        Ok(self.form(types).unwrap_or_else(|| types.to_vec()))
     }
 
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        self.form(types).ok_or_else(|| missing(self.name(), types))?;
         let first = types.first().cloned().unwrap_or(DataType::Null);
         Ok(if self.what == What::Fill { DataType::new_list(first, true) } else { first })
     }

@@ -18,6 +18,8 @@ mod rows;
 mod scanned;
 mod shown;
 #[cfg(test)]
+mod statements;
+#[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 mod testing;
 mod texts;

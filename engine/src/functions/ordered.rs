@@ -50,11 +50,19 @@ impl AggregateUDFImpl for Ordered {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
-        match (self.what, types) {
-            (What::Mode, [of]) => Ok(vec![of.clone()]),
+        Ok(match (self.what, types) {
             (What::Percentile, [of, part]) if part.is_numeric() || part.is_null() => {
-                Ok(vec![of.clone(), DataType::Float64])
+                vec![of.clone(), DataType::Float64]
             }
+            // What is not taken is refused where its type is asked for: an error here would be put into other words.
+            _ => types.to_vec(),
+        })
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        match (self.what, types) {
+            (What::Mode, [of]) => Ok(of.clone()),
+            (What::Percentile, [of, part]) if part.is_numeric() || part.is_null() => Ok(of.clone()),
             (What::Percentile, [_, DataType::List(_)]) => {
                 Err(Error::unsupported("percentile_disc of an array of fractions is not supported")
                     .hint("Write one call for each.")
@@ -62,10 +70,6 @@ impl AggregateUDFImpl for Ordered {
             }
             _ => Err(missing(self.name(), types).into()),
         }
-    }
-
-    fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
-        Ok(types.first().cloned().unwrap_or(DataType::Null))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> DfResult<Vec<FieldRef>> {

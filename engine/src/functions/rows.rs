@@ -423,10 +423,12 @@ impl ScalarUDFImpl for OfRows {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
-        Ok(self.form(types).ok_or_else(|| missing(self.spec.name, types))?)
+        // What is not taken is refused where its type is asked for: an error here would be put into other words.
+        Ok(self.form(types).unwrap_or_else(|| types.to_vec()))
     }
 
-    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+    fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        self.form(types).ok_or_else(|| missing(self.spec.name, types))?;
         Ok(self.spec.gives.data_type())
     }
 

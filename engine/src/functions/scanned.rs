@@ -236,6 +236,10 @@ fn scanned(text: &str, pattern: &Pattern) -> Result<i128> {
     Ok(if source.sign == Some('-') { -number } else { number })
 }
 
+fn is_text(of: &DataType) -> bool {
+    matches!(of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null)
+}
+
 /// See the module.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct ToNumber(Signature);
@@ -256,12 +260,7 @@ impl ScalarUDFImpl for ToNumber {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
-        let is_text =
-            |of: &DataType| matches!(of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null);
-        match types {
-            [text, pattern] if is_text(text) && is_text(pattern) => Ok(vec![DataType::Utf8; 2]),
-            _ => Err(missing(self.name(), types).into()),
-        }
+        Ok(if types.iter().all(is_text) { vec![DataType::Utf8; types.len()] } else { types.to_vec() })
     }
 
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
@@ -269,6 +268,10 @@ impl ScalarUDFImpl for ToNumber {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> DfResult<FieldRef> {
+        let types: Vec<DataType> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        if types.len() != 2 || !types.iter().all(is_text) {
+            return Err(missing(self.name(), &types).into());
+        }
         let places = match args.scalar_arguments.get(1).copied().flatten() {
             Some(pattern) => match pattern.try_as_str().flatten() {
                 Some(pattern) => Pattern::new(pattern)?.places,

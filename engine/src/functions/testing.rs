@@ -52,14 +52,8 @@ async fn rows(sql: &str) -> Result<Vec<String>> {
             .map(|column| ArrayFormatter::try_new(column, &options))
             .collect::<Result<Vec<_>, _>>();
         let columns = columns.map_err(Error::internal)?;
-        let types: Vec<String> = batch
-            .schema()
-            .fields()
-            .iter()
-            .map(|field| pg_catalog::types::PgType::of_field(field).name.to_owned())
-            .collect();
         for row in 0..batch.num_rows() {
-            let values = columns.iter().zip(&types).map(|(column, name)| format!("{}:{name}", column.value(row)));
+            let values = columns.iter().map(|column| column.value(row).to_string());
             lines.push(values.collect::<Vec<_>>().join("|"));
         }
     }

@@ -7,9 +7,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, JoinType, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, cast};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, cast, lit};
+
+use super::types::PgType;
+use crate::functions::arithmetic::inputs_schema;
 
 /// What PostgreSQL takes a whole number for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,11 +26,12 @@ enum Whole {
 }
 
 /// Functions of DataFusion that give a number without a sign or of 64 bits, where PostgreSQL's give an `integer`.
-const GIVE_INT4: [&str; 11] = [
+const GIVE_INT4: [&str; 12] = [
     "array_length",
     "cardinality",
     "array_ndims",
     "array_position",
+    "array_positions",
     "character_length",
     "octet_length",
     "bit_length",
@@ -59,6 +65,7 @@ const GIVE_WHAT_THEY_TAKE: [&str; 16] = [
 /// # Errors
 /// If the plan is no plan.
 pub fn narrowed(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = named(plan)?;
     let whole = columns(&plan);
     let fields = plan.schema().fields().iter().zip(&whole);
     let wanted: Vec<Option<DataType>> = fields.map(|(field, whole)| (*whole)?.instead_of(field.data_type())).collect();
@@ -78,6 +85,38 @@ pub fn narrowed(plan: LogicalPlan) -> Result<LogicalPlan> {
         })
         .collect();
     LogicalPlanBuilder::from(plan).project(exprs)?.build()
+}
+
+/// A plan with the names of types in place of `pg_typeof(…)`.
+fn named(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let done = plan.transform_up_with_subqueries(|plan| {
+        let mut known = Known::new();
+        for input in plan.inputs() {
+            for ((qualifier, field), whole) in input.schema().iter().zip(columns(input)) {
+                known.insert(Column::new(qualifier.cloned(), field.name()), whole);
+            }
+        }
+        let schema = inputs_schema(&plan);
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let done = expr.transform_up(|expr| {
+                let Expr::ScalarFunction(function) = &expr else { return Ok(Transformed::no(expr)) };
+                let (name, Some(of)) = (function.func.name(), function.args.first()) else {
+                    return Ok(Transformed::no(expr));
+                };
+                if name != "pg_typeof" {
+                    return Ok(Transformed::no(expr));
+                }
+                let (_, field) = of.to_field(schema.as_ref())?;
+                let narrow = whole(of, &known).and_then(|whole| whole.instead_of(field.data_type()));
+                let of_type = narrow.map_or_else(|| PgType::of_field(&field), |narrow| PgType::of(&narrow));
+                Ok(Transformed::yes(lit(of_type.with_typmod(-1).sql_name())))
+            })?;
+            Ok(if done.transformed { done.update_data(|expr| name.restore(expr)) } else { done })
+        })
+    })?;
+    Ok(done.data)
 }
 
 impl Whole {
