@@ -22,22 +22,28 @@ pub enum Sqlstate {
     CardinalityViolation,
     /// 22003
     NumericOutOfRange,
+    /// 22004
+    NullNotAllowed,
     /// 22007
     InvalidDatetime,
+    /// 22008
+    DatetimeOverflow,
+    /// 22011
+    SubstringError,
     /// 22012
     DivisionByZero,
     /// 22021
     CharacterNotInRepertoire,
     /// 22023
     InvalidParameterValue,
+    /// 2201B: a regular expression
+    InvalidRegularExpression,
+    /// 2202E
+    ArraySubscriptError,
     /// 22P02
     InvalidTextRepresentation,
     /// 22P03
     InvalidBinaryRepresentation,
-    /// 22004
-    NullNotAllowed,
-    /// 2202E
-    ArraySubscriptError,
     /// 22P05
     UntranslatableCharacter,
     /// 22000: other data exceptions of open queries
@@ -110,6 +116,8 @@ pub enum Sqlstate {
     TooManyConnections,
     /// 53400
     BudgetExceeded,
+    /// 54000
+    ProgramLimitExceeded,
     /// 54001
     StatementTooComplex,
     /// 54011
@@ -140,14 +148,17 @@ impl Sqlstate {
             ProtocolViolation => "08P01",
             CardinalityViolation => "21000",
             NumericOutOfRange => "22003",
+            NullNotAllowed => "22004",
             InvalidDatetime => "22007",
+            DatetimeOverflow => "22008",
+            SubstringError => "22011",
             DivisionByZero => "22012",
             CharacterNotInRepertoire => "22021",
             InvalidParameterValue => "22023",
+            InvalidRegularExpression => "2201B",
+            ArraySubscriptError => "2202E",
             InvalidTextRepresentation => "22P02",
             InvalidBinaryRepresentation => "22P03",
-            NullNotAllowed => "22004",
-            ArraySubscriptError => "2202E",
             UntranslatableCharacter => "22P05",
             DataException => "22000",
             ActiveTransaction => "25001",
@@ -184,6 +195,7 @@ impl Sqlstate {
             OutOfMemory => "53200",
             TooManyConnections => "53300",
             BudgetExceeded => "53400",
+            ProgramLimitExceeded => "54000",
             StatementTooComplex => "54001",
             TooManyColumns => "54011",
             ObjectNotInPrerequisiteState => "55000",
@@ -211,14 +223,17 @@ impl Sqlstate {
             ProtocolViolation
             | CardinalityViolation
             | NumericOutOfRange
+            | NullNotAllowed
             | InvalidDatetime
+            | DatetimeOverflow
+            | SubstringError
             | DivisionByZero
             | CharacterNotInRepertoire
             | InvalidParameterValue
+            | InvalidRegularExpression
+            | ArraySubscriptError
             | InvalidTextRepresentation
             | InvalidBinaryRepresentation
-            | NullNotAllowed
-            | ArraySubscriptError
             | UntranslatableCharacter
             | DataException
             | CannotCoerce
@@ -227,6 +242,7 @@ impl Sqlstate {
             | AmbiguousColumn
             | GroupingError
             | DatatypeMismatch
+            | ProgramLimitExceeded
             | StatementTooComplex
             | TooManyColumns => Code::InvalidArgument,
             UndefinedDatabase | UndefinedSchema | UndefinedColumn | UndefinedObject | UndefinedFunction
@@ -258,14 +274,17 @@ const ALL: &[Sqlstate] = {
         ProtocolViolation,
         CardinalityViolation,
         NumericOutOfRange,
+        NullNotAllowed,
         InvalidDatetime,
+        DatetimeOverflow,
+        SubstringError,
         DivisionByZero,
         CharacterNotInRepertoire,
         InvalidParameterValue,
+        InvalidRegularExpression,
+        ArraySubscriptError,
         InvalidTextRepresentation,
         InvalidBinaryRepresentation,
-        NullNotAllowed,
-        ArraySubscriptError,
         UntranslatableCharacter,
         DataException,
         ActiveTransaction,
@@ -302,6 +321,7 @@ const ALL: &[Sqlstate] = {
         OutOfMemory,
         TooManyConnections,
         BudgetExceeded,
+        ProgramLimitExceeded,
         StatementTooComplex,
         TooManyColumns,
         ObjectNotInPrerequisiteState,
@@ -585,6 +605,10 @@ fn execution_error(text: &str) -> Error {
         Error::new(Sqlstate::DivisionByZero, "division by zero")
     } else if lower.contains("overflow") || lower.contains("out of range") {
         Error::new(Sqlstate::NumericOutOfRange, "value out of range")
+    } else if lower.starts_with("field position must not be zero") {
+        Error::new(Sqlstate::InvalidParameterValue, "field position must not be zero")
+    } else if lower.starts_with("negative count not allowed") || lower.starts_with("overlay start position") {
+        Error::new(Sqlstate::SubstringError, "negative substring length not allowed")
     } else {
         Error::new(Sqlstate::DataException, line)
     }

@@ -14,8 +14,13 @@ use datafusion::logical_expr::{
 use crate::error::{Error, Sqlstate};
 
 /// The longest text that is made, and the most that those of a batch may have together, in bytes.
-const MOST_OF_ONE: u64 = 64 << 20;
-const MOST_OF_BATCH: u64 = 256 << 20;
+pub(super) const MOST_OF_ONE: u64 = 64 << 20;
+pub(super) const MOST_OF_BATCH: u64 = 256 << 20;
+
+/// The error for more than that.
+pub(super) fn too_large() -> Error {
+    Error::new(Sqlstate::StatementTooComplex, "requested length too large")
+}
 
 /// A function whose second argument says how long its answer is, or how often its first is in it.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -63,7 +68,7 @@ impl Limited {
             let bytes = each.saturating_mul(length);
             all = all.saturating_add(bytes);
             if bytes > MOST_OF_ONE || all > MOST_OF_BATCH {
-                return Err(Error::new(Sqlstate::StatementTooComplex, "requested length too large").into());
+                return Err(too_large().into());
             }
         }
         Ok(())

@@ -1,20 +1,41 @@
 //! Functions of PostgreSQL that DataFusion lacks or has otherwise, PostgreSQL's arithmetic of dates, and its JSON.
 
 pub mod arithmetic;
+mod counting;
+mod expressions;
+mod fields;
+mod format;
 pub mod json;
 mod lengths;
+mod lists;
 mod literals;
+mod making;
 mod moments;
 mod numbers;
 pub mod numeric;
 pub mod one_row;
+mod ordered;
+mod patterned;
 mod patterns;
+mod reading;
+mod rows;
+mod scanned;
+mod shown;
+#[cfg(test)]
+mod statements;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod testing;
+mod texts;
+mod trunc;
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::ArrayRef;
 use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, ColumnarValue, ScalarFunctionArgs, ScalarUDF};
+
+use crate::error::Result as OurResult;
 
 /// All of them: in place of DataFusion's, where those have the same names.
 pub fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
@@ -27,8 +48,28 @@ pub fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
         moments::timestamp_text(),
         numbers::rint(),
         one_row::one_row(),
+        Arc::new(ScalarUDF::new_from_impl(trunc::DateTrunc::new())),
+        Arc::new(ScalarUDF::new_from_impl(counting::TypeOf::new())),
+        Arc::new(ScalarUDF::new_from_impl(scanned::ToNumber::new())),
     ];
-    all.into_iter().chain(lengths::all().map(Arc::new)).chain(numeric::all()).chain(json::all())
+    let of_rows =
+        [counting::SPECS.as_slice(), &format::SPECS, &lists::SPECS, &making::SPECS, &patterned::SPECS, &texts::SPECS];
+    let of_rows = of_rows.into_iter().flatten().map(rows::function);
+    let ours = lengths::all().into_iter().chain(lists::all()).chain(of_rows).map(Arc::new);
+    all.into_iter().chain(ours).chain(numeric::all()).chain(json::all())
+}
+
+/// The aggregates of PostgreSQL that DataFusion lacks.
+pub fn aggregates() -> impl Iterator<Item = Arc<AggregateUDF>> {
+    ordered::all().into_iter()
+}
+
+/// A regular expression as the regex crate writes it, where PostgreSQL reads it another way.
+///
+/// # Errors
+/// 2201B for one that is none, 0A000 for what is not supported.
+pub(crate) fn regular_expression(pattern: &str, flags: &str) -> OurResult<String> {
+    Ok(expressions::read(pattern, expressions::Options::new(flags)?)?.regex)
 }
 
 /// A function of whole arrays: constants are written out.

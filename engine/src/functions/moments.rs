@@ -15,7 +15,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Sca
 
 use super::of_arrays;
 
-const DAY_MICROS: i64 = 86_400_000_000;
+pub(super) const DAY_MICROS: i64 = 86_400_000_000;
 
 static ELAPSED: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(Elapsed::new())));
 static INTERVAL_TIMES: LazyLock<Arc<ScalarUDF>> =
@@ -57,7 +57,7 @@ pub(super) fn local(micros: i64, zone: &Tz) -> (NaiveDateTime, i32) {
 }
 
 /// The instant at which a clock of this zone shows a moment: where it does twice the later one, where it never does as if it had not been put forward.
-fn instant(local: NaiveDateTime, zone: &Tz) -> i64 {
+pub(super) fn instant(local: NaiveDateTime, zone: &Tz) -> i64 {
     let seconds = |offset: &<Tz as TimeZone>::Offset| i64::from(offset.fix().local_minus_utc());
     let distance = match zone.offset_from_local_datetime(&local) {
         chrono::LocalResult::Single(offset) => seconds(&offset),
@@ -313,7 +313,8 @@ impl TimestampText {
     }
 }
 
-fn text(local: &NaiveDateTime, distance: Option<i32>) -> String {
+/// A timestamp as text, with its distance from UTC in seconds if it has a zone.
+pub(super) fn text(local: &NaiveDateTime, distance: Option<i32>) -> String {
     let mut text = local.format("%Y-%m-%d %H:%M:%S").to_string();
     let micros = local.and_utc().timestamp_subsec_micros();
     if micros > 0 {

@@ -8,12 +8,15 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::metadata::FieldMetadata;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, JoinType, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, cast};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, cast, lit};
 
 use super::modifiers::declared;
 use super::types::{METADATA_KEY, PgType};
+use crate::functions::arithmetic::inputs_schema;
 
 /// What PostgreSQL takes a whole number for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,20 +28,22 @@ enum Whole {
 }
 
 /// Functions of DataFusion that give a number without a sign or of 64 bits, where PostgreSQL's give an `integer`.
-const GIVE_INT4: [&str; 10] = [
+const GIVE_INT4: [&str; 12] = [
     "array_length",
     "cardinality",
     "array_ndims",
     "array_position",
+    "array_positions",
     "character_length",
     "octet_length",
     "bit_length",
     "strpos",
     "ascii",
     "regexp_count",
+    "regexp_instr",
 ];
 /// Those of which each gives the type of its arguments.
-const GIVE_WHAT_THEY_TAKE: [&str; 13] = [
+const GIVE_WHAT_THEY_TAKE: [&str; 16] = [
     "abs",
     "coalesce",
     "nullif",
@@ -50,6 +55,9 @@ const GIVE_WHAT_THEY_TAKE: [&str; 13] = [
     "array_concat",
     "array_append",
     "array_prepend",
+    "kanon_array_remove",
+    "kanon_array_replace",
+    "generate_series",
     "array_element",
     "array_slice",
 ];
@@ -59,6 +67,7 @@ const GIVE_WHAT_THEY_TAKE: [&str; 13] = [
 /// # Errors
 /// If the plan is no plan.
 pub fn narrowed(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = named(plan)?;
     let whole = columns(&plan);
     let fields = plan.schema().fields().iter().zip(&whole);
     let wanted: Vec<Option<DataType>> = fields.map(|(field, whole)| (*whole)?.instead_of(field.data_type())).collect();
@@ -85,6 +94,38 @@ pub fn narrowed(plan: LogicalPlan) -> Result<LogicalPlan> {
         })
         .collect();
     LogicalPlanBuilder::from(plan).project(exprs)?.build()
+}
+
+/// A plan with the names of types in place of `pg_typeof(…)`.
+fn named(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let done = plan.transform_up_with_subqueries(|plan| {
+        let mut known = Known::new();
+        for input in plan.inputs() {
+            for ((qualifier, field), whole) in input.schema().iter().zip(columns(input)) {
+                known.insert(Column::new(qualifier.cloned(), field.name()), whole);
+            }
+        }
+        let schema = inputs_schema(&plan);
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let done = expr.transform_up(|expr| {
+                let Expr::ScalarFunction(function) = &expr else { return Ok(Transformed::no(expr)) };
+                let (name, Some(of)) = (function.func.name(), function.args.first()) else {
+                    return Ok(Transformed::no(expr));
+                };
+                if name != "pg_typeof" {
+                    return Ok(Transformed::no(expr));
+                }
+                let (_, field) = of.to_field(schema.as_ref())?;
+                let narrow = whole(of, &known).and_then(|whole| whole.instead_of(field.data_type()));
+                let of_type = narrow.map_or_else(|| PgType::of_field(&field), |narrow| PgType::of(&narrow));
+                Ok(Transformed::yes(lit(of_type.with_typmod(-1).sql_name())))
+            })?;
+            Ok(if done.transformed { done.update_data(|expr| name.restore(expr)) } else { done })
+        })
+    })?;
+    Ok(done.data)
 }
 
 impl Whole {
@@ -125,6 +166,10 @@ fn columns(plan: &LogicalPlan) -> Vec<Option<Whole>> {
             let mut all = columns(&window.input);
             all.extend(of_exprs(&window.window_expr, &window.input));
             all
+        }
+        LogicalPlan::Unnest(unnest) => {
+            let lists = columns(&unnest.input);
+            unnest.dependency_indices.iter().map(|place| lists.get(*place).copied().flatten()).collect()
         }
         LogicalPlan::Filter(filter) => columns(&filter.input),
         LogicalPlan::Sort(sort) => columns(&sort.input),
@@ -232,14 +277,15 @@ fn whole(expr: &Expr, known: &Known) -> Option<Whole> {
         Expr::Unnest(unnest) => whole(&unnest.expr, known),
         Expr::ScalarFunction(function) => match function.func.name() {
             name if GIVE_INT4.contains(&name) => Some(Whole::Int4),
-            "array_element" | "array_slice" => whole(function.args.first()?, known),
+            "array_element" | "array_slice" | "array_fill" | "trim_array" | "generate_series" => {
+                whole(function.args.first()?, known)
+            }
             name if GIVE_WHAT_THEY_TAKE.contains(&name) => all(&mut function.args.iter()),
             _ => None,
         },
         Expr::AggregateFunction(function) => match function.func.name() {
-            "min" | "max" | "array_agg" | "bit_and" | "bit_or" | "bit_xor" | "first_value" | "last_value" => {
-                whole(function.params.args.first()?, known)
-            }
+            "min" | "max" | "array_agg" | "bit_and" | "bit_or" | "bit_xor" | "first_value" | "last_value" | "mode"
+            | "percentile_disc" => whole(function.params.args.first()?, known),
             "regr_count" => Some(Whole::Int8),
             _ => None,
         },

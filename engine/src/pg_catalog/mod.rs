@@ -39,6 +39,8 @@ use crate::principal::Principal;
 
 use crate::store::RoleInfo;
 use directory::Directory;
+pub(crate) use directory::quote_ident;
+pub(crate) use functions::quote_literal;
 pub use rewrite::{display_name, rewrite};
 
 /// The one database.

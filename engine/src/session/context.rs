@@ -69,6 +69,7 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
         functions.extend(kanon_planner::parts::part_aggregates());
         // PostgreSQL's name for it.
         functions.push(Arc::new(var_samp_udaf().as_ref().clone().with_aliases(["variance"])));
+        functions.extend(crate::functions::aggregates());
     }
     if let Some(functions) = builder.scalar_functions() {
         functions.push(kanon_planner::width_bucket::width_bucket());

@@ -31,7 +31,6 @@ SELECT count(*) FILTER (WHERE active), count(*) FILTER (WHERE NOT active) AS ina
 
 SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY score) FROM people
 
--- differs: the function is missing
 SELECT percentile_disc(0.25) WITHIN GROUP (ORDER BY id) FROM people
 
 -- differs: refused as not supported

@@ -195,28 +195,28 @@ SELECT 'people'::regclass
 -- differs: another type
 SELECT 'int4'::regtype
 
--- differs: the function is missing
+-- differs: another type
 SELECT pg_typeof(1.5)
 
--- differs: the function is missing
+-- differs: another type
 SELECT pg_typeof(1::int8)
 
--- differs: the function is missing
+-- differs: another type
 SELECT pg_typeof(ARRAY[1])
 
--- differs: the function is missing
+-- differs: another type
 SELECT pg_typeof(date '2024-01-01')
 
--- differs: the function is missing
+-- differs: another type
 SELECT pg_typeof(1 / 3.0)
 
--- differs: the function is missing
+-- differs: another type
 SELECT pg_typeof(sum(1))
 
--- differs: the function is missing
+-- differs: another type
 SELECT pg_typeof(avg(1))
 
--- differs: the function is missing
+-- differs: another type
 SELECT pg_typeof(count(*))
 
 SELECT sum(id) FROM people WHERE id < 0

@@ -22,6 +22,8 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
+pub(crate) use names::quote_literal;
+
 use super::Shared;
 use super::directory::Directory;
 use super::types::{PgType, annotate};

@@ -191,7 +191,7 @@ fn format_type(oid: u32, typmod: i32) -> String {
         .unwrap_or_else(|| "???".to_owned())
 }
 
-fn quote_literal(text: &str) -> String {
+pub(crate) fn quote_literal(text: &str) -> String {
     let prefix = if text.contains('\\') { "E" } else { "" };
     format!("{prefix}'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }

@@ -4,6 +4,7 @@
 //! every statement; what changes shapes (subqueries, arrays) only where the catalog is read, so that a user's query stays as
 //! it was written.
 
+mod calls;
 mod casts;
 mod expressions;
 mod json;
@@ -145,6 +146,9 @@ impl VisitorMut for Rewriter<'_> {
         {
             return self.fail(error);
         }
+        if let Err(error) = calls::rewrite(expr) {
+            return self.fail(error);
+        }
         spellings::rewrite(expr);
         if !self.scope.reads_catalog {
             subqueries::make_array(expr);
@@ -165,7 +169,8 @@ impl VisitorMut for Rewriter<'_> {
         if self.scope.reads_catalog {
             subqueries::fold_empty(select, &self.scope);
         } else {
-            spellings::make_rows(select);
+            calls::make_rows(select);
+            calls::keep_apart(select);
         }
         ControlFlow::Continue(())
     }
@@ -175,6 +180,12 @@ impl VisitorMut for Rewriter<'_> {
             && let Err(error) = json::rewrite_factor(factor)
         {
             return self.fail(error);
+        }
+        if let TableFactor::Table { name, args: Some(_), .. } = factor {
+            strip_schema(name);
+        }
+        if !self.scope.reads_catalog {
+            calls::rows_of(factor);
         }
         match factor {
             TableFactor::Table { name, alias, args, with_ordinality, .. } => {

@@ -23,6 +23,11 @@ pub fn display_name(name: &str) -> &str {
     name.split_once(MARK).map_or(name, |(name, _)| name)
 }
 
+/// A name with what keeps it apart from others: a number of its own.
+pub(super) fn hidden_name(name: &str, number: usize) -> String {
+    format!("{name}{MARK}{number}")
+}
+
 /// Names the columns of a query and of its subqueries. Answers the names of its own, in order, or none if it selects `*`:
 /// then the plan's own are to be shown, through [`display_name`].
 pub(super) fn name_columns(query: &mut Query) -> Vec<String> {

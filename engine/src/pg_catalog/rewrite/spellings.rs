@@ -1,14 +1,11 @@
 //! PostgreSQL's spellings of what DataFusion has under another name, or says otherwise: `ceiling`, `every`, `LIKE … ESCAPE`, `SIMILAR TO`, `a && b`.
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectNamePart, Select, SelectItem, Subscript, TimezoneInfo, UnaryOperator, Value,
+    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectNamePart, TimezoneInfo, UnaryOperator, Value,
 };
 
-use super::{call, called, folded, string, take};
-
-/// Between the parts of a text that is split by a pattern: no text that people write holds it.
-const MARK: &str = "\u{1}\u{2}";
+use super::{call, folded, string, take};
 
 /// Rewrites one expression.
 pub(super) fn rewrite(expr: &mut Expr) {
@@ -111,14 +108,6 @@ fn function(expr: &mut Expr) {
     });
     let mut arguments: Vec<&mut Expr> = arguments.collect();
     let rewritten = match (name.as_str(), arguments.as_mut_slice()) {
-        ("regexp_split_to_array", [text, pattern]) => {
-            let all = vec![take(text), take(pattern), literal(MARK.into()), literal("g".into())];
-            call("string_to_array", vec![call("regexp_replace", all), literal(MARK.into())])
-        }
-        // Of one in parentheses the first such part would be found.
-        ("regexp_substr", [text, pattern]) if string(pattern).is_some_and(|pattern| !pattern.contains('(')) => {
-            first_of(call("regexp_match", vec![take(text), take(pattern)]))
-        }
         ("mod", [left, right]) => {
             let (left, right) =
                 (Box::new(Expr::Nested(Box::new(take(left)))), Box::new(Expr::Nested(Box::new(take(right)))));
@@ -168,18 +157,6 @@ fn behind_first(expr: Expr, replaced: &dyn Fn(Expr) -> Expr) -> Expr {
     }
 }
 
-/// A series in a select list makes rows.
-pub(super) fn make_rows(select: &mut Select) {
-    for item in &mut select.projection {
-        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
-            && called(expr).as_deref() == Some("generate_series")
-        {
-            let series = take(expr);
-            *expr = call("unnest", vec![series]);
-        }
-    }
-}
-
 fn is_second(field: &str) -> bool {
     matches!(field.to_ascii_lowercase().as_str(), "second" | "seconds" | "sec" | "secs")
 }
@@ -197,15 +174,6 @@ fn seconds(moment: Expr, data_type: DataType) -> Expr {
 
 fn local_timestamp() -> Expr {
     cast(call("now", Vec::new()), DataType::Timestamp(None, TimezoneInfo::None))
-}
-
-/// The first element of an array.
-fn first_of(array: Expr) -> Expr {
-    let index = Expr::Value(Value::Number("1".to_owned(), false).into());
-    Expr::CompoundFieldAccess {
-        root: Box::new(Expr::Nested(Box::new(array))),
-        access_chain: vec![AccessExpr::Subscript(Subscript::Index { index })],
-    }
 }
 
 fn cast(expr: Expr, data_type: DataType) -> Expr {

@@ -1,0 +1,191 @@
+//! Statements of functions, each with what PostgreSQL 15 answers in the zone of Zurich: instants are written in UTC.
+
+use super::testing::answer;
+
+async fn check(statements: &[(&str, &str)]) {
+    for (sql, expected) in statements {
+        assert_eq!(answer(sql).await, *expected, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn moments_are_read_made_and_mended() {
+    check(&[
+        ("SELECT to_date('2024-02-29','YYYY-MM-DD')", "2024-02-29"),
+        ("SELECT to_date('2024-02-30','YYYY-MM-DD')", "22008 date/time field value out of range: \"2024-02-30\""),
+        ("SELECT to_date('x','YYYY')", "22007 invalid value \"x\" for \"YYYY\""),
+        ("SELECT to_date('29 Feb 2024','DD Mon YYYY'), to_date('29 february 2024','DD Month YYYY'), to_date('Thursday 29 Feb 2024','Day DD Mon YYYY')", "2024-02-29|2024-02-29|2024-02-29"),
+        ("SELECT to_date('20240229','YYYYMMDD'), to_date('240229','YYMMDD'), to_date('99-1-2','YY-MM-DD'), to_date('024 1','YYY MM'), to_date('4','Y')", "2024-02-29|2024-02-29|1999-01-02|2024-01-01|2004-01-01"),
+        ("SELECT to_date('2024-060','YYYY-DDD'), to_date('2024-366','YYYY-DDD')", "2024-02-29|2024-12-31"),
+        ("SELECT to_date('2024-13-01','YYYY-MM-DD')", "22008 date/time field value out of range: \"2024-13-01\""),
+        ("SELECT to_date('2024-00-01','YYYY-MM-DD')", "2024-01-01"),
+        ("SELECT to_date('2023-366','YYYY-DDD')", "22008 date/time field value out of range: \"2023-366\""),
+        ("SELECT to_date('2024/02/29','YYYY-MM-DD'), to_date('2024 02 29','YYYY-MM-DD'), to_date('  2024-02-29','YYYY-MM-DD'), to_date('2024-02-29xyz','YYYY-MM-DD')", "2024-02-29|2024-02-29|2024-02-29|2024-02-29"),
+        ("SELECT to_date('2024-W09-4','IYYY-\"W\"IW-ID'), to_date('2024-09','IYYY-IW')", "2024-02-29|2024-02-26"),
+        ("SELECT to_date('2024-W09-4','IYYY-IW-DD')", "22007 invalid value \"W0\" for \"IW\""),
+        ("SELECT to_date('2460370','J')", "2024-02-29"),
+        ("SELECT to_date('29.2.24','DD.MM.YY'), to_date('1-2-2024','FMDD-FMMM-YYYY')", "2024-02-29|2024-02-01"),
+        ("SELECT to_date('Xeb 2024','Mon YYYY')", "22007 invalid value \"Xeb\" for \"Mon\""),
+        ("SELECT to_date('2024-02','YYYY-Mon')", "22007 invalid value \"02\" for \"Mon\""),
+        ("SELECT to_date('21','CC'), to_date('2024 3','YYYY Q')", "2001-01-01|2024-01-01"),
+        ("SELECT to_date('2024','YYYY YYYY')", "2024-01-01"),
+        ("SELECT to_date('2024-02-29 12','YYYY-MM-DD HH24')", "2024-02-29"),
+        ("SELECT to_date('II 2024','RM YYYY')", "2024-02-01"),
+        ("SELECT to_date('1st 02 2024','DDth MM YYYY')", "2024-02-01"),
+        ("SELECT to_date('10000-01-01','YYYY-MM-DD'), to_date('100000101','YYYYMMDD')", "22008 date/time field value out of range: \"100000101\""),
+        ("SELECT to_timestamp('2024-02-29 12:30:45','YYYY-MM-DD HH24:MI:SS')", "2024-02-29T11:30:45Z"),
+        ("SELECT to_timestamp('2024-02-29 12:30:45.678','YYYY-MM-DD HH24:MI:SS.MS'), to_timestamp('2024-02-29 12:30:45.678901','YYYY-MM-DD HH24:MI:SS.US')", "2024-02-29T11:30:45.678Z|2024-02-29T11:30:45.678901Z"),
+        ("SELECT to_timestamp('2024-02-29 1:30 PM','YYYY-MM-DD HH12:MI AM'), to_timestamp('2024-02-29 12:30 a.m.','YYYY-MM-DD HH:MI p.m.')", "2024-02-29T12:30:00Z|2024-02-28T23:30:00Z"),
+        ("SELECT to_timestamp('2024-02-29 13:30 PM','YYYY-MM-DD HH12:MI AM')", "22007 hour \"13\" is invalid for the 12-hour clock"),
+        ("SELECT to_timestamp('2024-02-29 25','YYYY-MM-DD HH24')", "22008 date/time field value out of range: \"2024-02-29 25\""),
+        ("SELECT to_timestamp('2024-02-29 24','YYYY-MM-DD HH24')", "22008 date/time field value out of range: \"2024-02-29 24\""),
+        ("SELECT to_timestamp('2024-02-29 12:60','YYYY-MM-DD HH24:MI')", "22008 date/time field value out of range: \"2024-02-29 12:60\""),
+        ("SELECT to_timestamp('2024-02-29 12:00 +05','YYYY-MM-DD HH24:MI TZH'), to_timestamp('2024-02-29 12:00 -03:30','YYYY-MM-DD HH24:MI TZH:TZM'), to_timestamp('2024-02-29 12:00+05','YYYY-MM-DD HH24:MITZH')", "2024-02-29T07:00:00Z|2024-02-29T15:30:00Z|2024-02-29T07:00:00Z"),
+        ("SELECT to_timestamp('2024-07-01T12:30:45','YYYY-MM-DD\"T\"HH24:MI:SS')", "2024-07-01T10:30:45Z"),
+        ("SELECT to_timestamp('2024-02-29 12:30:45.5','YYYY-MM-DD HH24:MI:SS.MS'), to_timestamp('2024-02-29 12:30:45.12','YYYY-MM-DD HH24:MI:SS.FF3'), to_timestamp('12:30:45.12','HH24:MI:SS.US')", "2024-02-29T11:30:45.500Z|2024-02-29T11:30:45.120Z|0000-01-01T11:56:37.120Z"),
+        ("SELECT to_timestamp('2024-02-29','YYYY-MM-DD TZ')", "2024-02-28T23:00:00Z"),
+        ("SELECT to_timestamp('2024-02-29 OF','YYYY-MM-DD OF')", "0A000 formatting field \"OF\" is only supported in to_char"),
+        ("SELECT to_timestamp(1.5), to_timestamp(1709210096.123456), to_timestamp(-1)", "1970-01-01T00:00:01.500Z|2024-02-29T12:34:56.123456Z|1969-12-31T23:59:59Z"),
+        ("SELECT to_timestamp('NaN'::float8)", "22008 timestamp cannot be NaN"),
+        ("SELECT to_timestamp(1e20)", "22008 timestamp out of range: \"1e+20\""),
+        ("SELECT to_date(NULL,'YYYY'), to_date('2024',NULL)", "-|-"),
+        ("SELECT make_timestamp(2023,2,29,12,30,1.5)", "22008 date field value out of range: 2023-02-29"),
+        ("SELECT make_timestamp(2023,2,28,25,30,1.5)", "22008 time field value out of range: 25:30:1.5"),
+        ("SELECT make_timestamp(0,2,28,2,30,1.5)", "22008 date field value out of range: 0-02-28"),
+        ("SELECT make_timestamp(2024,1,1,23,59,60), make_timestamp(2024,1,1,24,0,0)", "2024-01-02T00:00:00|2024-01-02T00:00:00"),
+        ("SELECT make_timestamptz(2024,7,1,12,0,0), make_timestamptz(2024,7,1,12,0,0,'America/New_York')", "2024-07-01T10:00:00Z|2024-07-01T16:00:00Z"),
+        ("SELECT make_timestamptz(2024,7,1,12,0,0,'Nowhere')", "22023 time zone \"Nowhere\" not recognized"),
+        ("SELECT make_interval(), make_interval(1), make_interval(years=>1,months=>2,weeks=>1,days=>3,hours=>4,mins=>5,secs=>6.7), make_interval(0,0,0,10), make_interval(days=>-10), make_interval(secs => 100000)", "0 secs|12 mons|14 mons 10 days 4 hours 5 mins 6.700000000 secs|10 days|-10 days|27 hours 46 mins 40.000000000 secs"),
+        ("SELECT justify_days(interval '35 days'), justify_days(interval '-65 days'), justify_days(interval '1 mon -1 day')", "1 mons 5 days|-2 mons -5 days|29 days"),
+        ("SELECT justify_hours(interval '27 hours'), justify_hours(interval '-50 hours 10 minutes')", "1 days 3 hours|-2 days -1 hours -50 mins"),
+        ("SELECT justify_interval(interval '1 mon -1 hour'), justify_interval(interval '-1 mon 35 days 25 hours'), justify_interval(interval '2 mon -35 days')", "29 days 23 hours|6 days 1 hours|25 days"),
+        ("SELECT date_trunc('week', interval '14 days')", "0A000 unit \"week\" not supported for type interval"),
+        ("SELECT date_trunc('foo', interval '14 days')", "22023 unit \"foo\" not recognized for type interval"),
+        ("SELECT to_date('2024-1-5','YYYY-MM-DD'), to_date('5/1/2024','MM/DD/YYYY'), to_date('2024.02.29','YYYY.MM.DD'), to_date('2024-02-29','YYYYMMDD'), to_date('  5  Jan   2024','DD Mon YYYY')", "2024-01-05|2024-05-01|2024-02-29|2024-01-02|2024-01-05"),
+        ("SELECT to_timestamp('05 Dec 2000','DD Mon YYYY'), to_timestamp('2000    JUN','YYYY MON'), to_timestamp('2000JUN','YYYY MON')", "2000-12-04T23:00:00Z|2000-05-31T22:00:00Z|2000-05-31T22:00:00Z"),
+        ("SELECT to_timestamp('2000 JUN','FXYYYY  MON')", "22007 invalid value \"UN\" for \"MON\""),
+        ("SELECT to_date('2011 12  18', 'YYYY MM   DD'), to_date('2011-12-18','YYYYxMMxDD'), to_date('2011x12x18','YYYYxMMxDD')", "2011-12-18|2011-12-18|2011-12-18"),
+        ("SELECT to_date('18 12 2011','xDDxMMxYYYY')", "2011-12-08"),
+        ("SELECT to_timestamp('2011-12-18 11:38 EST','YYYY-MM-DD HH12:MI TZ')", "0A000 formatting field \"TZ\" is only supported in to_char"),
+        ("SELECT to_timestamp('1985 September 12','YYYY FMMonth DD'), to_timestamp('1,582nd VIII 21','Y,YYYth FMRM DD'), to_timestamp('My birthday-> Year: 1976, Month: May, Day: 16','\"My birthday-> Year: \"YYYY, \"Month: \"FMMonth, \"Day: \"DD')", "1985-09-11T22:00:00Z|1582-08-20T23:25:52Z|1976-05-15T23:00:00Z"),
+        ("SELECT to_timestamp('15 \"text between quote marks\" 98 54 45', E'HH24 \"\\\\\"text between quote marks\\\\\"\" YY MI SS')", "1998-01-01T14:54:45Z"),
+        ("SELECT date_trunc('hour', timestamptz '2024-07-01 12:34+00', 'Europe/Zurich'), date_trunc('day', timestamptz '2024-07-01 03:34+00', 'America/New_York')", "2024-07-01T12:00:00Z|2024-06-30T04:00:00Z"),
+        ("SELECT date_trunc('x', timestamp '2024-01-01')", "22023 unit \"x\" not recognized for type timestamp without time zone"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn texts_and_numbers() {
+    check(&[
+        ("SELECT to_number('1,234.5','9,999.9'), to_number('-12,454.8-', '99G999D9S'), to_number('12.345','99.99'), to_number('$12.3','L99.9')", "1234.5|-12454.8|12.34|12.3"),
+        ("SELECT to_number('-5','999'), to_number('5-','9MI'), to_number('(5)','9PR'), to_number('<5>','9PR'), to_number('+5','S9')", "22P02 invalid input syntax for type numeric: \" \""),
+        ("SELECT to_number('abc','999')", "22P02 invalid input syntax for type numeric: \" \""),
+        ("SELECT to_number('','999')", "22P02 invalid input syntax for type numeric: \" \""),
+        ("SELECT to_number('1234','99')", "12"),
+        ("SELECT to_number('XIV','RN')", "0A000 \"RN\" not supported for input"),
+        ("SELECT to_number('1e3','9EEEE')", "0A000 \"EEEE\" not supported for input"),
+        ("SELECT to_number('12th','99th')", "12"),
+        ("SELECT format('%I',NULL)", "22004 null values cannot be formatted as an SQL identifier"),
+        ("SELECT format('%s')", "22023 too few arguments for format()"),
+        ("SELECT format('%x',1)", "22023 unrecognized format() type specifier \"x\""),
+        ("SELECT format('%')", "22023 unterminated format() type specifier"),
+        ("SELECT format('%0$s','a')", "22023 format specifies argument 0, but arguments are numbered from 1"),
+        ("SELECT format('%1','a')", "22023 unterminated format() type specifier"),
+        ("SELECT format('%1$','a')", "22023 unterminated format() type specifier"),
+        ("SELECT format('%3$s','a')", "22023 too few arguments for format()"),
+        ("SELECT format(NULL,'a'), format('abc'), format('%s %s', 'a', timestamp '2024-01-01 12:00'), format('%s',interval '1 day 2 hours')", "-|abc|a 2024-01-01 12:00:00|1 day 02:00:00"),
+        ("SELECT format('%*s|',-5,'x'), format('%1$*2$s|','x',5)", "x    ||    x|"),
+        ("SELECT format('%99999999999s','x')", "22003 number is out of range"),
+        ("SELECT unistr('\\00e9'), unistr('\\+01F600x'), unistr('\\u00e9\\U0001F600'), unistr('a\\\\b'), unistr('\\D83D\\DE00')", "é|😀x|é😀|a\\b|😀"),
+        ("SELECT unistr('\\xyz')", "42601 invalid Unicode escape"),
+        ("SELECT unistr('\\D83D')", "42601 invalid Unicode surrogate pair"),
+        ("SELECT get_byte('\\x0f'::bytea,1)", "2202E index 1 out of valid range, 0..0"),
+        ("SELECT chr(0)", "54000 null character not permitted"),
+        ("SELECT chr(-1)", "22023 character number must be positive"),
+        ("SELECT chr(55296)", "54000 requested character not valid for encoding: 55296"),
+        ("SELECT chr(65), chr(128512)", "A|😀"),
+        ("SELECT encode('\\x00ff5c41'::bytea, 'escape'), encode('\\x00ff5c41'::bytea,'base64'), encode('abc'::bytea,'hex'), encode('abc','HEX')", "\\000\\377\\\\A|AP9cQQ==|616263|616263"),
+        ("SELECT encode('abc'::bytea,'x')", "22023 unrecognized encoding: \"x\""),
+        ("SELECT decode('YQ==','base64'), decode('\\000\\\\a','escape'), decode('61 62','hex')", "61|005c61|6162"),
+        ("SELECT decode('6','hex')", "22023 invalid hexadecimal data: odd number of digits"),
+        ("SELECT decode('zz','hex')", "22023 invalid hexadecimal digit: \"z\""),
+        ("SELECT decode('a','base64')", "22023 invalid base64 end sequence"),
+        ("SELECT encode(repeat('abc',30)::bytea,'base64')", "YWJjYWJjYWJjYWJjYWJjYWJjYWJjYWJjYWJjYWJjYWJjYWJjYWJjYWJjYWJjYWJjYWJjYWJjYWJj\nYWJjYWJjYWJjYWJjYWJjYWJjYWJjYWJjYWJjYWJjYWJj"),
+        ("SELECT to_hex(-1), to_hex(255), to_hex(-1::bigint), to_hex(0)", "ffffffff|ff|ffffffffffffffff|0"),
+        ("SELECT parse_ident('a.b')", "[a, b]"),
+        ("SELECT num_nulls(1,NULL,NULL), num_nonnulls(1,NULL)", "2|1"),
+        ("SELECT bit_count('\\x0f'::bytea), get_byte('\\x0f'::bytea,0)", "4|15"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn regular_expressions() {
+    check(&[
+        ("SELECT regexp_matches('foobarbequebazilbarfbonk', '(b[^b]+)(b[^b]+)', 'g')", "[bar, beque]\n[bazil, barf]"),
+        ("SELECT regexp_matches('foobarbequebaz', 'barbeque')", "[barbeque]"),
+        ("SELECT regexp_matches('abc', 'x', 'g')", ""),
+        ("SELECT regexp_matches('abcb', 'b', 'g')", "[b]\n[b]"),
+        ("SELECT * FROM regexp_matches('a1b2', '\\d', 'g') AS m", "[1]\n[2]"),
+        ("SELECT regexp_match('foobar','foo|foobar'), regexp_match('xabab', '(ab)*'), regexp_match('aab','a*(ab)*'), regexp_match('XY1234Z', 'Y*?([0-9]{1,3})'), regexp_match('XY1234Z', 'Y*([0-9]{1,3})')", "[foobar]|[-]|[ab]|[1]|[123]"),
+        ("SELECT regexp_match('abc','b(.)','g')", "22023 regexp_match() does not support the \"global\" option"),
+        ("SELECT regexp_match('abc','b','y')", "22023 invalid regular expression option: \"y\""),
+        ("SELECT regexp_match('foobar','(?i)FOO'), regexp_match('abc','(b)(x)?'), regexp_match('abc01234xyz', '(.*)(\\d+)(.*)'), regexp_match('abc01234xyz', '(.*?)(\\d+)(.*)'), regexp_match('abc01234xyz', '(?:(.*?)(\\d+)(.*)){1,1}')", "[foo]|[b, -]|[abc0123, 4, xyz]|[abc, 0, ]|[abc, 01234, xyz]"),
+        ("SELECT regexp_split_to_table('hello world foo', '\\s+')", "hello\nworld\nfoo"),
+        ("SELECT * FROM regexp_split_to_table('a,b', ',') AS t(x)", "a\nb"),
+        ("SELECT regexp_split_to_array('the quick', '\\s*'), regexp_split_to_array('abc',''), regexp_split_to_array('',','), regexp_split_to_array('aXbxc','x','i'), regexp_split_to_array(',a,', ',')", "[t, h, e, q, u, i, c, k]|[a, b, c]|[]|[a, b, c]|[, a, ]"),
+        ("SELECT regexp_substr('abcabc','b.',3,1), regexp_substr('foobar','(o)(b)',1,1,'',2), regexp_substr('abc','x'), regexp_substr('abc','(b)(c)')", "bc|b|-|bc"),
+        ("SELECT regexp_substr('abc','b',0)", "22023 invalid value for parameter \"start\": 0"),
+        ("SELECT regexp_substr('abc','b',1,0)", "22023 invalid value for parameter \"n\": 0"),
+        ("SELECT regexp_instr('abcabc','c',1,2), regexp_instr('abc','x'), regexp_instr('abcabc','b.',1,2,1), regexp_instr('abcabc','(b)(c)',1,1,0,'',2), regexp_instr('ABC','b',1,1,0,'i')", "6|0|7|3|2"),
+        ("SELECT regexp_replace('hello','l','L',1,2), regexp_replace('hello','l','L',1,0), regexp_replace('abc','b','[\\&]'), regexp_replace('hello','L','x',1,0,'i'), regexp_replace('abc','','-',1,0)", "helLo|heLLo|a[b]c|hexxo|-a-b-c-"),
+        ("SELECT substring('foobar' from 'o.b'), substring('foobar' from 'o(.)b'), substring('foobar', 'x'), substring('Thomas' from '...$')", "oob|o|-|mas"),
+        ("SELECT string_to_table('a,b', ',')", "a\nb"),
+        ("SELECT string_to_table('a,,b', ',', '')", "a\n-\nb"),
+        ("SELECT * FROM string_to_table('a,b', ',') AS t(x)", "a\nb"),
+        ("SELECT E'a\\nb' ~ 'a.b', 'foo bar' ~ '\\mbar\\M', 'foobar' ~ '\\mbar', 'a' ~ '[[:alpha:]]', 'é' ~ '^[[:alpha:]]$', 'A' ~* 'a'", "true|true|false|true|true|true"),
+        ("SELECT 'a' ~ '(a'", "2201B invalid regular expression: parentheses () not balanced"),
+        ("SELECT 'a' ~ '*a'", "2201B invalid regular expression: quantifier operand invalid"),
+        ("SELECT regexp_like('abc','^a'), regexp_like(E'a\\nb','a.b'), regexp_count('abcabc','\\mabc')", "true|true|1"),
+        ("SELECT regexp_replace('foo bar','\\mbar\\M','X')", "foo X"),
+        ("SELECT string_to_array('a,b', ',') , string_to_array('xx~~yy~~zz', '~~', 'yy')", "[a, b]|[xx, -, zz]"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn arrays_and_ordered_sets() {
+    check(&[
+        ("SELECT array_remove(ARRAY[1,2,1],1), array_remove(ARRAY['a',NULL,'b'],NULL), array_remove(ARRAY[1],5), array_remove(NULL::int[],1)", "[2]|[a, b]|[1]|-"),
+        ("SELECT array_replace(ARRAY[1,2,1],1,9), array_replace(ARRAY[1,NULL],NULL,3)", "[9, 2, 9]|[1, 3]"),
+        ("SELECT array_length(ARRAY[]::int[],1), array_ndims(ARRAY[]::int[]), array_ndims(ARRAY[[1],[2]])", "-|-|2"),
+        ("SELECT array_dims(ARRAY[[1,2,3],[4,5,6]]), array_dims(ARRAY[1]), array_dims(ARRAY[]::int[])", "[1:2][1:3]|[1:1]|-"),
+        ("SELECT array_to_string(ARRAY[true,false],','), array_to_string(ARRAY[1.5,2]::float8[],','), array_to_string(ARRAY[date '2024-01-01'],',')", "t,f|1.5,2|2024-01-01"),
+        ("SELECT trim_array(ARRAY[1,2,3,4,5,6], 2), trim_array(ARRAY['a','b'],2)", "[1, 2, 3, 4]|[]"),
+        ("SELECT trim_array(ARRAY[1], 2)", "2202E number of elements to trim must be between 0 and 1"),
+        ("SELECT trim_array(ARRAY[1], -1)", "2202E number of elements to trim must be between 0 and 1"),
+        ("SELECT generate_subscripts(ARRAY[5,6],1)", "1\n2"),
+        ("SELECT generate_subscripts(ARRAY[[1,2,3],[3,4,5]],2)", "1\n2\n3"),
+        ("SELECT * FROM generate_subscripts(ARRAY['a','b'],1) AS s", "1\n2"),
+        ("SELECT array_fill(7, ARRAY[3]), array_fill('x'::text, ARRAY[2])", "[7, 7, 7]|[x, x]"),
+        ("SELECT div(7,2), div(-7,2), div(7,-2)", "3|-3|-3"),
+        ("SELECT div(1,0)", "22012 division by zero"),
+        ("SELECT factorial(0), factorial(20), factorial(25), factorial(33)", "1|2432902008176640000|15511210043330985984000000|8683317618811886495518194401280000000"),
+        ("SELECT factorial(-1)", "22003 factorial of a negative number is undefined"),
+        ("SELECT width_bucket(5, ARRAY[1,3,4,6]), width_bucket(0,ARRAY[1,3]), width_bucket(7.5,ARRAY[1,3,4,6])", "3|0|4"),
+        ("SELECT width_bucket('b'::text, ARRAY['a','c']), width_bucket(date '2024-02-01', ARRAY[date '2024-01-01', date '2024-03-01'])", "1|1"),
+        ("SELECT bool_and(a), bool_or(a), every(a) FROM (VALUES (true),(false)) t(a)", "false|true|false"),
+        ("SELECT mode() WITHIN GROUP (ORDER BY a) FROM (VALUES (1),(2),(2)) t(a)", "2"),
+        ("SELECT mode() WITHIN GROUP (ORDER BY a) FROM (VALUES ('b'),('a'),(NULL)) t(a)", "a"),
+        ("SELECT mode() WITHIN GROUP (ORDER BY a DESC) FROM (VALUES ('b'),('a'),(NULL)) t(a)", "b"),
+        ("SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY a), percentile_disc(0) WITHIN GROUP (ORDER BY a), percentile_disc(1) WITHIN GROUP (ORDER BY a DESC) FROM (VALUES (1),(2),(3),(4),(NULL)) t(a)", "2|1|1"),
+        ("SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY a) FROM (VALUES ('x'),('y'),('z')) t(a)", "y"),
+        ("SELECT percentile_disc(1.5) WITHIN GROUP (ORDER BY a) FROM (VALUES ('x'),('y'),('z')) t(a)", "22003 percentile value 1.5 is not between 0 and 1"),
+        ("SELECT g, mode() WITHIN GROUP (ORDER BY a) FROM (VALUES (1,'x'),(1,'y'),(2,'z')) t(g,a) GROUP BY g ORDER BY g", "1|x\n2|z"),
+        ("SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY a) FROM (VALUES (1),(2)) t(a) WHERE a > 5", "-"),
+        ("SELECT mod(-7,3), mod(7,-3), -7 % 3", "-1|1|-1"),
+        ("SELECT array_position(ARRAY[1,2,1],1,2), array_positions(ARRAY[1],2)", "3|[]"),
+    ])
+    .await;
+}
