@@ -38,7 +38,7 @@ use crate::principal::Principal;
 
 use crate::store::RoleInfo;
 use directory::Directory;
-pub use rewrite::{display_name, rewrite};
+pub use rewrite::{display_name, rewrite, unreadable};
 
 /// The one database.
 pub const DATABASE_NAME: &str = "kanon";

@@ -5,10 +5,11 @@ use kanon_tests::tools::psql;
 use kanon_tests::{ANALYST, Federation, SiteSpec};
 
 /// What is asked, by file.
-pub const STATEMENTS: [(&str, &str); 3] = [
+pub const STATEMENTS: [(&str, &str); 4] = [
     ("queries.sql", include_str!("queries.sql")),
     ("functions.sql", include_str!("functions.sql")),
     ("types.sql", include_str!("types.sql")),
+    ("json.sql", include_str!("json.sql")),
 ];
 
 const COLUMNS: &str = "id INT, big BIGINT, name TEXT, city TEXT, price NUMERIC(10,2), score DOUBLE PRECISION, active BOOLEAN, born DATE, seen TIMESTAMP";

@@ -1,6 +1,6 @@
 //! Statements, and what PostgreSQL 15 answered to them: `psql -At -P null=NULL`, in `postgresql.txt`.
 
-use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::SessionContext;
@@ -17,7 +17,8 @@ use crate::pg_catalog::{datetimes, integers, rewrite};
 use crate::session::context::base_state;
 
 async fn answer(sql: &str) -> Result<(Schema, Vec<RecordBatch>)> {
-    let state = base_state(Default::default(), 1);
+    let mut state = base_state(Default::default(), 1);
+    state.config_mut().options_mut().execution.time_zone = Some("UTC".to_owned());
     let Some(AstStatement::Query(mut query)) = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().pop() else {
         panic!("no query: {sql}")
     };
@@ -90,7 +91,7 @@ async fn columns_are_described_by_their_types() {
         ("(SELECT '{}'::json), '[]'::jsonb || '[]', '[]'::jsonb - 0, jsonb_pretty('1')", "json jsonb jsonb text"),
     ] {
         let (schema, _) = answer(&format!("SELECT {expr}")).await.unwrap();
-        let found: Vec<&str> = schema.fields().iter().map(|field: &std::sync::Arc<Field>| PgType::of_field(field).name).collect();
+        let found: Vec<&str> = schema.fields().iter().map(|field| PgType::of_field(field).name).collect();
         assert_eq!(found.join(" "), types, "{expr}");
     }
     let (schema, _) = answer("SELECT value AS v FROM (SELECT * FROM jsonb_each('{}') LIMIT 1) s").await.unwrap();

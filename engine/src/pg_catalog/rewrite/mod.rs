@@ -7,6 +7,7 @@
 mod casts;
 mod expressions;
 mod json;
+mod json_rows;
 mod literals;
 mod naming;
 mod spellings;
@@ -25,6 +26,7 @@ use super::defs::{Relation, relation};
 use super::functions;
 use crate::error::{Error, Result};
 
+pub use json::unreadable;
 pub use naming::display_name;
 
 /// Rewrites a query in place, and answers the names of its columns as PostgreSQL gives them, in order. The list is empty when
@@ -37,7 +39,7 @@ pub fn rewrite(query: &mut Query, viewer: &Viewer) -> Result<Vec<String>> {
     let mut scope = Scope::default();
     let _ = Visit::visit(query, &mut scope);
     scope.makes_json = json::makes_some(query);
-    let with_columns = json::WithColumns::new();
+    let with_columns = json_rows::WithColumns::new();
     let mut rewriter = Rewriter { scope, viewer, with_columns, error: None, in_expression: 0 };
     let _ = VisitMut::visit(query, &mut rewriter);
     match rewriter.error {
@@ -101,7 +103,7 @@ impl Scope {
 struct Rewriter<'v> {
     scope: Scope,
     viewer: &'v Viewer,
-    with_columns: json::WithColumns,
+    with_columns: json_rows::WithColumns,
     error: Option<Error>,
     /// How many expressions with a query of their own are around.
     in_expression: usize,
@@ -119,7 +121,7 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         if self.scope.makes_json {
-            json::name_rows(query, &mut self.with_columns, self.viewer);
+            json_rows::name_rows(query, &mut self.with_columns, self.viewer);
         }
         ControlFlow::Continue(())
     }
@@ -169,7 +171,7 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         if self.scope.makes_json
-            && let Err(error) = json::rewrite_factor(factor)
+            && let Err(error) = json_rows::rewrite_factor(factor)
         {
             return self.fail(error);
         }
