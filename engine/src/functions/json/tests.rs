@@ -1,6 +1,6 @@
 //! Statements, and what PostgreSQL 15 answered to them: `psql -At -P null=NULL`, in `postgresql.txt`.
 
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::SessionContext;
@@ -39,16 +39,18 @@ fn shown(batches: &[RecordBatch]) -> String {
     let options = FormatOptions::new().with_null("NULL");
     let mut rows = Vec::new();
     for batch in batches {
-        let columns: Vec<_> =
-            batch.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
+        let columns: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|column| (column.data_type(), ArrayFormatter::try_new(column.as_ref(), &options).unwrap()))
+            .collect();
         for row in 0..batch.num_rows() {
-            let values: Vec<String> = columns.iter().map(|column| column.value(row).to_string()).collect();
-            let values: Vec<&str> = values
-                .iter()
-                .map(|value| match value.as_str() {
-                    "true" => "t",
-                    "false" => "f",
-                    other => other,
+            let shown = columns.iter().map(|(data_type, column)| (data_type, column.value(row).to_string()));
+            let values: Vec<String> = shown
+                .map(|(data_type, value)| match data_type {
+                    // Its first letter.
+                    DataType::Boolean if value != "NULL" => value[..1].to_owned(),
+                    _ => value,
                 })
                 .collect();
             rows.push(values.join("|"));

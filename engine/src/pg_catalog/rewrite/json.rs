@@ -12,8 +12,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, DataType, DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectNamePart, OrderByExpr, OrderByOptions,
-    Query, TableFactor, Value, Visit, Visitor,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectNamePart, OrderByExpr,
+    OrderByOptions, Query, TableFactor, Value, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 
