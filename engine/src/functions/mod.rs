@@ -1,6 +1,7 @@
 //! Functions of PostgreSQL that DataFusion lacks or has otherwise, PostgreSQL's arithmetic of dates, and its JSON.
 
 pub mod arithmetic;
+mod as_text;
 mod counting;
 mod expressions;
 mod fields;
@@ -48,6 +49,7 @@ pub fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
         moments::timestamp_text(),
         numbers::rint(),
         one_row::one_row(),
+        as_text::as_text(),
         Arc::new(ScalarUDF::new_from_impl(trunc::DateTrunc::new())),
         Arc::new(ScalarUDF::new_from_impl(counting::TypeOf::new())),
         Arc::new(ScalarUDF::new_from_impl(scanned::ToNumber::new())),

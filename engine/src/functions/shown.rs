@@ -5,10 +5,11 @@ use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
     IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 
+use super::numeric;
 use super::moments::{at, local, moment, text};
 use crate::error::{Error, Result};
 
@@ -31,6 +32,10 @@ fn value(array: &dyn Array, row: usize, zone: &Tz, depth: usize) -> Result<Strin
         }
         DataType::Float64 => float(array.as_primitive::<Float64Type>().value(row), 15),
         DataType::Decimal128(..) => array.as_primitive::<Decimal128Type>().value_as_string(row),
+        DataType::Decimal256(_, scale) => {
+            let (value, places) = numeric::shown(array.as_primitive::<Decimal256Type>().value(row), *scale);
+            numeric::written(value, places)
+        }
         DataType::Date32 | DataType::Date64 => date(as_type(&DataType::Date32)?.as_primitive::<Date32Type>().value(0)),
         DataType::Time32(_) | DataType::Time64(_) => {
             clock(as_type(&DataType::Time64(TimeUnit::Microsecond))?.as_primitive::<Time64MicrosecondType>().value(0))

@@ -181,10 +181,6 @@ fn columns(plan: &LogicalPlan) -> Vec<Option<Whole>> {
         LogicalPlan::Union(union) => {
             union.inputs.iter().map(|input| columns(input)).reduce(|a, b| both_of(&a, &b)).unwrap_or_default()
         }
-        LogicalPlan::Unnest(unnest) => {
-            let of_input = columns(&unnest.input);
-            unnest.dependency_indices.iter().map(|place| of_input.get(*place).copied().flatten()).collect()
-        }
         LogicalPlan::RecursiveQuery(query) => columns(&query.static_term),
         LogicalPlan::Values(values) => {
             let rows = values.values.iter().map(|row| row.iter().map(|expr| whole(expr, &HashMap::new())).collect());

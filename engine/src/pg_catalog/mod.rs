@@ -41,7 +41,7 @@ use crate::store::RoleInfo;
 use directory::Directory;
 pub(crate) use directory::quote_ident;
 pub(crate) use functions::quote_literal;
-pub use rewrite::{display_name, rewrite};
+pub use rewrite::{display_name, rewrite, unreadable};
 
 /// The one database.
 pub const DATABASE_NAME: &str = "kanon";

@@ -25,7 +25,7 @@ impl Parameters {
     /// # Errors
     /// 42P02 for a number without a value.
     pub fn bind(self, plan: LogicalPlan) -> Result<(LogicalPlan, Vec<DataType>)> {
-        let found = plan.get_parameter_types()?;
+        let found = types_in(&plan)?;
         let mut count = 0;
         for name in found.keys() {
             let number = name.trim_start_matches('$').parse::<usize>().ok().filter(|n| (1..=65_535).contains(n));
@@ -61,6 +61,24 @@ impl Parameters {
         }
         Ok((plan.replace_params_with_values(&ParamValues::from(values))?, types))
     }
+}
+
+/// What is said of the types of placeholders, the first of each that is.
+fn types_in(plan: &LogicalPlan) -> Result<HashMap<String, Option<DataType>>> {
+    let mut found: HashMap<String, Option<DataType>> = HashMap::new();
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            datafusion::common::tree_node::TreeNode::apply(expr, |expr| {
+                if let Expr::Placeholder(placeholder) = expr {
+                    let said = placeholder.field.as_ref().map(|field| field.data_type().clone());
+                    let known = found.entry(placeholder.id.clone()).or_default();
+                    *known = known.take().or(said);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(found)
 }
 
 /// Types that follow from where a placeholder stands, and that DataFusion does not infer: LIMIT and OFFSET, a cast,

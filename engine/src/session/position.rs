@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, Q
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 
 use crate::error::{Error, Sqlstate};
+use crate::pg_catalog::unreadable;
 use crate::statement::Statement;
 
 /// The same error, with the place of the name that it is about, if that can be told.
@@ -18,9 +19,11 @@ pub fn locate(error: Error, statement: &Statement, text: &str) -> Error {
         Sqlstate::UndefinedTable => What::Relation,
         Sqlstate::UndefinedColumn | Sqlstate::AmbiguousColumn | Sqlstate::GroupingError => What::Column,
         Sqlstate::UndefinedFunction => What::Function,
+        Sqlstate::InvalidTextRepresentation | Sqlstate::UntranslatableCharacter => What::Literal,
         _ => return error,
     };
-    let Some(name) = quoted(&error.message) else { return error };
+    let name = if what == What::Literal { Some("") } else { quoted(&error.message) };
+    let Some(name) = name else { return error };
     let mut find = Find { what, name: name.rsplit('.').next().unwrap_or(name), found: None };
     let _ = query.visit(&mut find);
     match find.found.and_then(|at| characters_before(text, at)) {
@@ -60,6 +63,8 @@ enum What {
     Relation,
     Column,
     Function,
+    /// A string that is cast and cannot be read.
+    Literal,
 }
 
 struct Find<'a> {
@@ -105,6 +110,13 @@ impl Visitor for Find<'_> {
             (What::Column, Expr::Identifier(ident)) => self.consider(Some(ident), Some(ident)),
             (What::Column, Expr::CompoundIdentifier(parts)) => self.consider(parts.first(), parts.last()),
             (What::Function, Expr::Function(function)) => self.object(&function.name),
+            (What::Literal, expr) => match unreadable(expr) {
+                Some(at) => {
+                    self.found = Some(at);
+                    ControlFlow::Break(())
+                }
+                None => ControlFlow::Continue(()),
+            },
             _ => ControlFlow::Continue(()),
         }
     }
@@ -139,6 +151,9 @@ mod tests {
         assert_eq!(place("SELECT 1 FROM nosuch t WHERE t.nosuch = 1", UndefinedColumn, none), Some(30));
         let none = "function nosuch(bigint) does not exist";
         assert_eq!(place("SELECT nosuch, nosuch(1)", UndefinedFunction, none), Some(16));
+        let none = "invalid input syntax for type json";
+        assert_eq!(place("SELECT '1'::json, '{'::jsonb", Sqlstate::InvalidTextRepresentation, none), Some(19));
+        assert_eq!(place("SELECT '1'::json", Sqlstate::InvalidTextRepresentation, none), None);
         assert_eq!(place("SELECT nosuch", Sqlstate::DivisionByZero, "division by zero"), None);
     }
 }

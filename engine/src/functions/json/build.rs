@@ -103,7 +103,11 @@ fn put_key(row: &Row<'_>, place: usize, out: &mut String) -> Result<()> {
         return Err(refused("key value must be scalar, not array, composite, or json"));
     }
     let key = row.json(place)?;
-    if key.starts_with('"') { out.push_str(&key) } else { put_string(&key, out) }
+    if key.starts_with('"') {
+        out.push_str(&key)
+    } else {
+        put_string(&key, out)
+    }
     Ok(())
 }
 

@@ -39,7 +39,9 @@ pub(super) const SPECS: &[Spec] = &[
     strict("jsonb_array_length", &[TakesJson], Answer::Int, length),
     strict("json_typeof", &[TakesJson], Answer::Text, type_of),
     strict("jsonb_typeof", &[TakesJson], Answer::Text, type_of),
-    strict("kanon_json_elements", &[TakesJson], Answer::Texts, |row| elements(row, "json_array_elements", Told::AsJson)),
+    strict("kanon_json_elements", &[TakesJson], Answer::Texts, |row| {
+        elements(row, "json_array_elements", Told::AsJson)
+    }),
     strict("kanon_jsonb_elements", &[TakesJson], Answer::Texts, |row| elements(row, "", Told::AsJson)),
     strict("kanon_json_elements_text", &[TakesJson], Answer::Texts, |row| {
         elements(row, "json_array_elements_text", Told::AsText)

@@ -135,6 +135,15 @@ fn function(spec: &'static Spec) -> ScalarUDF {
     ScalarUDF::new_from_impl(Function { spec, signature: Signature::new(signature, volatility) })
 }
 
+/// Whether the function of a cast reads a text.
+pub fn is_read(function: &str, text: &str) -> bool {
+    match function {
+        "kanon_json" => read::check(text).is_ok(),
+        "kanon_jsonb" => write::normal(text).is_ok(),
+        _ => uuid::normal(text).is_some(),
+    }
+}
+
 /// A call of one of them.
 fn call(name: &str, args: Vec<Expr>) -> Result<Expr> {
     match specs().find(|spec| spec.name == name) {

@@ -130,7 +130,8 @@ impl ExprPlanner for JsonOperators {
                     Gt => Operator::Gt,
                     _ => Operator::GtEq,
                 };
-                let kind = if of_left == Some(Kind::Uuid) || of_right == Some(Kind::Uuid) { Kind::Uuid } else { Kind::Jsonb };
+                let kind =
+                    if of_left == Some(Kind::Uuid) || of_right == Some(Kind::Uuid) { Kind::Uuid } else { Kind::Jsonb };
                 let (left, right) = both(&expr, (of_left, of_right), kind, schema)?;
                 match kind {
                     Kind::Uuid => binary_expr(left, operator, right),
@@ -165,8 +166,12 @@ fn step(expr: &RawBinaryExpr, of_left: Option<Kind>, schema: &DFSchema) -> Resul
         (BinaryOperator::Arrow, true) => ("kanon_jsonb_get", is_one || of_step.is_integer()),
         (BinaryOperator::LongArrow, false) => ("kanon_json_get_text", is_one || of_step.is_integer()),
         (BinaryOperator::LongArrow, true) => ("kanon_jsonb_get_text", is_one || of_step.is_integer()),
-        (BinaryOperator::HashArrow, false) => ("kanon_json_path", matches!(of_step, DataType::List(_) | DataType::Null)),
-        (BinaryOperator::HashArrow, true) => ("kanon_jsonb_path", matches!(of_step, DataType::List(_) | DataType::Null)),
+        (BinaryOperator::HashArrow, false) => {
+            ("kanon_json_path", matches!(of_step, DataType::List(_) | DataType::Null))
+        }
+        (BinaryOperator::HashArrow, true) => {
+            ("kanon_jsonb_path", matches!(of_step, DataType::List(_) | DataType::Null))
+        }
         _ => ("kanon_json_path_text", matches!(of_step, DataType::List(_) | DataType::Null)),
     };
     if !is_right {

@@ -156,8 +156,31 @@ mod tests {
     fn values_are_in_postgresqls_order() {
         // As PostgreSQL 15 sorts them, with collation C.
         let all = [
-            "[]", "null", "\"B\"", "\"a\"", "\"aa\"", "-10", "-2.5", "-1.5", "-0.01", "0", "0.001", "0.5", "1", "2",
-            "2.5", "10", "1e3", "false", "true", "[1]", "[[]]", "[3, 4]", "{}", "{\"a\": 1}", "{\"a\": 2}",
+            "[]",
+            "null",
+            "\"B\"",
+            "\"a\"",
+            "\"aa\"",
+            "-10",
+            "-2.5",
+            "-1.5",
+            "-0.01",
+            "0",
+            "0.001",
+            "0.5",
+            "1",
+            "2",
+            "2.5",
+            "10",
+            "1e3",
+            "false",
+            "true",
+            "[1]",
+            "[[]]",
+            "[3, 4]",
+            "{}",
+            "{\"a\": 1}",
+            "{\"a\": 2}",
         ];
         for pair in all.windows(2) {
             let (a, b) = (key(&read(pair[0]).unwrap().value).unwrap(), key(&read(pair[1]).unwrap().value).unwrap());

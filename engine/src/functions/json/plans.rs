@@ -55,9 +55,7 @@ fn scalar(row: &Row<'_>) -> OurResult<Value> {
     match (&value, target) {
         (Json::Bool(_), "boolean") => Ok(Value::Text(text.to_owned())),
         (Json::Number(number), "smallint" | "integer" | "bigint") => Ok(Value::Text(rounded(&plain_number(number)?))),
-        (Json::Number(number), target) if target != "boolean" => {
-            Ok(Value::Text(plain_number(number)?.into_owned()))
-        }
+        (Json::Number(number), target) if target != "boolean" => Ok(Value::Text(plain_number(number)?.into_owned())),
         (value, target) => {
             let name = match name_of_type(value) {
                 "number" => "numeric",

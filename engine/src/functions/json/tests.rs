@@ -1,6 +1,6 @@
 //! Statements, and what PostgreSQL 15 answered to them: `psql -At -P null=NULL`, in `postgresql.txt`.
 
-use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::SessionContext;
@@ -17,7 +17,8 @@ use crate::pg_catalog::{datetimes, integers, rewrite};
 use crate::session::context::base_state;
 
 async fn answer(sql: &str) -> Result<(Schema, Vec<RecordBatch>)> {
-    let state = base_state(Default::default(), 1);
+    let mut state = base_state(Default::default(), 1);
+    state.config_mut().options_mut().execution.time_zone = Some("UTC".to_owned());
     let Some(AstStatement::Query(mut query)) = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().pop() else {
         panic!("no query: {sql}")
     };
@@ -38,16 +39,18 @@ fn shown(batches: &[RecordBatch]) -> String {
     let options = FormatOptions::new().with_null("NULL");
     let mut rows = Vec::new();
     for batch in batches {
-        let columns: Vec<_> =
-            batch.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
+        let columns: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|column| (column.data_type(), ArrayFormatter::try_new(column.as_ref(), &options).unwrap()))
+            .collect();
         for row in 0..batch.num_rows() {
-            let values: Vec<String> = columns.iter().map(|column| column.value(row).to_string()).collect();
-            let values: Vec<&str> = values
-                .iter()
-                .map(|value| match value.as_str() {
-                    "true" => "t",
-                    "false" => "f",
-                    other => other,
+            let shown = columns.iter().map(|(data_type, column)| (data_type, column.value(row).to_string()));
+            let values: Vec<String> = shown
+                .map(|(data_type, value)| match data_type {
+                    // Its first letter.
+                    DataType::Boolean if value != "NULL" => value[..1].to_owned(),
+                    _ => value,
                 })
                 .collect();
             rows.push(values.join("|"));
@@ -90,7 +93,7 @@ async fn columns_are_described_by_their_types() {
         ("(SELECT '{}'::json), '[]'::jsonb || '[]', '[]'::jsonb - 0, jsonb_pretty('1')", "json jsonb jsonb text"),
     ] {
         let (schema, _) = answer(&format!("SELECT {expr}")).await.unwrap();
-        let found: Vec<&str> = schema.fields().iter().map(|field: &std::sync::Arc<Field>| PgType::of_field(field).name).collect();
+        let found: Vec<&str> = schema.fields().iter().map(|field| PgType::of_field(field).name).collect();
         assert_eq!(found.join(" "), types, "{expr}");
     }
     let (schema, _) = answer("SELECT value AS v FROM (SELECT * FROM jsonb_each('{}') LIMIT 1) s").await.unwrap();

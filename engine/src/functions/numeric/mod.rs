@@ -17,6 +17,7 @@ mod rounding;
 mod text;
 
 pub use self::text::AS_NUMERIC;
+pub(super) use self::text::written;
 
 use std::sync::{Arc, LazyLock};
 
@@ -168,7 +169,7 @@ mod tests {
     fn numbers_are_shown_as_long_as_postgresql_computes_them() {
         let shown = |text: &str, scale: i8| {
             let (value, places) = shown(text::parsed(text, scale).unwrap().unwrap(), scale);
-            text::written(value, places)
+            written(value, places)
         };
         for (number, expected) in [
             ("54.438943894389438943894", "54.4389438943894389"),

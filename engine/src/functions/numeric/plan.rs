@@ -10,7 +10,7 @@
 //! | `round`, `trunc`, `ceil`, `floor` of a decimal | of the digits that are asked for |
 //! | `extract(…)` | a decimal |
 
-use datafusion::arrow::datatypes::{DataType, Decimal128Type, DecimalType};
+use datafusion::arrow::datatypes::{DataType, Decimal128Type, DecimalType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
@@ -22,8 +22,9 @@ use datafusion::logical_expr::{Case, Expr, ExprSchemable, LogicalPlan, Operator,
 use super::super::arithmetic::inputs_schema;
 use super::super::numbers;
 use super::division::{PRODUCT_OF, QUOTIENT_OF};
-use super::text::{AS_NUMERIC, TEXT_OF};
-use super::{MOST_DIGITS, QUOTIENT, SHORT, digits_and_scale, is_decimal, rounding};
+use super::super::as_text::{is_written_otherwise, text_of};
+use super::text::AS_NUMERIC;
+use super::{MOST_DIGITS, QUOTIENT, digits_and_scale, is_decimal, rounding};
 use crate::pg_catalog::integers::Wholes;
 
 /// Functions of doubles: of a decimal they take the double next to it.
@@ -191,6 +192,12 @@ fn exact_one(mut expr: Expr, node: &LogicalPlan, schema: &DFSchema) -> Result<Tr
             if alike(&mut [&mut *left, &mut *right], schema) {
                 return Ok(Transformed::yes(expr));
             }
+            if binary.op == Operator::StringConcat {
+                return Ok(if texts(&mut [left, right], schema, false) { Transformed::yes(expr) } else { Transformed::no(expr) });
+            }
+            if days_beside_moments(left, right, schema) {
+                return Ok(Transformed::yes(expr));
+            }
             let (Some(of_left), Some(of_right)) = (type_of(left), type_of(right)) else {
                 return Ok(Transformed::no(expr));
             };
@@ -233,9 +240,8 @@ fn exact_one(mut expr: Expr, node: &LogicalPlan, schema: &DFSchema) -> Result<Tr
             }
         }
         Expr::Cast(of) if matches!(of.field.data_type(), DataType::Utf8) => {
-            let scale = type_of(&of.expr).as_ref().and_then(digits_and_scale).map(|(_, scale)| scale);
-            if matches!(scale, Some(QUOTIENT | SHORT)) {
-                return Ok(Transformed::yes(TEXT_OF.call(vec![of.expr.as_ref().clone()])));
+            if type_of(&of.expr).as_ref().is_some_and(is_written_otherwise) {
+                return Ok(Transformed::yes(text_of(of.expr.as_ref().clone())));
             }
         }
         Expr::Cast(of) if of.field.data_type().is_integer() => {
@@ -246,10 +252,21 @@ fn exact_one(mut expr: Expr, node: &LogicalPlan, schema: &DFSchema) -> Result<Tr
                 }
             }
         }
+        // PostgreSQL's timestamps are of microseconds, and reach from 4713 BC on.
+        Expr::Cast(of) => {
+            if let DataType::Timestamp(TimeUnit::Nanosecond, zone) = of.field.data_type() {
+                let of_micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+                return Ok(Transformed::yes(cast(of.expr.as_ref().clone(), of_micros)));
+            }
+        }
         Expr::ScalarFunction(function) => {
             let name = function.name().to_owned();
             let first = function.args.first().and_then(type_of);
-            if OF_LIKE.contains(&name.as_str()) {
+            if name == "concat" || name == "concat_ws" {
+                if texts(&mut function.args.iter_mut().collect::<Vec<_>>(), schema, true) {
+                    return Ok(Transformed::yes(expr));
+                }
+            } else if OF_LIKE.contains(&name.as_str()) {
                 if alike(&mut function.args.iter_mut().collect::<Vec<_>>(), schema) {
                     return Ok(Transformed::yes(expr));
                 }
@@ -293,6 +310,40 @@ fn exact_one(mut expr: Expr, node: &LogicalPlan, schema: &DFSchema) -> Result<Tr
         _ => {}
     }
     Ok(Transformed::no(expr))
+}
+
+/// Texts of values that are put together with texts. Some functions write truth values in one letter.
+fn texts(exprs: &mut [&mut Expr], schema: &DFSchema, in_letters: bool) -> bool {
+    let types: Vec<Option<DataType>> = exprs.iter().map(|expr| expr.get_type(schema).ok()).collect();
+    // Arrays are put together as arrays.
+    if !in_letters && types.iter().flatten().any(|of_type| matches!(of_type, DataType::List(_))) {
+        return false;
+    }
+    let mut changed = false;
+    for (expr, of_type) in exprs.iter_mut().zip(types) {
+        let is_truth = in_letters && of_type == Some(DataType::Boolean);
+        if is_truth || of_type.as_ref().is_some_and(is_written_otherwise) {
+            let taken = std::mem::replace(*expr, Expr::Literal(ScalarValue::Null, None));
+            **expr = text_of(taken);
+            changed = true;
+        }
+    }
+    changed
+}
+
+/// A date that is compared with a timestamp, both in microseconds.
+fn days_beside_moments(left: &mut Expr, right: &mut Expr, schema: &DFSchema) -> bool {
+    let (of_left, of_right) = (left.get_type(schema), right.get_type(schema));
+    let zone = match (of_left, of_right) {
+        (Ok(DataType::Date32), Ok(DataType::Timestamp(_, zone))) => zone,
+        (Ok(DataType::Timestamp(_, zone)), Ok(DataType::Date32)) => zone,
+        _ => return false,
+    };
+    for expr in [left, right] {
+        let taken = std::mem::replace(expr, Expr::Literal(ScalarValue::Null, None));
+        *expr = cast(taken, DataType::Timestamp(TimeUnit::Microsecond, zone.clone()));
+    }
+    true
 }
 
 fn widen(left: &mut Expr, of_x: u8, x: i8, right: &mut Expr, of_y: u8, y: i8) {

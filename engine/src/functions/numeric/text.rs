@@ -1,8 +1,8 @@
-//! Numbers from texts and doubles, and texts of numbers.
+//! Numbers from texts and doubles.
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type, i256};
 use datafusion::common::ScalarValue;
@@ -12,22 +12,18 @@ use datafusion::logical_expr::{
 };
 
 use super::super::of_arrays;
-use super::{MOST_DIGITS, Numbers, SHORT, column, decimal, digits_and_scale, not_a_number, out_of_range, shown};
+use super::{MOST_DIGITS, SHORT, column, decimal, digits_and_scale, not_a_number, out_of_range};
 use crate::error::{Error, Sqlstate};
 
 /// The name of the cast to a `numeric` of no declared scale.
 pub const AS_NUMERIC: &str = "kanon_numeric";
-
-/// The text of a number, with as many digits as it is shown with.
-pub(super) static TEXT_OF: LazyLock<Arc<ScalarUDF>> =
-    LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(TextOf(Signature::user_defined(Volatility::Immutable)))));
 
 /// A value as a `numeric` of no declared scale.
 pub(super) static AS_NUMERIC_OF: LazyLock<Arc<ScalarUDF>> =
     LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(AsNumeric(Signature::user_defined(Volatility::Immutable)))));
 
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
-    vec![Arc::clone(&TEXT_OF), Arc::clone(&AS_NUMERIC_OF)]
+    vec![Arc::clone(&AS_NUMERIC_OF)]
 }
 
 /// A number in PostgreSQL's spelling in units of 10^-scale, rounded. `None` if it is none, an error if it does not fit.
@@ -37,7 +33,7 @@ pub(super) fn parsed(text: &str, scale: i8) -> Option<Result<i256>> {
 }
 
 /// A number with so many digits behind the point.
-pub(super) fn written(value: i256, places: i8) -> String {
+pub(in super::super) fn written(value: i256, places: i8) -> String {
     let digits = value.wrapping_abs().to_string();
     let sign = if value < i256::ZERO { "-" } else { "" };
     let places = usize::try_from(places).unwrap_or(0);
@@ -181,40 +177,6 @@ fn as_numeric(of: &ArrayRef, returned: &DataType) -> Result<ArrayRef> {
             column(of.as_primitive::<Float64Type>().iter().map(|double| double.map(of_double).transpose()), returned)
         }
         _ => Ok(cast(of, returned)?),
-    }
-}
-
-/// See [`TEXT_OF`].
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct TextOf(Signature);
-
-impl ScalarUDFImpl for TextOf {
-    fn name(&self) -> &str {
-        "kanon_numeric_text"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.0
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        Ok(types.to_vec())
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Utf8)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        of_arrays(&args, |arrays| {
-            let Some(of) = arrays.first() else { return Err(Error::internal("nothing is written").into()) };
-            let numbers = Numbers::of(of)?;
-            let text = |row: usize| {
-                let (value, places) = shown(numbers.at(row)?, numbers.scale);
-                Some(written(value, places))
-            };
-            Ok(Arc::new(StringArray::from_iter((0..of.len()).map(text))) as ArrayRef)
-        })
     }
 }
 

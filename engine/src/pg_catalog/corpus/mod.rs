@@ -50,6 +50,7 @@ fn context_of(viewer: &super::Viewer) -> SessionContext {
     context.register_catalog_list(Arc::new(list));
     let state = context.state_ref();
     register_functions(&mut *state.write(), viewer).unwrap();
+    crate::functions::all().for_each(|function| context.register_udf(function.as_ref().clone()));
     context
 }
 

@@ -159,8 +159,8 @@ fn usual_type(data_type: &DataType) -> Option<DataType> {
             let name = custom_name(name)?;
             Some(match name.as_str() {
                 "oid" | "xid" | "cid" => DataType::IntUnsigned(None),
-                "name" | "bpchar" | "text" | "varchar" | "unknown" | "cstring" | "pg_node_tree"
-                | "sql_identifier" | "character_data" | "yes_or_no" | "aclitem" => DataType::Text,
+                "name" | "bpchar" | "text" | "varchar" | "unknown" | "cstring" | "pg_node_tree" | "sql_identifier"
+                | "character_data" | "yes_or_no" | "aclitem" => DataType::Text,
                 "char" if quoted => DataType::Text,
                 "int2" => DataType::SmallInt(None),
                 "int4" | "cardinal_number" => DataType::Integer(None),

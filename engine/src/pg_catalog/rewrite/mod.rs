@@ -8,6 +8,7 @@ mod calls;
 mod casts;
 mod expressions;
 mod json;
+mod json_rows;
 mod literals;
 mod naming;
 mod spellings;
@@ -26,6 +27,7 @@ use super::defs::{Relation, relation};
 use super::functions;
 use crate::error::{Error, Result};
 
+pub use json::unreadable;
 pub use naming::display_name;
 
 /// Rewrites a query in place, and answers the names of its columns as PostgreSQL gives them, in order. The list is empty when
@@ -38,7 +40,7 @@ pub fn rewrite(query: &mut Query, viewer: &Viewer) -> Result<Vec<String>> {
     let mut scope = Scope::default();
     let _ = Visit::visit(query, &mut scope);
     scope.makes_json = json::makes_some(query);
-    let with_columns = json::WithColumns::new();
+    let with_columns = json_rows::WithColumns::new();
     let mut rewriter = Rewriter { scope, viewer, with_columns, error: None, in_expression: 0 };
     let _ = VisitMut::visit(query, &mut rewriter);
     match rewriter.error {
@@ -102,7 +104,7 @@ impl Scope {
 struct Rewriter<'v> {
     scope: Scope,
     viewer: &'v Viewer,
-    with_columns: json::WithColumns,
+    with_columns: json_rows::WithColumns,
     error: Option<Error>,
     /// How many expressions with a query of their own are around.
     in_expression: usize,
@@ -120,7 +122,7 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         if self.scope.makes_json {
-            json::name_rows(query, &mut self.with_columns, self.viewer);
+            json_rows::name_rows(query, &mut self.with_columns, self.viewer);
         }
         ControlFlow::Continue(())
     }
@@ -177,13 +179,19 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         if self.scope.makes_json
-            && let Err(error) = json::rewrite_factor(factor)
+            && let Err(error) = json_rows::rewrite_factor(factor)
         {
             return self.fail(error);
         }
         if let TableFactor::Table { name, args: Some(_), .. } = factor {
             strip_schema(name);
+            for part in &mut name.0 {
+                if let ObjectNamePart::Identifier(ident) = part {
+                    ident.value = folded(ident);
+                }
+            }
         }
+        spellings::unnest_beside(factor);
         if !self.scope.reads_catalog {
             calls::rows_of(factor);
         }

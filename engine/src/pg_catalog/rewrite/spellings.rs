@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectNamePart, TimezoneInfo, UnaryOperator, Value,
+    ObjectNamePart, TableFactor, TimezoneInfo, UnaryOperator, Value,
 };
 
 use super::{call, folded, string, take};
@@ -141,6 +141,25 @@ fn function(expr: &mut Expr) {
         _ => return,
     };
     *expr = rewritten;
+}
+
+/// `LATERAL unnest(list)` is `unnest(list)`, which may always name columns of its neighbours.
+pub(super) fn unnest_beside(factor: &mut TableFactor) {
+    let TableFactor::Function { lateral: true, name, args, alias, .. } = factor else { return };
+    if !name.to_string().eq_ignore_ascii_case("unnest") {
+        return;
+    }
+    let exprs = args.iter_mut().filter_map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    });
+    *factor = TableFactor::UNNEST {
+        alias: alias.take(),
+        array_exprs: exprs.collect(),
+        with_offset: false,
+        with_offset_alias: None,
+        with_ordinality: false,
+    };
 }
 
 fn is_logical(expr: &Expr) -> bool {
