@@ -22,7 +22,7 @@ use crate::error::{Error, Result, Sqlstate};
 
 /// The most memory of an automaton in bytes, and the most steps that the texts of one batch may take.
 const MOST_BYTES: usize = 4 << 20;
-const MOST_STEPS: u64 = 2_000_000_000;
+const MOST_STEPS: u64 = 100_000_000;
 /// How many expressions are kept of a batch.
 const MOST_KEPT: usize = 16;
 /// How many steps of the second automaton one of the third takes.

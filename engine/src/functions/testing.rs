@@ -59,12 +59,3 @@ async fn rows(sql: &str) -> Result<Vec<String>> {
     }
     Ok(lines)
 }
-
-#[tokio::test]
-async fn probe() {
-    let Ok(path) = std::env::var("PROBE") else { return };
-    for sql in std::fs::read_to_string(path).unwrap().lines().filter(|l| !l.trim().is_empty()) {
-        let shown = answer(sql).await.replace('\n', " / ");
-        println!("@@{sql}\n@={shown}");
-    }
-}
