@@ -20,6 +20,8 @@ pub enum Sqlstate {
     ProtocolViolation,
     /// 21000
     CardinalityViolation,
+    /// 22001
+    StringTooLong,
     /// 22003
     NumericOutOfRange,
     /// 22007
@@ -30,6 +32,8 @@ pub enum Sqlstate {
     CharacterNotInRepertoire,
     /// 22023
     InvalidParameterValue,
+    /// 23502
+    NotNullViolation,
     /// 22P02
     InvalidTextRepresentation,
     /// 22P03
@@ -70,6 +74,8 @@ pub enum Sqlstate {
     SyntaxError,
     /// 42602
     InvalidName,
+    /// 42701
+    DuplicateColumn,
     /// 42703
     UndefinedColumn,
     /// 42702
@@ -94,6 +100,8 @@ pub enum Sqlstate {
     DuplicatePreparedStatement,
     /// 42P07
     DuplicateTable,
+    /// 42P16
+    InvalidTableDefinition,
     /// 53100
     DiskFull,
     /// 53200
@@ -102,6 +110,8 @@ pub enum Sqlstate {
     TooManyConnections,
     /// 53400
     BudgetExceeded,
+    /// 54000
+    ProgramLimitExceeded,
     /// 54001
     StatementTooComplex,
     /// 54011
@@ -131,11 +141,13 @@ impl Sqlstate {
             SiteUnreachable => "08001",
             ProtocolViolation => "08P01",
             CardinalityViolation => "21000",
+            StringTooLong => "22001",
             NumericOutOfRange => "22003",
             InvalidDatetime => "22007",
             DivisionByZero => "22012",
             CharacterNotInRepertoire => "22021",
             InvalidParameterValue => "22023",
+            NotNullViolation => "23502",
             InvalidTextRepresentation => "22P02",
             InvalidBinaryRepresentation => "22P03",
             DataException => "22000",
@@ -156,6 +168,7 @@ impl Sqlstate {
             InsufficientPrivilege => "42501",
             SyntaxError => "42601",
             InvalidName => "42602",
+            DuplicateColumn => "42701",
             UndefinedColumn => "42703",
             AmbiguousColumn => "42702",
             UndefinedObject => "42704",
@@ -168,10 +181,12 @@ impl Sqlstate {
             DuplicateCursor => "42P03",
             DuplicatePreparedStatement => "42P05",
             DuplicateTable => "42P07",
+            InvalidTableDefinition => "42P16",
             DiskFull => "53100",
             OutOfMemory => "53200",
             TooManyConnections => "53300",
             BudgetExceeded => "53400",
+            ProgramLimitExceeded => "54000",
             StatementTooComplex => "54001",
             TooManyColumns => "54011",
             ObjectNotInPrerequisiteState => "55000",
@@ -198,6 +213,8 @@ impl Sqlstate {
             SiteUnreachable => Code::Unavailable,
             ProtocolViolation
             | CardinalityViolation
+            | StringTooLong
+            | NotNullViolation
             | NumericOutOfRange
             | InvalidDatetime
             | DivisionByZero
@@ -208,6 +225,8 @@ impl Sqlstate {
             | DataException
             | SyntaxError
             | InvalidName
+            | DuplicateColumn
+            | InvalidTableDefinition
             | AmbiguousColumn
             | GroupingError
             | DatatypeMismatch
@@ -226,7 +245,9 @@ impl Sqlstate {
             | IdleInTransactionTimeout
             | DependentObjects
             | ObjectNotInPrerequisiteState => Code::FailedPrecondition,
-            DiskFull | OutOfMemory | TooManyConnections | BudgetExceeded => Code::ResourceExhausted,
+            DiskFull | OutOfMemory | TooManyConnections | BudgetExceeded | ProgramLimitExceeded => {
+                Code::ResourceExhausted
+            }
             QueryCanceled => Code::Cancelled,
             AdminShutdown | IdleSessionTimeout => Code::Unavailable,
             BelowBoundary | SystemError | IoError | Internal => Code::Internal,
@@ -241,6 +262,8 @@ const ALL: &[Sqlstate] = {
         SiteUnreachable,
         ProtocolViolation,
         CardinalityViolation,
+        StringTooLong,
+        NotNullViolation,
         NumericOutOfRange,
         InvalidDatetime,
         DivisionByZero,
@@ -266,6 +289,7 @@ const ALL: &[Sqlstate] = {
         InsufficientPrivilege,
         SyntaxError,
         InvalidName,
+        DuplicateColumn,
         UndefinedColumn,
         AmbiguousColumn,
         UndefinedObject,
@@ -278,10 +302,12 @@ const ALL: &[Sqlstate] = {
         DuplicateCursor,
         DuplicatePreparedStatement,
         DuplicateTable,
+        InvalidTableDefinition,
         DiskFull,
         OutOfMemory,
         TooManyConnections,
         BudgetExceeded,
+        ProgramLimitExceeded,
         StatementTooComplex,
         TooManyColumns,
         ObjectNotInPrerequisiteState,
@@ -513,7 +539,7 @@ fn plan_error(text: &str) -> Error {
     let line = first_line(text);
     if let Some(rest) = line.strip_prefix("table '").and_then(|r| r.strip_suffix("' not found")) {
         let name = rest.strip_prefix("kanon.").unwrap_or(rest);
-        let name = name.strip_prefix("public.").unwrap_or(name);
+        let name = name.strip_prefix("public.").or_else(|| name.strip_prefix("search_path.")).unwrap_or(name);
         return Error::new(Sqlstate::UndefinedTable, format!("relation \"{name}\" does not exist"));
     }
     if let Some(name) = line.strip_prefix("Invalid function '").and_then(|r| r.split('\'').next()) {
