@@ -20,6 +20,8 @@ pub enum Sqlstate {
     ProtocolViolation,
     /// 21000
     CardinalityViolation,
+    /// 22001
+    StringTooLong,
     /// 22003
     NumericOutOfRange,
     /// 22004
@@ -40,6 +42,8 @@ pub enum Sqlstate {
     InvalidRegularExpression,
     /// 2202E
     ArraySubscriptError,
+    /// 23502
+    NotNullViolation,
     /// 22P02
     InvalidTextRepresentation,
     /// 22P03
@@ -82,6 +86,8 @@ pub enum Sqlstate {
     SyntaxError,
     /// 42602
     InvalidName,
+    /// 42701
+    DuplicateColumn,
     /// 42703
     UndefinedColumn,
     /// 42702
@@ -108,6 +114,8 @@ pub enum Sqlstate {
     DuplicatePreparedStatement,
     /// 42P07
     DuplicateTable,
+    /// 42P16
+    InvalidTableDefinition,
     /// 53100
     DiskFull,
     /// 53200
@@ -147,6 +155,7 @@ impl Sqlstate {
             SiteUnreachable => "08001",
             ProtocolViolation => "08P01",
             CardinalityViolation => "21000",
+            StringTooLong => "22001",
             NumericOutOfRange => "22003",
             NullNotAllowed => "22004",
             InvalidDatetime => "22007",
@@ -157,6 +166,7 @@ impl Sqlstate {
             InvalidParameterValue => "22023",
             InvalidRegularExpression => "2201B",
             ArraySubscriptError => "2202E",
+            NotNullViolation => "23502",
             InvalidTextRepresentation => "22P02",
             InvalidBinaryRepresentation => "22P03",
             UntranslatableCharacter => "22P05",
@@ -178,6 +188,7 @@ impl Sqlstate {
             InsufficientPrivilege => "42501",
             SyntaxError => "42601",
             InvalidName => "42602",
+            DuplicateColumn => "42701",
             UndefinedColumn => "42703",
             AmbiguousColumn => "42702",
             UndefinedObject => "42704",
@@ -191,6 +202,7 @@ impl Sqlstate {
             DuplicateCursor => "42P03",
             DuplicatePreparedStatement => "42P05",
             DuplicateTable => "42P07",
+            InvalidTableDefinition => "42P16",
             DiskFull => "53100",
             OutOfMemory => "53200",
             TooManyConnections => "53300",
@@ -222,6 +234,8 @@ impl Sqlstate {
             SiteUnreachable => Code::Unavailable,
             ProtocolViolation
             | CardinalityViolation
+            | StringTooLong
+            | NotNullViolation
             | NumericOutOfRange
             | NullNotAllowed
             | InvalidDatetime
@@ -239,10 +253,11 @@ impl Sqlstate {
             | CannotCoerce
             | SyntaxError
             | InvalidName
+            | DuplicateColumn
+            | InvalidTableDefinition
             | AmbiguousColumn
             | GroupingError
             | DatatypeMismatch
-            | ProgramLimitExceeded
             | StatementTooComplex
             | TooManyColumns => Code::InvalidArgument,
             UndefinedDatabase | UndefinedSchema | UndefinedColumn | UndefinedObject | UndefinedFunction
@@ -258,7 +273,9 @@ impl Sqlstate {
             | IdleInTransactionTimeout
             | DependentObjects
             | ObjectNotInPrerequisiteState => Code::FailedPrecondition,
-            DiskFull | OutOfMemory | TooManyConnections | BudgetExceeded => Code::ResourceExhausted,
+            DiskFull | OutOfMemory | TooManyConnections | BudgetExceeded | ProgramLimitExceeded => {
+                Code::ResourceExhausted
+            }
             QueryCanceled => Code::Cancelled,
             AdminShutdown | IdleSessionTimeout => Code::Unavailable,
             BelowBoundary | SystemError | IoError | Internal => Code::Internal,
@@ -273,6 +290,8 @@ const ALL: &[Sqlstate] = {
         SiteUnreachable,
         ProtocolViolation,
         CardinalityViolation,
+        StringTooLong,
+        NotNullViolation,
         NumericOutOfRange,
         NullNotAllowed,
         InvalidDatetime,
@@ -304,6 +323,7 @@ const ALL: &[Sqlstate] = {
         InsufficientPrivilege,
         SyntaxError,
         InvalidName,
+        DuplicateColumn,
         UndefinedColumn,
         AmbiguousColumn,
         UndefinedObject,
@@ -317,6 +337,7 @@ const ALL: &[Sqlstate] = {
         DuplicateCursor,
         DuplicatePreparedStatement,
         DuplicateTable,
+        InvalidTableDefinition,
         DiskFull,
         OutOfMemory,
         TooManyConnections,
@@ -553,7 +574,7 @@ fn plan_error(text: &str) -> Error {
     let line = first_line(text);
     if let Some(rest) = line.strip_prefix("table '").and_then(|r| r.strip_suffix("' not found")) {
         let name = rest.strip_prefix("kanon.").unwrap_or(rest);
-        let name = name.strip_prefix("public.").unwrap_or(name);
+        let name = name.strip_prefix("public.").or_else(|| name.strip_prefix("search_path.")).unwrap_or(name);
         return Error::new(Sqlstate::UndefinedTable, format!("relation \"{name}\" does not exist"));
     }
     if let Some(name) = line.strip_prefix("Invalid function '").and_then(|r| r.split('\'').next()) {

@@ -85,4 +85,10 @@ pub struct TableFacts {
 pub trait Facts {
     /// The facts of the table behind `scan`.
     fn of(&self, scan: &TableScan) -> TableFacts;
+
+    /// Whether whoever asks wrote the rows of an open table itself, as it writes VALUES: then they could weigh the rows of people that they are
+    /// joined with.
+    fn is_of_the_asker(&self, _scan: &TableScan) -> bool {
+        false
+    }
 }

@@ -51,12 +51,17 @@ use unique::{OneRowAUnit, Otherwise};
 /// The most columns a table may have: PostgreSQL's limit, which drivers rely on.
 pub const MAX_COLUMNS: usize = 1600;
 
-/// A table as registered, offered by a peer, or united over the federation.
+/// The kind of a session's temporary tables.
+pub const TEMPORARY: &str = "temporary";
+/// How the schemas of temporary tables begin: a session's has its number behind it.
+pub const TEMPORARY_SCHEMAS: &str = "pg_temp_";
+
+/// A table as registered, offered by a peer, united over the federation, or a session's own temporary one.
 #[derive(Debug, Clone)]
 pub struct Table {
     /// Stable over restarts; unique among tables, 16384 and above.
     pub oid: u32,
-    /// `public`, `federation` or a peer's node id.
+    /// `public`, `federation`, a peer's node id, or the schema of a session's temporary tables.
     pub schema_name: String,
     /// Its name in that schema.
     pub name: String,
@@ -72,7 +77,7 @@ pub struct Table {
     pub policy: Policy,
     /// What its steward said of its columns, for `kanon.columns`.
     pub column_settings: BTreeMap<String, ColumnSettings>,
-    /// parquet, csv, json, arrow, sqlite, federation or peer.
+    /// parquet, csv, json, arrow, sqlite, federation, peer or temporary.
     pub kind: String,
     /// Where its data is, for its steward's eyes.
     pub location: Option<String>,
@@ -88,6 +93,13 @@ pub struct Table {
     pub registered_at: String,
     /// UTC, RFC 3339.
     pub updated_at: String,
+}
+
+impl Table {
+    /// Whether it is a session's own: then whoever asks wrote its rows.
+    pub fn is_temporary(&self) -> bool {
+        self.kind == TEMPORARY
+    }
 }
 
 /// All tables at one moment.

@@ -7,7 +7,8 @@ use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::Viewer;
 use super::defs::{RELATIONS, Relation};
-use crate::catalog::Table;
+use crate::catalog::{TEMPORARY_SCHEMAS, Table};
+use crate::statement::temporary::TEMPORARY_SCHEMA;
 
 /// The OID of schema `pg_catalog`.
 pub(crate) const PG_CATALOG: u32 = 11;
@@ -30,6 +31,13 @@ pub(crate) struct SchemaEntry {
     pub oid: u32,
     pub name: String,
     pub description: Option<&'static str>,
+}
+
+impl SchemaEntry {
+    /// Whether it is that of the session's temporary tables.
+    pub(crate) fn is_temporary(&self) -> bool {
+        self.name.starts_with(TEMPORARY_SCHEMAS)
+    }
 }
 
 /// A table or view, of a source or of the system.
@@ -57,10 +65,17 @@ pub(crate) struct Directory {
     pub entries: Vec<Entry>,
     /// Roles by OID, in the order of their names.
     pub roles: Vec<(u32, String)>,
-    /// The schemas that are searched for a bare name, in order; `pg_catalog` is the first unless the setting says otherwise.
+    /// The schemas that are searched for a bare name, in order: temporary tables, then `pg_catalog` unless the setting says otherwise.
     pub path: Vec<String>,
     by_oid: HashMap<u32, usize>,
     by_name: HashMap<(String, String), usize>,
+}
+
+impl Entry {
+    /// Whether it is a temporary table of the session.
+    pub(crate) fn is_temporary(&self) -> bool {
+        self.table.as_ref().is_some_and(|table| table.is_temporary())
+    }
 }
 
 impl Directory {
@@ -102,7 +117,10 @@ impl Directory {
         entries.extend(RELATIONS.iter().map(system_entry));
         let by_oid = entries.iter().enumerate().map(|(i, e)| (e.oid, i)).collect();
         let by_name = entries.iter().enumerate().map(|(i, e)| ((e.schema_name.clone(), e.name.clone()), i)).collect();
-        let path = search_path(&viewer, &schemas);
+        let mut path = search_path(&viewer, &schemas);
+        if let Some(temporary) = schemas.iter().find(|schema| schema.is_temporary()) {
+            path.insert(0, temporary.name.clone());
+        }
         Directory { viewer, schemas, entries, roles, path, by_oid, by_name }
     }
 
@@ -113,12 +131,21 @@ impl Directory {
 
     /// The relation of a name, in a schema or on the search path.
     pub(crate) fn find(&self, schema_name: Option<&str>, name: &str) -> Option<&Entry> {
+        let schema_name = match schema_name {
+            Some(TEMPORARY_SCHEMA) => Some(self.temporary()?.name.as_str()),
+            other => other,
+        };
         let get =
             |schema: &str| self.by_name.get(&(schema.to_owned(), name.to_owned())).and_then(|i| self.entries.get(*i));
         match schema_name {
             Some(schema) => get(schema),
             None => self.path.iter().find_map(|schema| get(schema)),
         }
+    }
+
+    /// The schema of the session's temporary tables, if it has some.
+    pub(crate) fn temporary(&self) -> Option<&SchemaEntry> {
+        self.schemas.iter().find(|schema| schema.is_temporary())
     }
 
     /// Whether the relation is what its bare name means.
@@ -193,7 +220,8 @@ fn schemas(viewer: &Viewer) -> Vec<SchemaEntry> {
     let mut taken = BTreeSet::new();
     for name in others {
         let oid = stable_oid("schema", name, &mut taken);
-        schemas.push(SchemaEntry { oid, name: name.clone(), description: Some("tables of a peer") });
+        let description = (!name.starts_with(TEMPORARY_SCHEMAS)).then_some("tables of a peer");
+        schemas.push(SchemaEntry { oid, name: name.clone(), description });
     }
     schemas
 }

@@ -18,6 +18,9 @@ pub const SERVER_VERSION_NUM: &str = "150018";
 /// The key of a field's metadata that names its PostgreSQL type (`oid`, `name`, `_text` …).
 pub const METADATA_KEY: &str = "kanon.pg_type";
 
+/// The key of a field's metadata with the typmod of its type: the length of `varchar(n)`.
+pub const TYPMOD_KEY: &str = "kanon.pg_typmod";
+
 /// A type as PostgreSQL's protocol names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PgType {
@@ -146,7 +149,8 @@ impl PgType {
     /// The type that stands for a field: what its metadata names, else [`PgType::of`] its Arrow type.
     pub fn of_field(field: &Field) -> PgType {
         if let Some(named) = field.metadata().get(METADATA_KEY).and_then(|name| PgType::by_name(name)) {
-            return named;
+            let typmod = field.metadata().get(TYPMOD_KEY).and_then(|typmod| typmod.parse().ok());
+            return typmod.map_or(named, |typmod| named.with_typmod(typmod));
         }
         match field.metadata().get("ARROW:extension:name").map(String::as_str) {
             Some("arrow.uuid") => PgType::UUID,

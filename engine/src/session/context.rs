@@ -30,15 +30,18 @@ use kanon_planner::release_unit::{ReleaseNode, ReleaseUnit};
 
 use super::marks::MarksForValues;
 use super::yielding::YieldAboveJoins;
-use crate::catalog::Table;
 use crate::catalog::guarded::GuardedTable;
+use crate::catalog::{TEMPORARY_SCHEMAS, Table};
 use crate::error::{Error, Result, Sqlstate};
 use crate::functions::arithmetic::DateArithmetic;
-use crate::functions::numeric::plan::Extracts;
 use crate::functions::json::JsonOperators;
+use crate::functions::numeric::plan::Extracts;
+use crate::statement::temporary::TEMPORARY_SCHEMA;
 
 /// The one database of a node.
 pub const DATABASE: &str = "kanon";
+/// The schema of bare names where a session has temporary tables: those, and what `public` has.
+pub const SEARCHED: &str = "search_path";
 
 /// The settings of DataFusion that every statement runs under.
 pub fn session_config(partitions: usize) -> SessionConfig {
@@ -118,6 +121,13 @@ impl Facts for PlanFacts {
             };
         }
         closed(name)
+    }
+
+    fn is_of_the_asker(&self, scan: &TableScan) -> bool {
+        let provider = source_as_provider(&scan.source);
+        provider.is_ok_and(|provider| {
+            provider.downcast_ref::<GuardedTable>().is_some_and(|guarded| guarded.table().is_temporary())
+        })
     }
 }
 
@@ -248,11 +258,21 @@ pub fn visible_catalogs(
             schema.denied.insert(table.name.clone());
         }
     }
+    let temporary: Vec<(String, VisibleSchema)> =
+        by_schema.extract_if(.., |name, _| name.starts_with(TEMPORARY_SCHEMAS)).collect();
     let federation = Arc::new(by_schema.remove("federation").unwrap_or_default());
     let public =
         VisibleSchema { next: Some(Arc::clone(&federation)), ..by_schema.remove("public").unwrap_or_default() };
+    let public = Arc::new(public);
     let mut schemas: BTreeMap<String, Arc<dyn SchemaProvider>> = BTreeMap::new();
-    schemas.insert("public".into(), Arc::new(public));
+    for (name, own) in temporary {
+        let first = VisibleSchema { next: Some(Arc::clone(&public)), ..VisibleSchema::open(own.tables.clone()) };
+        schemas.insert(SEARCHED.into(), Arc::new(first));
+        let own = Arc::new(own);
+        schemas.insert(TEMPORARY_SCHEMA.into(), Arc::clone(&own) as Arc<dyn SchemaProvider>);
+        schemas.insert(name, own);
+    }
+    schemas.insert("public".into(), public);
     schemas.insert("federation".into(), federation);
     for (name, schema) in by_schema {
         schemas.insert(name, Arc::new(schema));

@@ -16,7 +16,8 @@ use super::stream::Stop;
 use super::{Answer, MAX_PREPARED, Notice, Prepared, Rows, Session, no_prepared};
 use crate::error::{Error, Result, Sqlstate};
 use crate::statement::{
-    Declare, Direction, Discard, Explain, ExplainFormat, Fetch, Modes, Set, Settings, Statement, Transaction, steward,
+    Declare, Direction, Discard, Explain, ExplainFormat, Fetch, Modes, Set, Settings, Statement, StewardStatement,
+    Transaction, steward,
 };
 
 /// Most cursors of one session.
@@ -68,6 +69,7 @@ impl Session {
                 return Ok(Described { schema: prepared.schema.clone(), ..Described::default() });
             }
             Statement::Refused(error) => return Err(error.clone()),
+            Statement::Temporary(temporary) => return self.describe_temporary(temporary, types).await,
             Statement::Empty
             | Statement::Set(_)
             | Statement::Reset(_)
@@ -176,14 +178,19 @@ impl Session {
             Statement::Call(function) => {
                 Err(Error::new(Sqlstate::UndefinedFunction, format!("procedure {} does not exist", function.name)))
             }
+            Statement::Temporary(temporary) => self.run_temporary(temporary, parameters, stop).await,
+            Statement::Steward(StewardStatement::DropTable { if_exists, names }) => {
+                self.drop_tables(*if_exists, names).await
+            }
             Statement::Steward(statement) => {
+                self.refuse_for_temporary(statement)?;
                 let (tag, notices) = steward::run(&self.node, &self.principal(), statement.clone()).await?;
                 Ok(Answer { notices, ..Answer::done(tag) })
             }
         }
     }
 
-    async fn answer_query(
+    pub(super) async fn answer_query(
         self: &Arc<Self>,
         tag: &str,
         planned: Planned,
@@ -264,6 +271,7 @@ impl Session {
                     return Ok(answer.warning(Sqlstate::ActiveTransaction, message));
                 }
                 state.settings.begin();
+                state.temporary.begin();
                 set_modes(&mut state.settings, modes, true)?;
                 Ok(answer)
             }
@@ -275,16 +283,32 @@ impl Session {
                 };
                 let told = state.settings.end(committed);
                 state.cursors.retain(|_, cursor| cursor.hold && committed);
+                state.temporary.end(committed)?;
                 if *chain {
                     state.transaction.begin();
                     state.settings.begin();
+                    state.temporary.begin();
                 }
                 let tag = if committed { "COMMIT" } else { "ROLLBACK" };
                 Ok(Answer { parameter_status: told, ..Answer::done(tag) })
             }
-            Transaction::Savepoint(name) => state.transaction.savepoint(name).map(|()| answer),
-            Transaction::Release(name) => state.transaction.release(name).map(|()| answer),
-            Transaction::RollbackTo(name) => state.transaction.rollback_to(name).map(|()| answer),
+            Transaction::Savepoint(name) => {
+                state.transaction.savepoint(name)?;
+                state.temporary.savepoint();
+                Ok(answer)
+            }
+            Transaction::Release(name) => {
+                state.transaction.release(name)?;
+                let left = state.transaction.savepoints();
+                state.temporary.release(left);
+                Ok(answer)
+            }
+            Transaction::RollbackTo(name) => {
+                state.transaction.rollback_to(name)?;
+                let left = state.transaction.savepoints();
+                state.temporary.rollback_to(left);
+                Ok(answer)
+            }
             Transaction::Set { modes, session } => {
                 set_modes(&mut state.settings, modes, !*session)?;
                 Ok(answer)
@@ -367,8 +391,10 @@ impl Session {
                 told = state.settings.reset_all();
                 state.prepared.clear();
                 state.cursors.clear();
+                state.temporary.discard();
             }
-            Discard::Plans | Discard::Sequences | Discard::Temp => {}
+            Discard::Temp => state.temporary.discard(),
+            Discard::Plans | Discard::Sequences => {}
         }
         Ok(Answer { parameter_status: told, ..Answer::done(tag) })
     }

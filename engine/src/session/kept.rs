@@ -1,7 +1,7 @@
 //! The plan that a statement was described by, for its first run: as long as nothing that it stands on has changed.
 //!
 //! Most statements are described and run at once, and to plan one takes longer than many answers. A plan stands on the catalog, the roles and their
-//! members, the principal and the settings. What a session is told has happened holds for the very next statement: so all of these are compared, and a statement
+//! members, the principal, the settings and the session's temporary tables. What a session is told has happened holds for the very next statement: so all of these are compared, and a statement
 //! that reads the system's own tables, which are made when it is planned, is always planned anew.
 
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use datafusion::logical_expr::LogicalPlan;
 
 use super::query::Planned;
 use super::settings::Settings;
+use super::temporary::Tables;
 use super::{Session, lock};
 use crate::catalog::Snapshot;
 use crate::catalog::guarded::GuardedTable;
@@ -36,6 +37,7 @@ pub(super) struct Grounds {
     roles: Arc<BTreeMap<String, RoleInfo>>,
     principal: Principal,
     settings: Settings,
+    temporary: Tables,
 }
 
 impl Grounds {
@@ -44,6 +46,7 @@ impl Grounds {
             && Arc::ptr_eq(&self.roles, &other.roles)
             && self.principal == other.principal
             && self.settings == other.settings
+            && Arc::ptr_eq(&self.temporary, &other.temporary)
     }
 }
 
@@ -77,6 +80,7 @@ impl Session {
             roles: self.node.store.directory().all(),
             principal: self.principal(),
             settings: self.state().settings.clone(),
+            temporary: self.state().temporary.tables(),
         }
     }
 }

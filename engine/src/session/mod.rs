@@ -20,6 +20,7 @@ mod query;
 pub mod report;
 pub mod settings;
 pub mod stream;
+mod temporary;
 mod transaction;
 mod versions;
 mod yielding;
@@ -48,6 +49,7 @@ use parameters::Parameters;
 use report::PrivacyReport;
 use settings::Settings;
 use stream::Stop;
+use temporary::Temporaries;
 use transaction::Transaction;
 
 /// Most statements that one session may keep prepared by PREPARE.
@@ -79,6 +81,7 @@ struct State {
     prepared: HashMap<String, Arc<Prepared>>,
     cursors: HashMap<String, Arc<Cursor>>,
     last_query: Option<Arc<PrivacyReport>>,
+    temporary: Temporaries,
     /// The plan of the statement that was described last.
     kept: KeptPlan,
 }
@@ -321,8 +324,10 @@ impl Session {
         let snapshot = self.node.catalog.snapshot();
         let settings = self.state().settings.clone();
         let listed = settings.all();
+        let mut visible = snapshot.visible_to(&principal);
+        visible.extend(self.temporary_tables());
         Viewer {
-            visible: snapshot.visible_to(&principal),
+            visible,
             views: Vec::new(),
             snapshot,
             node_id: self.node.config.node_id.clone(),

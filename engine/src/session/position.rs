@@ -38,6 +38,7 @@ fn query_of(statement: &Statement) -> Option<&Query> {
         Statement::Copy(copy) => Some(&copy.query),
         Statement::Declare(declare) => Some(&declare.query),
         Statement::Explain(explain) => Some(&explain.query),
+        Statement::Temporary(temporary) => temporary.query(),
         _ => None,
     }
 }

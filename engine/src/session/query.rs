@@ -20,7 +20,7 @@ use kanon_planner::intervals::Origin;
 use kanon_planner::release_unit::{Decision, ReleaseUnit};
 
 use super::accuracy::{Intervals, Shown};
-use super::context::{PlanFacts, ReleasedBatches, system_schema, visible_catalogs};
+use super::context::{PlanFacts, ReleasedBatches, SEARCHED, system_schema, visible_catalogs};
 use super::nothing::without_what_is_empty;
 use super::parameters::Parameters;
 use super::private::{NoiseOfMeasures, PrivateReleases};
@@ -73,6 +73,9 @@ impl Session {
         let may_select = |table: &Table| viewer.snapshot.may_select(&viewer.principal, table);
         let catalogs = visible_catalogs(&visible, may_select, schemas);
         let mut state = self.node.base_state.clone();
+        if visible.iter().any(|table| table.is_temporary()) {
+            state.config_mut().options_mut().catalog.default_schema = SEARCHED.to_owned();
+        }
         state.register_catalog_list(Arc::new(catalogs));
         state.config_mut().options_mut().execution.time_zone =
             Some(self.setting("TimeZone").unwrap_or_else(|| "UTC".into()));

@@ -1,4 +1,4 @@
-//! Where a session's transaction stands. Transactions are read-only; they exist for their states, which drivers rely on.
+//! Where a session's transaction stands. But for temporary tables transactions are read-only; they exist for their states, which drivers rely on.
 
 use super::TransactionStatus;
 use crate::error::{Error, Result, Sqlstate};
@@ -63,6 +63,11 @@ impl Transaction {
         }
         self.savepoints.push(name.to_owned());
         Ok(())
+    }
+
+    /// How many savepoints there are.
+    pub fn savepoints(&self) -> usize {
+        self.savepoints.len()
     }
 
     /// RELEASE SAVEPOINT.

@@ -10,6 +10,7 @@ use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::LogicalPlan;
 use kanon_planner::release_unit::ReleaseUnit;
 
+use super::temporary::TemporaryRows;
 use crate::catalog::Catalog;
 use crate::catalog::guarded::GuardedTable;
 use crate::error::{Error, Result, Sqlstate};
@@ -29,11 +30,13 @@ impl DataVersions {
                 && let Ok(provider) = source_as_provider(&scan.source)
                 && let Some(guarded) = provider.downcast_ref::<GuardedTable>()
             {
-                versions.insert(guarded.table().oid, None);
+                let table = guarded.table();
+                let temporary = table.provider.downcast_ref::<TemporaryRows>();
+                versions.insert(table.oid, temporary.map(|rows| rows.version().to_owned()));
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
-        for (oid, version) in &mut versions {
+        for (oid, version) in versions.iter_mut().filter(|(_, version)| version.is_none()) {
             *version = catalog.data_version(*oid).await;
         }
         Ok(DataVersions(versions))

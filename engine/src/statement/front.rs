@@ -5,9 +5,10 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::reader::Reader;
+use super::temporary::{CreateAs, Temporary};
 use super::{
     Declare, Direction, Discard, Explain, ExplainFormat, Fetch, Modes, Prepare, Set, Settings, Statement, Transaction,
-    copy, ignored, steward,
+    copy, ignored, steward, temporary,
 };
 use crate::error::{Error, Result, Sqlstate};
 
@@ -50,14 +51,17 @@ pub(super) fn statement(mut reader: Reader<'_>) -> Result<Statement> {
     }
     let Some(word) = first.word() else { return Err(reader.syntax_error()) };
     let word = word.value.to_ascii_lowercase();
-    if let Some((_, tag)) = WRITES.iter().find(|(name, _)| *name == word) {
-        return Ok(Statement::Refused(read_only(tag)));
+    if let Some((verb, tag)) = WRITES.iter().find(|(name, _)| *name == word) {
+        return Ok(match temporary::write(&mut reader, verb) {
+            Some(written) => Statement::Temporary(Box::new(written)),
+            None => Statement::Refused(read_only(tag)),
+        });
     }
     if UNSUPPORTED.contains(&word.as_str()) {
         return Ok(Statement::Refused(Error::unsupported(format!("{} is not supported", word.to_uppercase()))));
     }
     match word.as_str() {
-        "select" | "with" | "values" | "table" => query(&mut reader).map(query_or_refusal),
+        "select" | "with" | "values" | "table" => query_or_into(&mut reader),
         "explain" => explain(&mut reader),
         "set" => set(&mut reader),
         "show" => show(&mut reader),
@@ -100,13 +104,30 @@ pub(super) fn statement(mut reader: Reader<'_>) -> Result<Statement> {
 /// PostgreSQL's refusal of what writes.
 pub(super) fn read_only(tag: &str) -> Error {
     Error::new(Sqlstate::ReadOnlyTransaction, format!("cannot execute {tag} in a read-only transaction"))
+        .hint("Only temporary tables can be written: CREATE TEMP TABLE … AS SELECT ….")
 }
 
 /// The rest as a query, or why it is refused.
-fn query(reader: &mut Reader<'_>) -> Result<Result<Box<Query>>> {
+pub(super) fn query(reader: &mut Reader<'_>) -> Result<Result<Box<Query>>> {
     let only = reader.refuse_only();
     let mut query = reader.query()?;
     Ok(only.and_then(|()| ignored::prepare(&mut query)).map(|()| query))
+}
+
+/// The rest as a query, or as what SELECT INTO makes.
+fn query_or_into(reader: &mut Reader<'_>) -> Result<Statement> {
+    let only = reader.refuse_only();
+    let mut query = reader.query()?;
+    let into = temporary::take_into(&mut query);
+    let prepared = only.and_then(|()| ignored::prepare(&mut query));
+    Ok(match (prepared, into) {
+        (Err(error), _) => Statement::Refused(error),
+        (Ok(()), None) => Statement::Query(query),
+        (Ok(()), Some(table)) => {
+            let create = CreateAs { table, columns: Vec::new(), query, with_data: true };
+            Statement::Temporary(Box::new(Temporary::CreateAs(create)))
+        }
+    })
 }
 
 fn query_or_refusal(query: Result<Box<Query>>) -> Statement {
@@ -175,6 +196,7 @@ fn explain(reader: &mut Reader<'_>) -> Result<Statement> {
         }
         return match statement(reader.fork())? {
             Statement::Refused(error) => Ok(Statement::Refused(error)),
+            Statement::Temporary(temporary) => Ok(Statement::Refused(temporary.refusal())),
             _ => Ok(Statement::Refused(Error::unsupported("EXPLAIN is supported for queries only"))),
         };
     }
@@ -388,6 +410,9 @@ fn prepare(reader: &mut Reader<'_>) -> Result<Statement> {
     }
     match statement(reader.fork())? {
         Statement::Query(_) => Ok(Statement::Prepare(Prepare { name, types, text })),
+        Statement::Temporary(temporary) if matches!(*temporary, Temporary::Insert(_) | Temporary::Delete(_)) => {
+            Ok(Statement::Prepare(Prepare { name, types, text }))
+        }
         Statement::Refused(error) => Ok(Statement::Refused(error)),
         _ => Err(reader.syntax_error()),
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! text ─► bounds (size, tokens, nesting, chains: 54001) ─► split ─► parse ─┬─► Query, Explain, Declare, Copy … : a query's tree
 //!                                                                           ├─► Set, Show, Transaction, Fetch … : for the session
+//!                                                                           ├─► Temporary: on the session's temporary tables
 //!                                                                           ├─► Steward: run by [`steward`] on catalog and store
 //!                                                                           └─► Refused: the kind has no place here
 //! ```
@@ -24,6 +25,7 @@ pub use bounds::{
 pub use ignored::refuse_ignored;
 pub use stack::{future_on_large_stack, on_large_stack, wait_on_large_stack};
 pub use steward::{Password, StewardStatement};
+pub use temporary::Temporary;
 
 use crate::error::{Error, Result};
 use crate::session::Piece;
@@ -37,6 +39,7 @@ mod lexer;
 mod reader;
 mod stack;
 pub mod steward;
+pub mod temporary;
 #[cfg(test)]
 mod tests;
 
@@ -82,6 +85,8 @@ pub enum Statement {
     Unlisten,
     /// CALL of a function that has effects.
     Call(Box<Function>),
+    /// On temporary tables.
+    Temporary(Box<Temporary>),
     /// What stewards and admins say.
     Steward(StewardStatement),
     /// A kind of statement that a node does not take, with the reason.
@@ -238,7 +243,7 @@ pub enum Discard {
     Plans,
     /// Sequences, of which there are none.
     Sequences,
-    /// Temporary tables, of which there are none.
+    /// Temporary tables.
     Temp,
 }
 
@@ -316,6 +321,25 @@ pub(crate) fn names(text: &str) -> Option<Vec<String>> {
     reader.finish(names).ok()
 }
 
+/// A query that the session writes itself.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn query_of(text: &str) -> Result<Box<Query>> {
+    let tokens = lexer::lex(text)?;
+    let mut query = reader::Reader::new(text, &tokens).query()?;
+    ignored::prepare(&mut query)?;
+    Ok(query)
+}
+
+/// The type of a name in SQL.
+pub(crate) fn type_of(text: &str) -> Result<DataType> {
+    let tokens = lexer::lex(text)?;
+    let mut reader = reader::Reader::new(text, &tokens);
+    let data_type = reader.data_type()?;
+    reader.finish(data_type)
+}
+
 /// Where the statements of a text stand: from their first token to the end of their last.
 fn ranges(tokens: &[lexer::Lexeme]) -> Vec<Range<usize>> {
     use datafusion::sql::sqlparser::tokenizer::Token;
@@ -346,6 +370,7 @@ impl Statement {
             | Statement::Discard(_)
             | Statement::Copy(_)
             | Statement::Unlisten
+            | Statement::Temporary(_)
             | Statement::Steward(_)
             | Statement::Refused(_) => false,
         }
@@ -387,6 +412,7 @@ impl Statement {
             Statement::Copy(_) => "COPY",
             Statement::Unlisten => "UNLISTEN",
             Statement::Call(_) => "CALL",
+            Statement::Temporary(temporary) => temporary.tag(),
             Statement::Steward(statement) => statement.tag(),
         }
     }

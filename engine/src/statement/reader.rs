@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident, ObjectName, Query};
+use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
 
@@ -241,6 +242,37 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Lets go of these words at the end, if they stand there.
+    pub(super) fn drop_last(&mut self, words: &[&str]) -> bool {
+        let rest = self.tokens.get(self.next..).unwrap_or_default();
+        let Some(at) = rest.len().checked_sub(words.len()) else { return false };
+        let stand = rest.iter().skip(at).zip(words).all(|(lexeme, word)| lexeme.is(word));
+        if stand {
+            self.tokens = self.tokens.get(..self.next + at).unwrap_or_default();
+        }
+        stand
+    }
+
+    /// Whether these words stand in the rest, outside of parentheses.
+    pub(super) fn has_outside_parentheses(&self, words: &[&str]) -> bool {
+        let rest = self.tokens.get(self.next..).unwrap_or_default();
+        let mut depth = 0_usize;
+        for (at, lexeme) in rest.iter().enumerate() {
+            match lexeme.token.token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth = depth.saturating_sub(1),
+                _ if depth == 0 => {
+                    let here = rest.get(at..).unwrap_or_default();
+                    if here.len() >= words.len() && here.iter().zip(words).all(|(lexeme, word)| lexeme.is(word)) {
+                        return true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        false
+    }
+
     /// The library reads `ONLY t` as a table `only` with a name.
     pub(super) fn refuse_only(&self) -> Result<()> {
         let rest = self.tokens.get(self.next..).unwrap_or_default();
@@ -293,6 +325,12 @@ impl<'a> Reader<'a> {
     /// An expression.
     pub(super) fn expression(&mut self) -> Result<Expr> {
         self.parse(|parser| parser.parse_expr())
+    }
+
+    /// An expression that ends before NOT NULL: PostgreSQL's `b_expr`.
+    pub(super) fn simple_expression(&mut self) -> Result<Expr> {
+        let is = PostgreSqlDialect {}.prec_value(Precedence::Is);
+        self.parse(|parser| parser.parse_subexpr(is))
     }
 
     /// A type.

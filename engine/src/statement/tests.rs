@@ -22,6 +22,11 @@ fn parsed(text: &str) -> Result<Statement> {
 fn shown(text: &str) -> String {
     match parsed(text) {
         Ok(Statement::Refused(error)) => format!("{} {}", error.state.code(), error.message),
+        // As it is refused where the table is no temporary one.
+        Ok(Statement::Temporary(temporary)) => {
+            let error = temporary.refusal();
+            format!("{} {}", error.state.code(), error.message)
+        }
         Ok(Statement::Query(query)) => query.to_string(),
         Ok(statement) => format!("{statement:?}"),
         Err(error) => {
@@ -211,7 +216,6 @@ fn kinds_that_have_no_place() {
         ("copy t to program 'cat'", "0A000 COPY to a file or program is not supported"),
         ("copy (delete from t returning *) to stdout", "25006 cannot execute DELETE in a read-only transaction"),
         ("create table t (a int)", "25006 cannot execute CREATE TABLE in a read-only transaction"),
-        ("create temp table t as select 1", "25006 cannot execute CREATE TABLE in a read-only transaction"),
         ("create or replace view v as select 1", "25006 cannot execute CREATE VIEW in a read-only transaction"),
         ("create unique index i on t (a)", "25006 cannot execute CREATE INDEX in a read-only transaction"),
         ("drop schema s cascade", "25006 cannot execute DROP SCHEMA in a read-only transaction"),
@@ -234,7 +238,6 @@ fn kinds_that_have_no_place() {
         ),
         ("set transaction snapshot '1'", "0A000 SET TRANSACTION SNAPSHOT is not supported"),
         ("prepare transaction 'x'", "0A000 prepared transactions are not supported"),
-        ("prepare p as insert into t values ($1)", "25006 cannot execute INSERT in a read-only transaction"),
         ("explain insert into t values (1)", "25006 cannot execute INSERT in a read-only transaction"),
         ("explain (buffers) select 1", "0A000 EXPLAIN (BUFFERS) is not supported"),
         ("declare c cursor for select * from t for update", "0A000 FOR UPDATE is not supported"),
@@ -707,5 +710,97 @@ proptest! {
                 prop_assert_eq!(&again[0].text, &piece.text);
             }
         }
+    }
+}
+
+#[test]
+fn temporary_tables() {
+    use super::temporary::{OnCommit, Temporary};
+    let read = |text: &str| match parsed(text) {
+        Ok(Statement::Temporary(temporary)) => *temporary,
+        other => panic!("{text}: {other:?}"),
+    };
+    match read(
+        "create local temporary table if not exists \"#T\" (a int not null default -1 + 2 not null, b varchar(3) default 'x' null, primary key (b)) on commit drop",
+    ) {
+        Temporary::Create(create) => {
+            assert_eq!((create.table.name.name.as_str(), create.table.if_not_exists), ("#T", true));
+            assert_eq!((create.table.on_commit, create.has_keys), (OnCommit::Drop, true));
+            let columns: Vec<String> = create
+                .columns
+                .iter()
+                .map(|c| {
+                    format!("{} {} {} {:?}", c.name, c.data_type, c.not_null, c.default.as_ref().map(|d| d.to_string()))
+                })
+                .collect();
+            assert_eq!(columns, ["a INT true Some(\"-1 + 2\")", "b VARCHAR(3) true Some(\"'x'\")"]);
+        }
+        other => panic!("{other:?}"),
+    }
+    for (text, query, with_data) in [
+        ("create temp table t as select 1 with no data", "SELECT 1", false),
+        ("create temp table t (a, b) on commit delete rows as table u with data", "SELECT * FROM u", true),
+        ("create table pg_temp.t as (values (1))", "(VALUES (1))", true),
+        ("create table if not exists pg_temp.t as values (1)", "VALUES (1)", true),
+        ("select a into temp t from u", "SELECT a FROM u", true),
+        (
+            "with x as (select 1) select * into temporary table \"T\" from x",
+            "WITH x AS (SELECT 1) SELECT * FROM x",
+            true,
+        ),
+    ] {
+        match read(text) {
+            Temporary::CreateAs(create) => {
+                assert_eq!((create.query.to_string().as_str(), create.with_data), (query, with_data), "{text}")
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    for (text, columns, query) in [
+        ("insert into t values (1, default)", 0, Some("VALUES (1, DEFAULT)")),
+        ("insert into pg_temp.t as x (a, \"B\") select 1, 2", 2, Some("SELECT 1, 2")),
+        ("insert into t (select 1)", 0, Some("(SELECT 1)")),
+        ("insert into t default values", 0, None),
+    ] {
+        match read(text) {
+            Temporary::Insert(insert) => {
+                let rows = insert.rows.unwrap();
+                let found = (rows.columns.len(), rows.query.map(|q| q.to_string()));
+                assert_eq!(found, (columns, query.map(str::to_owned)), "{text}");
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    match read("delete from t as x where x.a = 1 or b") {
+        Temporary::Delete(delete) => assert_eq!(
+            delete.kept.unwrap().unwrap().to_string(),
+            "SELECT * FROM \"t\" AS \"x\" WHERE (x.a = 1 OR b) IS NOT TRUE"
+        ),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(read("delete from only t"), Temporary::Delete(delete) if matches!(delete.kept, Ok(None))));
+    assert!(
+        matches!(read("truncate table t, pg_temp.u restart identity cascade"), Temporary::Truncate(all) if all.len() == 2)
+    );
+    let wrong = |text: &str| match read(text) {
+        Temporary::Insert(insert) => insert.rows.unwrap_err().state.code(),
+        Temporary::Delete(delete) => delete.kept.unwrap_err().state.code(),
+        other => panic!("{text}: {other:?}"),
+    };
+    assert_eq!(wrong("insert into t values (1) returning *"), "0A000");
+    assert_eq!(wrong("insert into t values (1) on conflict do nothing"), "0A000");
+    assert_eq!(wrong("insert into t select"), "42601");
+    assert_eq!(wrong("delete from t where a = 1 returning a"), "0A000");
+    for (text, expected) in [
+        ("create temp table t (a int check (a > 0))", "0A000"),
+        ("create temp table t (like u)", "0A000"),
+        ("create temp table t (a int references u)", "0A000"),
+        ("create temp table t as execute p", "0A000"),
+        ("create temp table t", "42601"),
+        ("create temp table t (a int", "42601"),
+        ("create temp view v as select 1", "25006"),
+        ("select a into t from u", "25006"),
+    ] {
+        assert_eq!(code(text), expected, "{text}");
     }
 }

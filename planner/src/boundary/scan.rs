@@ -39,7 +39,7 @@ impl Walk<'_> {
             return Ok(Node::Open(Open {
                 plan: LogicalPlan::TableScan(scan.clone()),
                 released: false,
-                crafted: false,
+                crafted: self.facts.is_of_the_asker(scan),
                 remote,
                 lateral: false,
             }));

@@ -20,9 +20,9 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult};
 use datafusion::logical_expr::{Case, Expr, ExprSchemable, LogicalPlan, Operator, cast};
 
 use super::super::arithmetic::inputs_schema;
+use super::super::as_text::{is_written_otherwise, text_of};
 use super::super::numbers;
 use super::division::{PRODUCT_OF, QUOTIENT_OF};
-use super::super::as_text::{is_written_otherwise, text_of};
 use super::text::AS_NUMERIC;
 use super::{MOST_DIGITS, QUOTIENT, digits_and_scale, is_decimal, rounding};
 use crate::pg_catalog::integers::Wholes;
@@ -193,7 +193,11 @@ fn exact_one(mut expr: Expr, node: &LogicalPlan, schema: &DFSchema) -> Result<Tr
                 return Ok(Transformed::yes(expr));
             }
             if binary.op == Operator::StringConcat {
-                return Ok(if texts(&mut [left, right], schema, false) { Transformed::yes(expr) } else { Transformed::no(expr) });
+                return Ok(if texts(&mut [left, right], schema, false) {
+                    Transformed::yes(expr)
+                } else {
+                    Transformed::no(expr)
+                });
             }
             if days_beside_moments(left, right, schema) {
                 return Ok(Transformed::yes(expr));

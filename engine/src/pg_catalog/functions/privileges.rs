@@ -1,4 +1,4 @@
-//! `has_…_privilege`: what the principal, or another role, may do. Nothing here can be written, so only reading is ever granted.
+//! `has_…_privilege`: what the principal, or another role, may do. Nothing but temporary tables can be written, so of others only reading is ever granted.
 
 use super::Kind::Any;
 use super::names::{class_oid, schema_oid};
@@ -14,11 +14,11 @@ const fn asks(name: &'static str, run: super::Run) -> Spec {
 pub(super) const SPECS: &[Spec] = &[
     asks("has_table_privilege", |d, row| {
         let Some(asked) = Asked::of(row) else { return Ok(Value::Null) };
-        Ok(relation(d, asked.object)?.map(|entry| asked.wants("SELECT") && may_select(d, asked.role, entry)).into())
+        Ok(relation(d, asked.object)?.map(|entry| asked.may(entry) && may_select(d, asked.role, entry)).into())
     }),
     asks("has_any_column_privilege", |d, row| {
         let Some(asked) = Asked::of(row) else { return Ok(Value::Null) };
-        Ok(relation(d, asked.object)?.map(|entry| asked.wants("SELECT") && may_select(d, asked.role, entry)).into())
+        Ok(relation(d, asked.object)?.map(|entry| asked.may(entry) && may_select(d, asked.role, entry)).into())
     }),
     Spec {
         least: 3,
@@ -29,7 +29,7 @@ pub(super) const SPECS: &[Spec] = &[
             };
             let role = if first == 0 { None } else { row.text(0) };
             let asked = Asked { role, object, privilege };
-            Ok(relation(d, object)?.map(|entry| asked.wants("SELECT") && may_select(d, role, entry)).into())
+            Ok(relation(d, object)?.map(|entry| asked.may(entry) && may_select(d, role, entry)).into())
         })
     },
     asks("has_schema_privilege", |d, row| {
@@ -75,6 +75,11 @@ impl<'r> Asked<'r> {
             2 => Some(Asked { role: None, object: row.text(0)?, privilege: row.text(1)? }),
             _ => Some(Asked { role: Some(row.text(0)?), object: row.text(1)?, privilege: row.text(2)? }),
         }
+    }
+    /// Whether one of the privileges asked for is one that somebody may have on a relation.
+    fn may(&self, entry: &Entry) -> bool {
+        let writes = ["INSERT", "DELETE", "TRUNCATE"].iter().any(|privilege| self.wants(privilege));
+        self.wants("SELECT") || (entry.is_temporary() && writes)
     }
     /// Whether one of the privileges asked for (`SELECT, INSERT` asks for either) is this one, without the right to grant it on.
     fn wants(&self, privilege: &str) -> bool {

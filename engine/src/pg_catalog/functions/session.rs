@@ -2,6 +2,7 @@
 
 use super::Kind::{Bool, Number, Text};
 use super::{Answer, Row, Spec, spec};
+use crate::catalog::TEMPORARY_SCHEMAS;
 use crate::error::{Error, Result, Sqlstate};
 use crate::pg_catalog::DATABASE_NAME;
 use crate::pg_catalog::directory::Directory;
@@ -13,10 +14,6 @@ fn principal<'a>(directory: &'a Directory, _: &Row<'a>) -> Result<Value<'a>> {
 
 fn nothing<'a>(_: &'a Directory, _: &Row<'a>) -> Result<Value<'a>> {
     Ok(Value::Null)
-}
-
-fn zero<'a>(_: &'a Directory, _: &Row<'a>) -> Result<Value<'a>> {
-    Ok(0.into())
 }
 
 fn database<'a>(_: &'a Directory, _: &Row<'a>) -> Result<Value<'a>> {
@@ -38,10 +35,10 @@ pub(super) const SPECS: &[Spec] = &[
     spec("user", &[], Answer::Name, principal),
     spec("current_database", &[], Answer::Name, database),
     spec("current_catalog", &[], Answer::Name, database),
-    spec("current_schema", &[], Answer::Name, |d, _| Ok(d.path.iter().find(|s| *s != "pg_catalog").into())),
+    spec("current_schema", &[], Answer::Name, |d, _| Ok(d.path.iter().find(|s| !is_implicit(s)).into())),
     spec("current_schemas", &[Bool], Answer::Names, |d, row| {
         let Some(implicit) = row.bool(0) else { return Ok(Value::Null) };
-        Ok(Value::Texts(d.path.iter().filter(|s| implicit || *s != "pg_catalog").cloned().collect()))
+        Ok(Value::Texts(d.path.iter().filter(|s| implicit || !is_implicit(s)).cloned().collect()))
     }),
     Spec {
         least: 1,
@@ -64,7 +61,7 @@ pub(super) const SPECS: &[Spec] = &[
         Err(Error::unsupported("set_config() in a query is not supported").hint(format!("SET {name} = … does it.")))
     }),
     spec("pg_backend_pid", &[], Answer::Int4, |d, _| Ok(d.viewer.backend_pid.into())),
-    spec("pg_my_temp_schema", &[], Answer::Oid, zero),
+    spec("pg_my_temp_schema", &[], Answer::Oid, |d, _| Ok(d.temporary().map_or(0, |schema| schema.oid).into())),
     spec("pg_is_other_temp_schema", &[Number], Answer::Bool, no),
     spec("inet_server_addr", &[], Answer::Text, nothing),
     spec("inet_server_port", &[], Answer::Int4, nothing),
@@ -86,6 +83,11 @@ pub(super) const SPECS: &[Spec] = &[
     spec("pg_jit_available", &[], Answer::Bool, no),
     spec("pg_export_snapshot", &[], Answer::Text, |_, _| Err(Error::unsupported("snapshots cannot be exported"))),
 ];
+
+/// Whether a schema is searched without being named.
+fn is_implicit(schema: &str) -> bool {
+    schema == "pg_catalog" || schema.starts_with(TEMPORARY_SCHEMAS)
+}
 
 fn version<'a>(directory: &'a Directory, _: &Row<'a>) -> Result<Value<'a>> {
     Ok(i64::try_from(directory.viewer.snapshot.version).unwrap_or(i64::MAX).into())

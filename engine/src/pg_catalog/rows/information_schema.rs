@@ -45,8 +45,13 @@ fn tables(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
             DATABASE_NAME.into(),
             (&entry.schema_name).into(),
             (&entry.name).into(),
-            if entry.kind == "v" { "VIEW" } else { "BASE TABLE" }.into(),
-            "NO".into(),
+            match entry.kind {
+                "v" => "VIEW",
+                _ if entry.is_temporary() => "LOCAL TEMPORARY",
+                _ => "BASE TABLE",
+            }
+            .into(),
+            if entry.is_temporary() { "YES" } else { "NO" }.into(),
             "NO".into(),
         ]);
     }

@@ -47,7 +47,7 @@ pub(super) fn class(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
             if is_table { HEAP } else { 0 }.into(),
             if is_table { entry.oid } else { 0 }.into(),
             Value::Float(-1.0),
-            "p".into(),
+            if entry.is_temporary() { "t" } else { "p" }.into(),
             entry.kind.into(),
             i64::try_from(entry.schema.fields().len()).unwrap_or(0).into(),
             true.into(),
@@ -61,7 +61,7 @@ pub(super) fn class(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
 /// Who may SELECT, as `psql \z` shows it; only for tables that were registered here.
 fn acl(directory: &Directory, entry: &Entry) -> Value<'static> {
     let Some(table) = &entry.table else { return Value::Null };
-    if table.readers.is_empty() {
+    if table.readers.is_empty() || table.is_temporary() {
         return Value::Null;
     }
     let grants = table.readers.iter().map(|reader| {

@@ -20,7 +20,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use self::functions::CheckFunctions;
 use self::rewrite::Rewrite;
-use super::bounds;
+use super::{bounds, front};
 use crate::error::{Error, Result, Sqlstate};
 
 /// Rewrites what can be said in a way that the planner knows, and refuses what it would ignore, but for
@@ -54,10 +54,7 @@ fn unsupported(what: &str) -> ControlFlow<Error> {
 }
 
 fn read_only(tag: &str) -> ControlFlow<Error> {
-    ControlFlow::Break(Error::new(
-        Sqlstate::ReadOnlyTransaction,
-        format!("cannot execute {tag} in a read-only transaction"),
-    ))
+    ControlFlow::Break(front::read_only(tag))
 }
 
 /// Refuses with the first name whose condition holds.

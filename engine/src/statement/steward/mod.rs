@@ -5,8 +5,8 @@ use std::fmt;
 use datafusion::sql::sqlparser::ast::DataType;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::Statement;
 use super::reader::Reader;
+use super::{Statement, temporary};
 use crate::error::{Error, Result, Sqlstate};
 
 mod roles;
@@ -295,6 +295,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Statement> {
             let user = reader.name()? == "user";
             if verb == "create" { roles::create_role(reader, user) } else { roles::alter_role(reader) }
         }
+        "create" if temporary::is_create(reader) => return temporary::create(reader),
         "drop" if is_role(reader) => {
             reader.advance();
             let if_exists = reader.take(&["if", "exists"]);
@@ -335,18 +336,20 @@ fn refused(reader: &mut Reader<'_>, verb: &str) -> Result<Error> {
     let tag = format!("{} {}", verb, words.join(" ")).to_uppercase();
     let error = Error::new(Sqlstate::ReadOnlyTransaction, format!("cannot execute {tag} in a read-only transaction"));
     Ok(if tag == "CREATE TABLE" && !replace {
-        error.hint("A node reads data where it is: CREATE EXTERNAL TABLE … STORED AS … LOCATION '…'.")
+        error.hint(
+            "A node reads data where it is: CREATE EXTERNAL TABLE … STORED AS … LOCATION '…'. A table of your session is CREATE TEMP TABLE.",
+        )
     } else {
         error
     })
 }
 
-fn table_name(reader: &mut Reader<'_>) -> Result<TableName> {
+pub(super) fn table_name(reader: &mut Reader<'_>) -> Result<TableName> {
     let start = reader.fork();
     table_name_of(reader.dotted_name()?).ok_or_else(|| start.syntax_error())
 }
 
-fn table_name_of(mut parts: Vec<String>) -> Option<TableName> {
+pub(super) fn table_name_of(mut parts: Vec<String>) -> Option<TableName> {
     if parts.len() == 3 && parts.first().is_some_and(|database| database == "kanon") {
         parts.remove(0);
     }
