@@ -510,6 +510,9 @@ fn arrow_error(error: &ArrowError) -> Error {
         ArrowError::ComputeError(text) if text.contains("verflow") => {
             Error::new(Sqlstate::NumericOutOfRange, "value out of range")
         }
+        ArrowError::InvalidArgumentError(text) if text.contains(" to store in a Decimal") => {
+            Error::new(Sqlstate::NumericOutOfRange, "numeric field overflow")
+        }
         ArrowError::NotYetImplemented(text) => Error::unsupported(first_line(text)),
         ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
             Some(inner) => classify(inner),

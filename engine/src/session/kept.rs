@@ -75,12 +75,16 @@ impl KeptPlan {
 impl Session {
     /// What a plan made from now on stands on, if nothing changes while it is made.
     pub(super) fn grounds(&self) -> Grounds {
+        let (settings, temporary) = {
+            let state = self.state();
+            (state.settings.clone(), state.temporary.tables())
+        };
         Grounds {
             snapshot: self.node.catalog.snapshot(),
             roles: self.node.store.directory().all(),
             principal: self.principal(),
-            settings: self.state().settings.clone(),
-            temporary: self.state().temporary.tables(),
+            settings,
+            temporary,
         }
     }
 }
