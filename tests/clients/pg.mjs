@@ -21,6 +21,7 @@ const KNOWN = {
   originsOfColumns: "columns of results do not say which table they are from",
   errorsOfParameters: "a parameter that is not used has no type at PostgreSQL, and does no harm at a node",
   typesOfSeries: "generate_series of int4 is int8",
+  orderOfSeries: "rows of generate_series come in any order",
   joinsByUsing: "a column that is joined by USING is ambiguous",
   listens: "LISTEN is refused",
   cancelByStatement: "pg_cancel_backend is not there",
@@ -44,7 +45,7 @@ async function rows(client, text, values, more = {}) {
 }
 
 const one = async (client, text, values, more) => (await rows(client, text, values, more))[0][0];
-const INT4 = "SELECT n::int4 FROM generate_series(1, 10000) AS g(n)";
+const INT4 = "SELECT n::int4 FROM generate_series(1, 10000) AS g(n) ORDER BY g.n";
 
 const checks = {
   connects: () =>
@@ -300,7 +301,7 @@ const checks = {
 
   cursors: () =>
     using(async (c) => {
-      const cursor = c.query(new Cursor("SELECT n::int4, 'row ' || n AS r FROM generate_series(1, 10000) AS g(n) WHERE n > $1", [0]));
+      const cursor = c.query(new Cursor("SELECT n::int4, 'row ' || n AS r FROM generate_series(1, 10000) AS g(n) WHERE n > $1 ORDER BY g.n", [0]));
       let n = 0;
       for (let part = await cursor.read(100); part.length > 0; part = await cursor.read(100)) {
         for (const row of part) {
@@ -355,6 +356,14 @@ const checks = {
     using(async (c) => {
       const result = await c.query("SELECT * FROM generate_series(1, 3)");
       same(result.fields.map((f) => [f.name, f.dataTypeID]), [["generate_series", 23]]);
+    }),
+
+  orderOfSeries: () =>
+    using(async (c) => {
+      const expected = Array.from({ length: 100000 }, (_, n) => [n + 1]);
+      for (let time = 0; time < 10; time += 1) {
+        same(JSON.stringify(await rows(c, "SELECT n::int4 FROM generate_series(1, 100000) AS g(n)")), JSON.stringify(expected));
+      }
     }),
 
   joinsByUsing: () =>
