@@ -212,7 +212,7 @@ def node_check_aggregate_of_a_protected_table(project):
 
 
 def node_check_analysis_of_a_protected_table(project):
-    success, result, said = project.dbt("show", "--select", "hearts", "--output", "json")
+    success, result, said = project.dbt("show", "--select", "path:analyses/hearts.sql", "--output", "json")
     assert success, said
     same(len(result.results[0].agate_table.rows), 2)
 
