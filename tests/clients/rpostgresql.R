@@ -187,5 +187,9 @@ for (name in names(checks)) {
     cat("---", name, "failed\n", failure, "\n")
   }
 }
+for (name in setdiff(names(known), names(checks))) {
+  cat("---", name, "is said to differ, and there is no such check\n")
+  passed <- passed - 1
+}
 cat("RPostgreSQL|", as.character(packageVersion("RPostgreSQL")), "|", length(checks), "|", passed, "|", differ, "\n", sep = "")
 quit(status = if (passed + differ == length(checks)) 0 else 1)

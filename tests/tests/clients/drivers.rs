@@ -136,8 +136,8 @@ fn clients() -> (Vec<Client>, bool) {
             }
             None => all = false,
         };
-    let jar = file("/usr/share/java/postgresql.jar");
-    more(program("java"), jar.map(|jar| vec!["-cp".to_owned(), jar.to_string_lossy().into_owned()]), "Jdbc.java", true);
+    let java = program("javac").and(file("/usr/share/java/postgresql.jar")).and(program("bash"));
+    more(java, Some(Vec::new()), "jdbc/run", true);
     let python = python_of_tools();
     more(python.clone(), Some(strict()), "odbc.py", true);
     for script in ["adbc_postgresql.py", "connectorx_.py", "ibis_.py", "pgcli_.py", "dbt_.py"] {
