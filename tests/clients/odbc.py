@@ -277,7 +277,7 @@ def check_writes_of_many_rows_are_refused(place):
 def check_declare_fetch(place):
     for way in WAYS:
         c = place.connect("UseDeclareFetch=1", "Fetch=100", way, autocommit=False)
-        cur = c.execute("SELECT n, 'row ' || n FROM generate_series(1, 10000) AS g(n) WHERE n > ?", 0)
+        cur = c.execute("SELECT n, 'row ' || n FROM generate_series(1, 10000) AS g(n) WHERE n > ? ORDER BY n", 0)
         for n in range(1, 10_001):
             same(tuple(cur.fetchone()), (n, f"row {n}"))
         assert cur.fetchone() is None
@@ -287,7 +287,7 @@ def check_declare_fetch(place):
 
 def check_declare_fetch_without_transaction(place):
     c = place.connect("UseDeclareFetch=1", "Fetch=100")
-    same(sum(row[0] for row in c.execute("SELECT n FROM generate_series(1, 10000) AS g(n)")), 50_005_000)
+    same(sum(row[0] for row in c.execute("SELECT n FROM generate_series(1, 10000) AS g(n) ORDER BY n")), 50_005_000)
     # One that is left in the middle, and two at a time.
     first, second = c.cursor(), c.cursor()
     first.execute("SELECT n FROM generate_series(1, 1000) AS g(n)")
@@ -299,7 +299,7 @@ def check_declare_fetch_without_transaction(place):
 
 def check_fetch_of_all(place):
     c = place.connect()
-    same(sum(row[0] for row in c.execute("SELECT n FROM generate_series(1, 10000) AS g(n)")), 50_005_000)
+    same(sum(row[0] for row in c.execute("SELECT n FROM generate_series(1, 10000) AS g(n) ORDER BY n")), 50_005_000)
 
 
 def check_cursors_in_sql(place):

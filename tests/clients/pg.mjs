@@ -1,11 +1,11 @@
 // What users of node-postgres do, with pg-cursor and pg-copy-streams, at a node with the tables of tests/tests/clients/world.rs, or at
-// a PostgreSQL with the same: node pg.mjs FOLDER PORT USER PASSWORD. The packages are in FOLDER.
+// a PostgreSQL with the same: node pg.mjs PORT USER PASSWORD. The packages are where NODE_PATH says.
 import { createRequire } from "node:module";
 
 import { LONG, raises, same, tally } from "./checks.mjs";
 
-const [folder, port, user, password] = process.argv.slice(2);
-const require = createRequire(`${folder}/`);
+const [port, user, password] = process.argv.slice(2);
+const require = createRequire(import.meta.url);
 const pg = require("pg");
 const Cursor = require("pg-cursor");
 const { to: copyTo } = require("pg-copy-streams");

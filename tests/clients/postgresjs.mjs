@@ -1,12 +1,15 @@
 // What users of postgres.js do, at a node with the tables of tests/tests/clients/world.rs, or at a PostgreSQL with the same:
-// node postgresjs.mjs FOLDER PORT USER PASSWORD. The package is in FOLDER.
+// node postgresjs.mjs PORT USER PASSWORD. The package is where NODE_PATH says.
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 
 import { LONG, raises, same, tally } from "./checks.mjs";
 
-const [folder, port, username, password] = process.argv.slice(2);
-const require = createRequire(`${folder}/`);
+const [port, username, password] = process.argv.slice(2);
+const require = createRequire(import.meta.url);
 const postgres = require("postgres");
+const { version } = JSON.parse(readFileSync(join(dirname(require.resolve("postgres")), "../../package.json")));
 
 // Checks that a node fails, and why.
 const KNOWN = {
@@ -346,4 +349,4 @@ const atNode = {
 };
 
 const node = await using(async (sql) => (await sql`SELECT version()`)[0].version.includes("Kanon"));
-await tally("postgres.js", require(`${folder}/node_modules/postgres/package.json`).version, node, checks, atNode, KNOWN);
+await tally("postgres.js", version, node, checks, atNode, KNOWN);

@@ -58,10 +58,6 @@ final class Kit {
     Object call() throws Exception;
   }
 
-  interface Step {
-    void run() throws Exception;
-  }
-
   static void same(Object ours, Object expected) {
     if (!Objects.equals(ours, expected)) {
       throw new AssertionError("\n  " + ours + "\nnot\n  " + expected);

@@ -46,9 +46,16 @@ final class Parameters {
     given("SELECT ?", s -> s.setLong(1, 1L << 40), 1L << 40);
     given("SELECT ?::float4", s -> s.setFloat(1, 0.1f), 0.1f);
     given("SELECT ?::float8", s -> s.setDouble(1, 0.1), 0.1);
-    given("SELECT ?::numeric", s -> s.setBigDecimal(1, new BigDecimal("-12.340")), new BigDecimal("-12.340"));
-    given("SELECT ?", s -> s.setObject(1, 5, Types.BIGINT), 5L);
     given("SELECT ?::int4 + ?::int4", s -> { s.setInt(1, 40); s.setString(2, "2"); }, 42);
+  }
+
+  static void checkSmallNumbersAsBigOnes(Connection unused) throws Exception {
+    given("SELECT ?", s -> s.setObject(1, 5, Types.BIGINT), 5L);
+    given("SELECT ? + 1", s -> s.setLong(1, 5), 6L);
+  }
+
+  static void checkNumericsAsParameters(Connection unused) throws Exception {
+    given("SELECT ?::numeric", s -> s.setBigDecimal(1, new BigDecimal("-12.340")), new BigDecimal("-12.340"));
   }
 
   static void checkStringsAsIntegers(Connection unused) throws Exception {
@@ -75,19 +82,33 @@ final class Parameters {
     }
   }
 
+  static void checkDatesAsParameters(Connection unused) throws Exception {
+    java.sql.Date day = java.sql.Date.valueOf("2024-02-29");
+    given("SELECT ?::date", s -> s.setDate(1, day), day);
+    given("SELECT count(*) FROM kinds WHERE d = ?", s -> s.setDate(1, day), 1L);
+  }
+
+  static void checkTimesAsParameters(Connection unused) throws Exception {
+    given("SELECT ?::time", s -> s.setTime(1, Time.valueOf("12:30:00")), Time.valueOf("12:30:00"));
+  }
+
+  static void checkTimestampsAsParameters(Connection unused) throws Exception {
+    Timestamp moment = Timestamp.valueOf("2024-02-29 12:45:01.25");
+    given("SELECT ?::timestamp", s -> s.setTimestamp(1, moment), moment);
+    given("SELECT count(*) FROM kinds WHERE ts = ?", s -> s.setTimestamp(1, moment), 1L);
+  }
+
+  static void checkIntervalsAsParameters(Connection unused) throws Exception {
+    given("SELECT ?::interval + '1 day'::interval = '2 days'::interval", s -> s.setObject(1, new PGInterval("1 day")), true);
+  }
+
   static void checkMomentsAsParameters(Connection unused) throws Exception {
     LocalDateTime moment = LocalDateTime.of(2024, 2, 29, 12, 45, 1, 250_000_000);
-    given("SELECT ?::date", s -> s.setDate(1, java.sql.Date.valueOf("2024-02-29")), java.sql.Date.valueOf("2024-02-29"));
-    given("SELECT ?::time", s -> s.setTime(1, Time.valueOf("12:30:00")), Time.valueOf("12:30:00"));
-    given("SELECT ?::timestamp", s -> s.setTimestamp(1, Timestamp.valueOf(moment)), Timestamp.valueOf(moment));
     given("SELECT ?", s -> s.setObject(1, LocalDate.of(2024, 2, 29)), java.sql.Date.valueOf("2024-02-29"));
     given("SELECT ?", s -> s.setObject(1, LocalTime.of(1, 2, 3)), Time.valueOf("01:02:03"));
     given("SELECT ?", s -> s.setObject(1, moment), Timestamp.valueOf(moment));
     given("SELECT ?", s -> s.setObject(1, moment.atOffset(ZoneOffset.ofHours(3))), Timestamp.from(moment.atOffset(ZoneOffset.ofHours(3)).toInstant()));
-    given("SELECT count(*) FROM kinds WHERE ts = ?", s -> s.setTimestamp(1, Timestamp.valueOf(moment)), 1L);
     given("SELECT count(*) FROM kinds WHERE tz = ?", s -> s.setObject(1, moment.atOffset(ZoneOffset.UTC)), 1L);
-    given("SELECT count(*) FROM kinds WHERE d = ?", s -> s.setDate(1, java.sql.Date.valueOf("2024-02-29")), 1L);
-    given("SELECT ?::interval + '1 day'::interval = '2 days'::interval", s -> s.setObject(1, new PGInterval("1 day")), true);
   }
 
   static void checkArraysAsParameters(Connection unused) throws Exception {
@@ -123,8 +144,11 @@ final class Parameters {
     same(rows(c, "SELECT code FROM icd10 WHERE code IN (?, ?) ORDER BY code", "I10", "E11"), "[[E11], [I10]]");
     same(rows(c, "SELECT code FROM icd10 WHERE title LIKE ? ORDER BY code LIMIT ? OFFSET ?", "%a%", 2, 1), "[[I10], [I20]]");
     same(rows(c, "SELECT CASE WHEN ? > 3 THEN ? ELSE ? END", 4, "more", "less"), "[[more]]");
+    same(rows(c, "SELECT code FROM icd10 WHERE code BETWEEN ? AND ? AND NOT title = ? ORDER BY code", "I", "J", "nothing"), "[[I10], [I20], [I21]]");
+  }
+
+  static void checkParametersOfSeries(Connection c) throws Exception {
     same(rows(c, "SELECT n FROM generate_series(?, ?) AS g(n)", 1, 3), "[[1], [2], [3]]");
-    same(rows(c, "SELECT code FROM icd10 WHERE code BETWEEN ? AND ? AND NOT title = ?", "I", "J", "nothing").length(), "[[I10], [I20], [I21]]".length());
   }
 
   static void checkParameterMetaData(Connection c) throws Exception {
@@ -150,7 +174,16 @@ final class Parameters {
         same(r.getLong(1), 2 * n);
       }
       ensure(s.unwrap(PGStatement.class).isUseServerPrepare(), "not prepared at the server");
-      same(one(c, "SELECT count(*) FROM pg_prepared_statements"), 1L);
+    }
+  }
+
+  static void checkListOfPreparedStatements(Connection c) throws Exception {
+    try (PreparedStatement s = c.prepareStatement("SELECT ?::int8")) {
+      s.unwrap(PGStatement.class).setPrepareThreshold(1);
+      s.setLong(1, 1);
+      s.executeQuery().close();
+      s.executeQuery().close();
+      ensure((Long) one(c, "SELECT count(*) FROM pg_prepared_statements") >= 1, "none");
     }
   }
 

@@ -50,6 +50,9 @@ final class Sessions {
     try (Connection c = connect("?assumeMinServerVersion=9.4&gssEncMode=disable&tcpKeepAlive=true&loginTimeout=5&socketTimeout=30")) {
       same(one(c, "SELECT 1"), 1);
     }
+  }
+
+  static void checkReadOnlyAlways(Connection unused) throws Exception {
     try (Connection c = connect("?readOnly=true&readOnlyMode=always")) {
       ensure(c.isReadOnly(), "not read-only");
       same(one(c, "SHOW transaction_read_only"), "on");
@@ -83,8 +86,13 @@ final class Sessions {
 
   static void checkTimeZone(Connection c) throws Exception {
     execute(c, "SET TimeZone = 'Asia/Tokyo'");
-    same(one(c, "SELECT tz::text FROM kinds WHERE id = 1"), "2024-02-29 21:45:01.25+09");
+    same(one(c, "SHOW TimeZone"), "Asia/Tokyo");
     same(first(c, "SELECT tz FROM kinds WHERE id = 1").getTimestamp(1).toInstant().toString(), "2024-02-29T12:45:01.250Z");
+  }
+
+  static void checkTextsOfMomentsInAZone(Connection c) throws Exception {
+    execute(c, "SET TimeZone = 'Asia/Tokyo'");
+    same(one(c, "SELECT tz::text FROM kinds WHERE id = 1"), "2024-02-29 21:45:01.25+09");
   }
 
   static void checkNetworkTimeoutAndAbort(Connection c) throws Exception {
@@ -198,7 +206,7 @@ final class Sessions {
         {"42P01", "SELECT * FROM nowhere"}, {"42703", "SELECT nothing FROM icd10"}, {"42883", "SELECT nofunction(1)"},
         {"42601", "SELEC 1"}, {"22P02", "SELECT 'x'::int"}, {"22003", "SELECT 2147483647 + 1"}, {"22012", "SELECT 1 / 0"},
         {"42803", "SELECT code FROM icd10 GROUP BY title"}, {"42702", "SELECT code FROM icd10 a, icd10 b"},
-        {"42704", "SELECT 1::nothing"}, {"22007", "SELECT 'x'::date"}}) {
+        {"42703", "SELECT code FROM icd10 ORDER BY nothing"}}) {
       raises(about[0], () -> execute(c, about[1]));
     }
     PSQLException error = (PSQLException) raises("42P01", () -> one(c, "SELECT * FROM nowhere"));
@@ -207,11 +215,25 @@ final class Sessions {
     same(error.getServerErrorMessage().getSeverity(), "ERROR");
   }
 
+  static void checkErrorsOfMoments(Connection c) throws Exception {
+    for (String type : List.of("date", "time", "timestamp", "interval")) {
+      raises("22007", () -> execute(c, "SELECT 'x'::" + type));
+    }
+    raises("22008", () -> execute(c, "SELECT '2024-13-45'::date"));
+  }
+
+  static void checkUnknownTypes(Connection c) throws Exception {
+    raises("42704", () -> execute(c, "SELECT 1::nothing"));
+  }
+
+  static void checkNumbersBesideTexts(Connection c) throws Exception {
+    raises("42883", () -> one(c, "SELECT count(*) FROM kinds WHERE id = ?", "1"));
+  }
+
   static void checkErrorsOfPreparedStatements(Connection c) throws Exception {
     raises("22P02", () -> one(c, "SELECT ?::int4", "x"));
     raises("42883", () -> one(c, "SELECT nofunction(?)", 1));
     raises("42P01", () -> one(c, "SELECT * FROM nowhere WHERE a = ?", 1));
-    raises("42883", () -> one(c, "SELECT count(*) FROM kinds WHERE id = ?", "1"));
     same(one(c, "SELECT 1"), 1);
   }
 

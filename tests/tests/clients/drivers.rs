@@ -90,6 +90,8 @@ impl Given {
 struct Client {
     program: PathBuf,
     before: Vec<String>,
+    /// Where Node.js finds packages.
+    packages: Option<PathBuf>,
     script: &'static str,
     given: Given,
     /// Whether it is of use at PostgreSQL: it asks for nothing that only a node has.
@@ -102,51 +104,62 @@ impl Client {
     async fn run(&self, place: &Place) -> Said {
         let arguments = [self.before.clone(), vec![script_path(self.script)], self.given.arguments(place)].concat();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let env = [("PYTHONDONTWRITEBYTECODE", "1"), ("TZ", "UTC"), ("LC_ALL", "C.UTF-8")];
+        let packages =
+            self.packages.as_ref().map(|packages| packages.to_string_lossy().into_owned()).unwrap_or_default();
+        let env = [("PYTHONDONTWRITEBYTECODE", "1"), ("TZ", "UTC"), ("LC_ALL", "C.UTF-8"), ("NODE_PATH", &packages)];
         run(&self.program, &arguments, &env, "").await
     }
 }
 
 /// All clients that are here, and whether these are all.
 fn clients() -> (Vec<Client>, bool) {
+    let text = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
+    let strict = text(&["-W", "error"]);
     let mut clients = Vec::new();
     let mut all = true;
-    let strict = || vec!["-W".to_owned(), "error".to_owned()];
-    if let Some(python) = python() {
-        for (script, given) in [
-            ("psycopg3.py", Given::Dsn),
-            ("psycopg2_.py", Given::Dsn),
-            ("sqlalchemy2.py", Given::Url),
-            ("asyncpg_.py", Given::Url),
-            ("pg8000_.py", Given::PortAndRole),
-            ("adbc_flight.py", Given::Flight),
-            ("adbc_flight.py", Given::FlightOverTls),
-        ] {
-            let (program, before) = (python.clone(), strict());
-            clients.push(Client { program, before, script, given, at_postgres: false, version_differs: true });
-        }
-    } else {
-        all = false;
+    let mut add = |program: Option<&PathBuf>, client: Client| match program {
+        Some(program) => clients.push(Client { program: program.clone(), ..client }),
+        None => all = false,
+    };
+    let client = |script, given| Client {
+        program: PathBuf::new(),
+        before: Vec::new(),
+        packages: None,
+        script,
+        given,
+        at_postgres: true,
+        version_differs: true,
+    };
+    let drivers = python();
+    for (script, given) in [
+        ("psycopg3.py", Given::Dsn),
+        ("psycopg2_.py", Given::Dsn),
+        ("sqlalchemy2.py", Given::Url),
+        ("asyncpg_.py", Given::Url),
+        ("pg8000_.py", Given::PortAndRole),
+        ("adbc_flight.py", Given::Flight),
+        ("adbc_flight.py", Given::FlightOverTls),
+    ] {
+        let client = Client { before: strict.clone(), at_postgres: false, ..client(script, given) };
+        add(drivers.as_ref(), client);
     }
-    let mut more =
-        |program: Option<PathBuf>, before: Option<Vec<String>>, script, version_differs| match program.zip(before) {
-            Some((program, before)) => {
-                let given = Given::PortAndRole;
-                clients.push(Client { program, before, script, given, at_postgres: true, version_differs });
-            }
-            None => all = false,
-        };
     let java = program("javac").and(file("/usr/share/java/postgresql.jar")).and(program("bash"));
-    more(java, Some(Vec::new()), "jdbc/run", true);
-    let python = python_of_tools();
-    more(python.clone(), Some(strict()), "odbc.py", true);
+    add(java.as_ref(), client("jdbc/run", Given::PortAndRole));
+    let tools = python_of_tools();
+    add(tools.as_ref(), Client { before: strict.clone(), ..client("odbc.py", Given::PortAndRole) });
     for script in ["adbc_postgresql.py", "connectorx_.py", "ibis_.py", "pgcli_.py", "dbt_.py"] {
-        more(python.clone(), Some(strict()), script, false);
+        let client = Client { before: strict.clone(), version_differs: false, ..client(script, Given::PortAndRole) };
+        add(tools.as_ref(), client);
     }
-    more(program("Rscript"), Some(vec!["--vanilla".to_owned()]), "rpostgresql.R", true);
+    let rscript = program("Rscript");
+    add(rscript.as_ref(), Client { before: text(&["--vanilla"]), ..client("rpostgresql.R", Given::PortAndRole) });
+    let packages = node_packages().map(|folder| folder.join("node_modules"));
+    let node = program("node").filter(|_| packages.is_some());
     for script in ["pg.mjs", "postgresjs.mjs"] {
         // Users put several statements into the queue of a client, which node-postgres says is not for the future.
-        more(program("node"), Some(vec!["--no-deprecation".to_owned()]), script, false);
+        let before = text(&["--no-deprecation"]);
+        let client = client(script, Given::PortAndRole);
+        add(node.as_ref(), Client { before, packages: packages.clone(), version_differs: false, ..client });
     }
     (clients, all)
 }
