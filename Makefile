@@ -21,7 +21,7 @@ lint:            ## format, dependencies, clippy with every warning an error
 	scripts/deny
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 
-clients: scripts/clients-requirements.txt scripts/object-store-requirements.txt  ## what the tests with real clients need
+clients:         ## what the tests with real clients need
 	scripts/clients
 
 test: lint build clients  ## everything

@@ -4,6 +4,7 @@ are those of tests/tests/clients/world.rs."""
 import contextlib
 import datetime as dt
 import decimal
+import importlib.metadata
 import json
 import sys
 
@@ -12,7 +13,7 @@ import adbc_driver_manager
 import pyarrow
 import pyarrow.flight
 
-from checks import raises, run, same
+from checks import raises, same, tally
 
 
 class Node:
@@ -182,4 +183,5 @@ def iter_chunks(reader):
 
 
 if __name__ == "__main__":
-    run(sys.modules[__name__], Node(*sys.argv[1:]))
+    client = "ADBC Flight SQL over TLS" if sys.argv[1].startswith("grpc+tls") else "ADBC Flight SQL"
+    tally(sys.modules[__name__], client, importlib.metadata.version("adbc-driver-flightsql"), True, {}, Node(*sys.argv[1:]))

@@ -8,7 +8,7 @@ import sys
 
 import asyncpg
 
-from checks import run, same
+from checks import same, tally
 
 
 def with_connection(check):
@@ -87,4 +87,4 @@ def check_a_pool(dsn):
     asyncio.run(asyncio.wait_for(go(), 60))
 
 
-run(sys.modules[__name__], *sys.argv[1:])
+tally(sys.modules[__name__], "asyncpg", asyncpg.__version__, True, {}, *sys.argv[1:])

@@ -6,7 +6,7 @@ import sys
 
 import pg8000.dbapi
 
-from checks import raises, run, same
+from checks import raises, same, tally
 
 
 def connect(port, user, password):
@@ -38,4 +38,4 @@ def check_errors(*login):
     c.close()
 
 
-run(sys.modules[__name__], *sys.argv[1:])
+tally(sys.modules[__name__], "pg8000", pg8000.__version__, True, {}, *sys.argv[1:])

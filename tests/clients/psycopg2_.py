@@ -9,7 +9,7 @@ import psycopg2
 import psycopg2.extras
 from psycopg2 import errors, extensions
 
-from checks import raises, run, same
+from checks import raises, same, tally
 
 
 def ask(connection, sql, parameters=None):
@@ -114,4 +114,4 @@ def check_session(dsn):
 
 
 if __name__ == "__main__":
-    run(sys.modules[__name__], *sys.argv[1:])
+    tally(sys.modules[__name__], "psycopg 2", psycopg2.__version__.split()[0], True, {}, *sys.argv[1:])

@@ -10,7 +10,7 @@ import time
 import psycopg
 from psycopg import errors, rows
 
-from checks import raises, run, same
+from checks import raises, same, tally
 
 
 def connect(dsn, **more):
@@ -267,4 +267,4 @@ def check_types_of_a_table(dsn):
 
 
 if __name__ == "__main__":
-    run(sys.modules[__name__], *sys.argv[1:])
+    tally(sys.modules[__name__], "psycopg 3", psycopg.__version__, True, {}, *sys.argv[1:])

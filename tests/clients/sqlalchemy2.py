@@ -6,7 +6,7 @@ import sys
 import pandas
 import sqlalchemy as sa
 
-from checks import raises, run, same
+from checks import raises, same, tally
 
 DRIVERS = ("psycopg", "psycopg2")
 
@@ -106,4 +106,4 @@ def check_pandas(url):
 
 
 if __name__ == "__main__":
-    run(sys.modules[__name__], *sys.argv[1:])
+    tally(sys.modules[__name__], "SQLAlchemy, pandas", sa.__version__, True, {}, *sys.argv[1:])

@@ -16,17 +16,42 @@ pub fn skip(what: &str) {
     eprintln!("SKIPPED: {what}; run scripts/clients");
 }
 
-/// The Python that has the clients, if it is here.
-pub fn python() -> Option<PathBuf> {
-    let python = PathBuf::from(std::env::var_os("HOME")?).join(".cache/kanon/clients/bin/python");
-    if python.is_file() {
-        return Some(python);
+/// Something that `scripts/clients` puts into its folder, if it is here.
+fn got(path: &str, what: &str) -> Option<PathBuf> {
+    let found = PathBuf::from(std::env::var_os("HOME")?).join(".cache/kanon").join(path);
+    if found.exists() {
+        return Some(found);
     }
-    skip("the Python clients are not here");
+    skip(&format!("{what} are not here"));
     None
 }
 
-/// A program of PostgreSQL 15, if it is here.
+/// The Python that has the drivers, if it is here.
+pub fn python() -> Option<PathBuf> {
+    got("clients/bin/python", "the Python clients")
+}
+
+/// The Python that has the clients for data frames, projects and prompts, if it is here.
+pub fn python_of_tools() -> Option<PathBuf> {
+    got("more-clients/bin/python", "more Python clients")
+}
+
+/// The folder of the clients of Node.js, if it is here.
+pub fn node_packages() -> Option<PathBuf> {
+    got("node-clients", "the clients of Node.js")
+}
+
+/// A file that a package of the system puts there, if it is here.
+pub fn file(path: &str) -> Option<PathBuf> {
+    let found = PathBuf::from(path);
+    if found.is_file() {
+        return Some(found);
+    }
+    skip(&format!("{path} is not here"));
+    None
+}
+
+/// A program of PostgreSQL 15 or of the system, if it is here.
 pub fn program(name: &str) -> Option<PathBuf> {
     let debian = Path::new("/usr/lib/postgresql/15/bin").join(name);
     if debian.is_file() {
@@ -36,7 +61,7 @@ pub fn program(name: &str) -> Option<PathBuf> {
     if let Some(found) = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file()) {
         return Some(found);
     }
-    skip(&format!("{name} of PostgreSQL 15 is not here"));
+    skip(&format!("{name} is not here"));
     None
 }
 

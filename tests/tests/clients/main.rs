@@ -1,5 +1,5 @@
-//! Real clients against real nodes: psql, psycopg 3 and 2, SQLAlchemy, pandas, ADBC, pyarrow; and PostgreSQL 15 beside them, which
-//! says what they are used to.
+//! Real clients against real nodes: psql, the drivers of Python, Java, ODBC, Node.js and R, and what is built on them; and PostgreSQL 15
+//! beside them, which says what they are used to.
 //!
 //! `scripts/clients` gets them. What is not there is skipped, loudly, unless KANON_TESTS_MAY_SKIP is 0.
 #![allow(

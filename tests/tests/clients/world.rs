@@ -5,7 +5,9 @@ use std::sync::Arc;
 use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit};
 use datafusion::parquet::arrow::ArrowWriter;
-use kanon_tests::{ANALYST, Federation, Site, SiteSpec};
+use kanon_tests::postgres::Postgres;
+use kanon_tests::tools::psql;
+use kanon_tests::{ANALYST, Federation, SiteSpec};
 
 const ICD10: &str = "code,title
 E11,Type 2 diabetes mellitus
@@ -61,14 +63,32 @@ pub async fn start() -> Federation {
     federation
 }
 
-/// A connection string for libpq.
-pub fn dsn(site: &Site) -> String {
-    format!(
-        "host=127.0.0.1 port={} user={} password='{}' dbname=kanon",
-        site.pg_port,
+/// Makes the tables of cleveland in PostgreSQL, for a role that only reads.
+pub async fn same_tables(postgres: &Postgres) {
+    let hearts = include_str!("../../../node/data/heart_disease/cleveland.csv");
+    let statements = format!(
+        "{}\nCREATE TABLE heart_disease (patient_id int8, age int8, sex text, chest_pain text, resting_bp int8, cholesterol int8,
+           fasting_sugar_high bool, resting_ecg text, max_heart_rate int8, exercise_angina bool, st_depression float8, st_slope text,
+           major_vessels int8, thal text, severity int8);
+         CREATE TABLE icd10 (code text, title text);
+         CREATE TABLE visits (patient_id int8, department text, cost float8);
+         COMMENT ON TABLE icd10 IS 'titles of diagnoses';
+         COMMENT ON COLUMN heart_disease.age IS 'in years';
+         COPY heart_disease FROM STDIN (FORMAT csv, HEADER);\n{hearts}\\.
+         COPY icd10 FROM STDIN (FORMAT csv, HEADER);\n{ICD10}\\.
+         COPY visits FROM STDIN (FORMAT csv, HEADER);\n{}\\.
+         ALTER ROLE {} SET default_transaction_read_only = on;\n",
+        include_str!("../../clients/kinds.sql"),
+        visits(),
         ANALYST.0,
-        ANALYST.1.replace('\'', "\\'")
-    )
+    );
+    let made = psql(postgres.port, ANALYST, &["-v", "ON_ERROR_STOP=1"], &statements).await;
+    assert!(made.ended_well, "{}", made.text());
+}
+
+/// A connection string for libpq.
+pub fn dsn(port: u16) -> String {
+    format!("host=127.0.0.1 port={port} user={} password='{}' dbname=kanon", ANALYST.0, ANALYST.1.replace('\'', "\\'"))
 }
 
 fn visits() -> String {

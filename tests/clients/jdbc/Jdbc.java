@@ -1,0 +1,120 @@
+package jdbc;
+
+import static jdbc.Kit.*;
+
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
+import java.sql.Connection;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.TimeZone;
+
+/**
+ * What users of pgjdbc do, at a node with the tables of tests/tests/clients/world.rs, or at a PostgreSQL with the same: run PORT USER
+ * PASSWORD.
+ */
+final class Jdbc {
+  /** Checks that a node fails, and why. They have to fail: one that passes is to be taken from here. */
+  static final Map<String, String> KNOWN = Map.ofEntries(
+      Map.entry("checkBestRowIdentifier", "information_schema._pg_expandarray is not there"),
+      Map.entry("checkCallsOfFunctions", "a scalar function does not stand in FROM"),
+      Map.entry("checkErrorsOfMoments", "what is no moment is 22P02, not 22007, and what is out of range 22007, not 22008"),
+      Map.entry("checkSmallNumbersAsBigOnes", "a parameter of int8 that holds a small number makes a result of int4, and the statement fails"),
+      Map.entry("checkChars", "char(n) is not a type of a node"),
+      Map.entry("checkColumns", "generate_series takes no bound that is an expression, and the driver finds types so"),
+      Map.entry("checkColumnsOfFunctions", "proargtypes is written as an array, not as an oidvector"),
+      Map.entry("checkDatesAsParameters", "a date that is bound as text may have no zone behind it"),
+      Map.entry("checkIndexes", "information_schema._pg_expandarray is not there"),
+      Map.entry("checkInet", "inet is not a type of a node"),
+      Map.entry("checkIntervals", "generate_series takes no bound that is an expression, and the driver finds types so"),
+      Map.entry("checkIntervalsAsParameters", "generate_series takes no bound that is an expression, and the driver finds types so"),
+      Map.entry("checkIsolation", "READ UNCOMMITTED is shown as read committed"),
+      Map.entry("checkJson", "json is not a type of a node"),
+      Map.entry("checkJsonb", "jsonb is not a type of a node"),
+      Map.entry("checkKeywords", "pg_get_keywords is not there"),
+      Map.entry("checkLengthsOfVarchars", "a cast to varchar(n) is described as text"),
+      Map.entry("checkListOfPreparedStatements", "pg_prepared_statements is not there"),
+      Map.entry("checkNotANumberOfNumeric", "numeric has no NaN"),
+      Map.entry("checkNotifications", "LISTEN is refused"),
+      Map.entry("checkNumbersBesideTexts", "a number is compared with a text that was bound as one"),
+      Map.entry("checkNumericsAsParameters", "a number that is cast to numeric gets ten places"),
+      Map.entry("checkOriginsOfColumns", "columns of results do not say which table they are from"),
+      Map.entry("checkParametersOfSeries", "generate_series takes no parameters"),
+      Map.entry("checkPrimaryKeys", "information_schema._pg_expandarray is not there"),
+      Map.entry("checkReadOnlyAlways", "SET SESSION CHARACTERISTICS … READ ONLY is not seen in transaction_read_only"),
+      Map.entry("checkSchemaOfTheSession", "current_schema() is NULL when search_path is pg_catalog"),
+      Map.entry("checkScrollingCursorsInSql", "cursors do not scroll"),
+      Map.entry("checkSleep", "pg_sleep is not there"),
+      Map.entry("checkTextsOfMomentsInAZone", "a timestamptz that is cast to text does not follow TimeZone"),
+      Map.entry("checkTimesAsParameters", "a time that is bound as text may have no zone behind it"),
+      Map.entry("checkTimesWithAZone", "timetz is not a type of a node"),
+      Map.entry("checkTypeInfo", "generate_series takes no bound that is an expression, and the driver finds types so"),
+      Map.entry("checkUnknownTypes", "an unknown type is 0A000, not 42704"),
+      Map.entry("checkUpdatableResults", "information_schema._pg_expandarray is not there"),
+      Map.entry("checkUuids", "uuid is not a type of a node"),
+      Map.entry("checkVersionColumns", "generate_series takes no bound that is an expression, and the driver finds types so"));
+
+  public static void main(String[] arguments) throws Exception {
+    port = arguments[0];
+    user.put("user", arguments[1]);
+    user.put("password", arguments[2]);
+    TimeZone.setDefault(TimeZone.getTimeZone("UTC"));
+    boolean node;
+    try (Connection c = connect("")) {
+      node = ((String) one(c, "SELECT version()")).contains("Kanon");
+    }
+    List<Method> checks = new ArrayList<>();
+    for (Class<?> part : List.of(Sessions.class, Values.class, Parameters.class, Statements.class, Browsing.class)) {
+      for (Method method : part.getDeclaredMethods()) {
+        if (method.getName().startsWith("check") || node && method.getName().startsWith("nodeChecks")) {
+          checks.add(method);
+        }
+      }
+    }
+    checks.sort(Comparator.comparing(Method::getName));
+    int passed = 0;
+    int known = 0;
+    for (Method check : checks) {
+      Throwable failure = null;
+      try (Connection c = connect("")) {
+        check.invoke(null, c);
+      } catch (InvocationTargetException error) {
+        failure = error.getCause();
+      }
+      String name = check.getName();
+      String reason = node ? KNOWN.get(name) : null;
+      if (failure == null && reason == null) {
+        passed++;
+      } else if (failure == null) {
+        System.out.println("--- " + name + " passes, and is said to differ: " + reason);
+      } else if (reason != null) {
+        known++;
+        System.out.println("known: " + name + ": " + reason);
+      } else {
+        StringBuilder all = new StringBuilder();
+        for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
+          all.append(cause).append('\n');
+          for (StackTraceElement place : cause.getStackTrace()) {
+            if (place.getClassName().startsWith("jdbc")) {
+              all.append("  at ").append(place).append('\n');
+            }
+          }
+        }
+        System.out.println("--- " + name + " failed\n" + all);
+      }
+    }
+    for (String name : KNOWN.keySet()) {
+      if (checks.stream().noneMatch(check -> check.getName().equals(name))) {
+        System.out.println("--- " + name + " is said to differ, and there is no such check");
+        passed--;
+      }
+    }
+    String version = org.postgresql.Driver.class.getPackage().getImplementationVersion();
+    System.out.println("pgjdbc|" + version + "|" + checks.size() + "|" + passed + "|" + known);
+    System.exit(passed + known == checks.size() ? 0 : 1);
+  }
+
+  private Jdbc() {}
+}
