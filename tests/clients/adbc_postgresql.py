@@ -20,8 +20,6 @@ from checks import LONG, same, tally
 # Checks that a node fails, and why.
 KNOWN = {
     "check_schema_of_the_session": "current_schema() is NULL when search_path is pg_catalog",
-    "check_json": "json is not a type of a node",
-    "check_uuids": "uuid is not a type of a node",
     "check_numeric_parameters": "a number that is cast to numeric gets ten places",
     "check_columns": "the alias of a function in FROM is not the name of its column",
     "check_pandas": "the alias of a function in FROM is not the name of its column",

@@ -13,8 +13,6 @@ from checks import LONG, same, tally
 
 # Checks that a node fails, and why.
 KNOWN = {
-    "check_json": "json is not a type of a node",
-    "check_uuids": "uuid is not a type of a node",
     "check_reserved_words": "a reserved word may name a table",
 }
 

@@ -12,11 +12,6 @@ const { to: copyTo } = require("pg-copy-streams");
 
 // Checks that a node fails, and why.
 const KNOWN = {
-  json: "json is not a type of a node",
-  jsonb: "jsonb is not a type of a node",
-  rowToJson: "row_to_json is not there",
-  jsonAgg: "json_agg is not there",
-  uuids: "uuid is not a type of a node",
   parametersOfEveryType: "a number that is cast to numeric gets ten places",
   originsOfColumns: "columns of results do not say which table they are from",
   errorsOfParameters: "a parameter that is not used has no type at PostgreSQL, and does no harm at a node",

@@ -25,7 +25,6 @@ KNOWN = {
     "check_view_definitions": "the views of the catalog have no definition",
     "check_completion": "unnest of a correlated query is refused",
     "check_list_of_domains": "a query for one value that stands in coalesce beside another is refused",
-    "check_list_of_types": "a parameter that stands beside a name and beside a text has no type",
 }
 
 TABLES = ["heart_disease", "icd10", "kinds", "visits"]

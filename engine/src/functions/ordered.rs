@@ -75,7 +75,10 @@ impl AggregateUDFImpl for Ordered {
     fn state_fields(&self, args: StateFieldsArgs) -> DfResult<Vec<FieldRef>> {
         let of = args.input_fields.first().map_or(DataType::Null, |field| field.data_type().clone());
         let list = DataType::new_list(of, true);
-        Ok(vec![Arc::new(Field::new(format_state_name(args.name, "values"), list, true))])
+        Ok(vec![
+            Arc::new(Field::new(format_state_name(args.name, "values"), list, true)),
+            Arc::new(Field::new(format_state_name(args.name, "fraction"), DataType::Float64, true)),
+        ])
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
@@ -142,13 +145,16 @@ impl Accumulator for Values {
         let Some(lists) = states.first().and_then(|lists| lists.as_list_opt::<i32>()) else {
             return exec_err!("an ordered set has no values");
         };
+        if let Some(fractions) = states.get(1).and_then(|fractions| fractions.as_primitive_opt::<Float64Type>()) {
+            self.fraction = fractions.iter().flatten().next().or(self.fraction);
+        }
         lists.iter().flatten().try_for_each(|values| self.push(&values))
     }
 
     fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
         let whole = self.whole()?;
         let list = datafusion::common::utils::SingleRowListArrayBuilder::new(whole).build_list_array();
-        Ok(vec![ScalarValue::List(Arc::new(list))])
+        Ok(vec![ScalarValue::List(Arc::new(list)), ScalarValue::Float64(self.fraction)])
     }
 
     fn evaluate(&mut self) -> DfResult<ScalarValue> {

@@ -73,6 +73,10 @@ impl Dialect for BoundedDialect {
     fn supports_filter_during_aggregation(&self) -> bool {
         true
     }
+    /// With them go `?`, `?|` and `?&` of jsonb.
+    fn supports_geometric_types(&self) -> bool {
+        POSTGRES.supports_geometric_types()
+    }
     fn supports_group_by_expr(&self) -> bool {
         true
     }

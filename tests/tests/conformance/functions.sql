@@ -180,7 +180,6 @@ SELECT mod(7, 3)
 
 SELECT 7 % 3
 
--- differs: a numeric has a precision and a scale
 SELECT div(7, 2)
 
 SELECT power(2, 10)
@@ -215,7 +214,6 @@ SELECT tan(0)
 
 SELECT atan2(1, 1)
 
--- differs: a numeric has a precision and a scale
 SELECT factorial(5)
 
 SELECT gcd(12, 18)
@@ -346,7 +344,6 @@ SELECT to_timestamp('2024-02-29 12:30', 'YYYY-MM-DD HH24:MI')
 
 SELECT to_timestamp(0)
 
--- differs: a numeric has a precision and a scale
 SELECT to_number('1,234.5', '9,999.9')
 
 SELECT string_agg(name, ', ' ORDER BY id) FROM people WHERE id < 5

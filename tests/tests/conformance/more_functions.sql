@@ -48,14 +48,13 @@ SELECT to_timestamp('NaN'::float8)
 -- differs: constants are computed when the statement runs
 SELECT to_timestamp(1e20)
 
--- differs: a numeric has a precision and a scale
 SELECT to_number('-12,454.8-', '99G999D9S')
 
--- differs: a numeric has a precision and a scale
 SELECT to_number('1234', '99')
 
 SELECT to_number('abc', '999')
 
+-- differs: refused as not supported
 SELECT to_number('XIV', 'RN')
 
 SELECT format('%s|%10s|%-10s|', 'a', 'b', 'c')
@@ -80,6 +79,7 @@ SELECT format('%I', NULL)
 
 SELECT format('%s is in %s', name, city) FROM people ORDER BY id
 
+-- differs: the statement begins when the transaction does
 SELECT clock_timestamp() >= now(), statement_timestamp() = now(), transaction_timestamp() = now()
 
 SELECT timeofday() IS NOT NULL
@@ -269,13 +269,11 @@ SELECT array_fill(7, ARRAY[3])
 -- differs: refused as not supported
 SELECT array_fill(1, ARRAY[2, 2])
 
--- differs: a numeric has a precision and a scale
 SELECT div(-7, 2)
 
 -- differs: constants are computed when the statement runs
 SELECT div(1, 0)
 
--- differs: a numeric has a precision and a scale
 SELECT factorial(33)
 
 -- differs: constants are computed when the statement runs

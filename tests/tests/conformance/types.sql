@@ -75,7 +75,6 @@ SELECT 2.5::float8::int
 
 SELECT 1.6::text
 
--- differs: another text
 SELECT 1e20::float8::text
 
 SELECT 0.1::float8 + 0.2::float8
@@ -98,7 +97,6 @@ SELECT date '2024-01-01'::text
 
 SELECT 1.50::numeric::text
 
--- differs: another text
 SELECT interval '1 day'::text
 
 SELECT '2024-02-29'::date

@@ -17,7 +17,7 @@ use datafusion::error::Result;
 use datafusion::functions::datetime::date_part;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult};
-use datafusion::logical_expr::{Case, Expr, ExprSchemable, LogicalPlan, Operator, cast};
+use datafusion::logical_expr::{Case, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, cast};
 
 use super::super::arithmetic::inputs_schema;
 use super::super::as_text::{is_written_otherwise, text_of};
@@ -90,7 +90,11 @@ fn rewritten(
             let done = expr.transform_up(|expr| one(expr, &before, &schema))?;
             Ok(if done.transformed { done.update_data(|expr| name.restore(expr)) } else { done })
         })?;
-        changed.data = changed.data.recompute_schema()?;
+        changed.data = match changed.data {
+            // Its types are not computed again by itself.
+            LogicalPlan::Values(values) if changed.transformed => LogicalPlanBuilder::values(values.values)?.build()?,
+            other => other.recompute_schema()?,
+        };
         Ok(changed)
     })?;
     Ok(done.data)
@@ -392,7 +396,7 @@ fn of_aggregate(name: &str, args: &[Expr], node: &LogicalPlan, schema: &DFSchema
             }
             _ => None,
         },
-        "percentile_cont" | "approx_percentile_cont" | "approx_percentile_cont_with_weight" => {
+        "percentile_cont" | "percentile_disc" | "approx_percentile_cont" | "approx_percentile_cont_with_weight" => {
             let doubles = args.iter().map(|arg| match arg {
                 Expr::Literal(value, _) if double(value).is_some() => as_double(arg.clone()),
                 other => other.clone(),

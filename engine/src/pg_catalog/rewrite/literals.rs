@@ -8,6 +8,8 @@ use datafusion::sql::sqlparser::ast::{
 use super::string;
 use crate::error::{Error, Result, Sqlstate};
 
+/// The largest exponent of a number that is read as a decimal.
+const MAX_EXPONENT: i32 = 60;
 /// Deepest array that is read.
 const MAX_DIMENSIONS: usize = 6;
 /// Most elements: each becomes an expression. Parameters take any number.
@@ -27,6 +29,20 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
                 return Err(Error::unsupported(format!("collation \"{name}\" is not supported")));
             }
             *expr = super::take(inner);
+        }
+        // Beyond what a decimal holds.
+        Expr::Value(value) => {
+            if let Value::Number(text, _) = &value.value
+                && exponent(text).is_some_and(|exponent| exponent.abs() > MAX_EXPONENT)
+            {
+                *expr = Expr::Cast {
+                    kind: CastKind::Cast,
+                    expr: Box::new(literal(text.clone())),
+                    data_type: DataType::DoublePrecision,
+                    array: false,
+                    format: None,
+                };
+            }
         }
         Expr::Interval(interval) => {
             let plain = interval.leading_field.is_none() && interval.last_field.is_none();
@@ -64,6 +80,11 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// The exponent of a number that is written with one.
+fn exponent(number: &str) -> Option<i32> {
+    number.split_once(['e', 'E']).map(|(_, exponent)| exponent.parse().unwrap_or(i32::MAX))
 }
 
 fn invalid(message: &str) -> Error {

@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, DataType, Expr, FunctionArguments, Ident, ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr,
-    TrimWhereField, Value, VisitMut, VisitorMut, visit_expressions,
+    AccessExpr, BinaryOperator, DataType, Expr, FunctionArguments, Ident, ObjectName, OrderByKind, Query, Select,
+    SelectItem, SetExpr, TrimWhereField, Value, VisitMut, VisitorMut, visit_expressions,
 };
 
 use crate::pg_catalog::types::PgType;
@@ -142,7 +142,9 @@ fn alias_select(select: &mut Select, is_top: bool, ordered: &Ordered) {
                     Expr::CompoundIdentifier(_) => taken.contains(&name) || !columns.insert(expr.to_string()),
                     // Left as it is where the answer is named afterwards, unless ORDER BY means it or it repeats. What is cast has the name
                     // of what it was before, which may be there too.
-                    _ if is_top => ordered.bare.contains(&name) || is_respelled(expr) || !columns.insert(expr.to_string()),
+                    _ if is_top => {
+                        ordered.bare.contains(&name) || is_respelled(expr) || !columns.insert(expr.to_string())
+                    }
                     _ => true,
                 };
                 if wanted {
@@ -180,7 +182,9 @@ fn is_respelled(expr: &Expr) -> bool {
     let mut found = false;
     let _ = visit_expressions(expr, |expr| {
         found |= match expr {
-            Expr::Cast { .. } | Expr::TypedString(_) | Expr::Trim { .. } | Expr::Subquery(_) | Expr::Exists { .. } => true,
+            Expr::Cast { .. } | Expr::TypedString(_) | Expr::Trim { .. } | Expr::Subquery(_) | Expr::Exists { .. } => {
+                true
+            }
             Expr::BinaryOp { op, .. } => *op == BinaryOperator::PGStartsWith,
             Expr::Function(function) => RESPELLED.contains(&last(&function.name).as_str()),
             _ => false,
