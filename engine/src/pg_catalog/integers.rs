@@ -18,6 +18,9 @@ use super::modifiers::declared;
 use super::types::{METADATA_KEY, PgType};
 use crate::functions::arithmetic::inputs_schema;
 
+/// The key of a number's metadata that tells that it was bound to a placeholder.
+pub const BOUND_KEY: &str = "kanon.bound";
+
 /// What PostgreSQL takes a whole number for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Whole {
@@ -244,6 +247,9 @@ fn whole(expr: &Expr, known: &Known) -> Option<Whole> {
         typed.fold(first, |all, expr| wider(all, whole(expr, known)))
     };
     match expr {
+        Expr::Literal(ScalarValue::Int64(_), Some(metadata)) if metadata.inner().contains_key(BOUND_KEY) => {
+            Some(Whole::Int8)
+        }
         Expr::Literal(ScalarValue::Int64(Some(number)), _) => {
             Some(if i32::try_from(*number).is_ok() { Whole::Int4 } else { Whole::Int8 })
         }

@@ -1,15 +1,17 @@
 //! What a statement's placeholders are: their types when it is prepared, their values when it runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ParamValues;
+use datafusion::common::metadata::{FieldMetadata, ScalarAndMetadata};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result, Sqlstate};
 use crate::functions::arithmetic::inputs_schema;
+use crate::pg_catalog::integers::BOUND_KEY;
 
 /// How the placeholders of a statement are treated.
 pub(super) enum Parameters {
@@ -59,7 +61,13 @@ impl Parameters {
         if count == 0 {
             return Ok((plan, types));
         }
-        Ok((plan.replace_params_with_values(&ParamValues::from(values))?, types))
+        // A number of 64 bits that is bound is a `bigint`, however small it is: one that is written would be an `integer`.
+        let bound = FieldMetadata::from(BTreeMap::from([(BOUND_KEY.to_owned(), String::new())]));
+        let values = values.into_iter().map(|value| {
+            let metadata = matches!(value, ScalarValue::Int64(_)).then(|| bound.clone());
+            ScalarAndMetadata::new(value, metadata)
+        });
+        Ok((plan.replace_params_with_values(&ParamValues::List(values.collect()))?, types))
     }
 }
 

@@ -66,7 +66,7 @@ const INEXACT: DataType = DataType::Decimal128(38, 10);
 /// # Errors
 /// If the plan is no plan.
 pub fn exact(plan: LogicalPlan) -> Result<LogicalPlan> {
-    rewritten(plan, |expr, node, schema| exact_one(expr, node, schema))
+    rewritten(plan, exact_one)
 }
 
 /// A plan whose numbers are double precision where nothing is said: below the boundary, and what is asked of peers.
@@ -218,12 +218,12 @@ fn exact_one(mut expr: Expr, node: &LogicalPlan, schema: &DFSchema) -> Result<Tr
             let operands = || vec![left.clone(), right.clone()];
             match binary.op {
                 Operator::Divide => return Ok(Transformed::yes(QUOTIENT_OF.call(operands()))),
-                Operator::Multiply if x + y >= QUOTIENT || of_x + of_y + 1 > MOST_DIGITS => {
+                Operator::Multiply if x.saturating_add(y) >= QUOTIENT || of_x + of_y + 1 > MOST_DIGITS => {
                     return Ok(Transformed::yes(PRODUCT_OF.call(operands())));
                 }
                 Operator::Multiply if of_x + of_y + 1 > 38 => widen(left, of_x, x, right, of_y, y),
                 Operator::Plus | Operator::Minus
-                    if (of_x - x.unsigned_abs()).max(of_y - y.unsigned_abs()) + x.max(y).unsigned_abs() + 1 > 38 =>
+                    if whole(of_x, x).max(whole(of_y, y)) + x.max(y).unsigned_abs() + 1 > 38 =>
                 {
                     widen(left, of_x, x, right, of_y, y);
                 }
@@ -232,9 +232,8 @@ fn exact_one(mut expr: Expr, node: &LogicalPlan, schema: &DFSchema) -> Result<Tr
             return Ok(Transformed::yes(expr));
         }
         Expr::Between(between) => {
-            if alike(&mut [&mut *between.expr, &mut *between.low, &mut *between.high], schema) {
-                return Ok(Transformed::yes(expr));
-            }
+            let changed = alike(&mut [&mut *between.expr, &mut *between.low, &mut *between.high], schema);
+            return Ok(Transformed::new_transformed(expr, changed));
         }
         Expr::InList(list) => {
             let mut all: Vec<&mut Expr> = std::iter::once(list.expr.as_mut()).chain(&mut list.list).collect();
@@ -243,14 +242,14 @@ fn exact_one(mut expr: Expr, node: &LogicalPlan, schema: &DFSchema) -> Result<Tr
             }
         }
         Expr::Case(case) => {
-            if of_case(case, schema) {
-                return Ok(Transformed::yes(expr));
-            }
+            let changed = of_case(case, schema);
+            return Ok(Transformed::new_transformed(expr, changed));
         }
-        Expr::Cast(of) if matches!(of.field.data_type(), DataType::Utf8) => {
-            if type_of(&of.expr).as_ref().is_some_and(is_written_otherwise) {
-                return Ok(Transformed::yes(text_of(of.expr.as_ref().clone())));
-            }
+        Expr::Cast(of)
+            if matches!(of.field.data_type(), DataType::Utf8)
+                && type_of(&of.expr).as_ref().is_some_and(is_written_otherwise) =>
+        {
+            return Ok(Transformed::yes(text_of(of.expr.as_ref().clone())));
         }
         Expr::Cast(of) if of.field.data_type().is_integer() => {
             if let (Some(DataType::Decimal256(..)), Some(round)) = (type_of(&of.expr), rounding::instead_of("round")) {
@@ -352,6 +351,11 @@ fn days_beside_moments(left: &mut Expr, right: &mut Expr, schema: &DFSchema) -> 
         *expr = cast(taken, DataType::Timestamp(TimeUnit::Microsecond, zone.clone()));
     }
     true
+}
+
+/// How many digits are before the point.
+fn whole(digits: u8, scale: i8) -> u8 {
+    digits.saturating_sub(scale.max(0).unsigned_abs())
 }
 
 fn widen(left: &mut Expr, of_x: u8, x: i8, right: &mut Expr, of_y: u8, y: i8) {
