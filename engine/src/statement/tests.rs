@@ -757,7 +757,7 @@ fn temporary_tables() {
         }
     }
     for (text, columns, query) in [
-        ("insert into t values (1, default)", 0, Some("VALUES (1, DEFAULT)")),
+        ("insert into t values (1, default)", 0, Some("VALUES (1, default)")),
         ("insert into pg_temp.t as x (a, \"B\") select 1, 2", 2, Some("SELECT 1, 2")),
         ("insert into t (select 1)", 0, Some("(SELECT 1)")),
         ("insert into t default values", 0, None),
