@@ -21,7 +21,6 @@ final class Jdbc {
       Map.entry("checkBestRowIdentifier", "information_schema._pg_expandarray is not there"),
       Map.entry("checkCallsOfFunctions", "a scalar function does not stand in FROM"),
       Map.entry("checkErrorsOfMoments", "what is no moment is 22P02, not 22007, and what is out of range 22007, not 22008"),
-      Map.entry("checkSmallNumbersAsBigOnes", "a parameter of int8 that holds a small number makes a result of int4, and the statement fails"),
       Map.entry("checkChars", "char(n) is not a type of a node"),
       Map.entry("checkColumns", "generate_series takes no bound that is an expression, and the driver finds types so"),
       Map.entry("checkColumnsOfFunctions", "proargtypes is written as an array, not as an oidvector"),
