@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::registry::FunctionRegistry;
@@ -108,7 +108,11 @@ impl Session {
             let (plan, types) = parameters.bind(plan)?;
             // Before it is analysed: every cast that a function of ours needs is then there for the boundary to see.
             let is_open = all_are_open(&plan)?;
-            let plan = if exact && is_open { numeric::plan::exact(plan)? } else { numeric::plan::inexact(plan)? };
+            let plan = if exact && is_open && is_short(&plan)? {
+                numeric::plan::exact(plan)?
+            } else {
+                numeric::plan::inexact(plan)?
+            };
             let plan = if is_open { functions::one_row::aggregated(plan)? } else { plan };
             let plan = functions::json::as_postgresql(plan)?;
             let plan = functions::arithmetic::as_postgresql(plan)?;
@@ -261,6 +265,26 @@ impl Session {
         }
         Ok(noise)
     }
+}
+
+/// Expressions of more parts are not looked at for their types: of each part that takes as long as the expression is.
+const MOST_PARTS: usize = 200;
+
+/// Whether the types of all expressions of a plan can be told in short time.
+fn is_short(plan: &LogicalPlan) -> Result<bool> {
+    let mut short = true;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            let mut parts = 0_usize;
+            expr.apply(|_| {
+                parts += 1;
+                Ok(if parts > MOST_PARTS { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            })?;
+            short &= parts <= MOST_PARTS;
+            Ok(if short { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+        })
+    })?;
+    Ok(short)
 }
 
 /// Whether all tables of a plan are open and this node's.
