@@ -72,6 +72,15 @@ impl ExprPlanner for DateArithmetic {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let timestamp = |expr: Expr| cast(expr, DataType::Timestamp(TimeUnit::Microsecond, None));
         let number = |expr: Expr| cast(expr, DataType::Float64);
+        // To tell the type of a long sum takes long, and what is said of conditions is of their operands.
+        let is_number = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Int64(_), _));
+        let adds_number = matches!(expr.op, BinaryOperator::Plus | BinaryOperator::Minus) && is_number(&expr.right);
+        if adds_number && !matches!(expr.left, Expr::Literal(ScalarValue::Utf8(_), _))
+            || expr.op == BinaryOperator::And
+            || expr.op == BinaryOperator::Or
+        {
+            return Ok(PlannerResult::Original(expr));
+        }
         let types = (expr.left.get_type(schema), expr.right.get_type(schema));
         let (Ok(left), Ok(right)) = types else { return Ok(PlannerResult::Original(expr)) };
         let expr = typed(expr, &left, &right)?;

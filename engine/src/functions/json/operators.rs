@@ -78,10 +78,15 @@ pub struct JsonOperators;
 impl ExprPlanner for JsonOperators {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         use BinaryOperator::{
-            Arrow, ArrowAt, AtArrow, AtAt, AtQuestion, Eq, Gt, GtEq, HashArrow, HashLongArrow, HashMinus, LongArrow,
-            Lt, LtEq, Minus, NotEq, Question, QuestionAnd, QuestionPipe, StringConcat,
+            And, Arrow, ArrowAt, AtArrow, AtAt, AtQuestion, Divide, Eq, Gt, GtEq, HashArrow, HashLongArrow, HashMinus,
+            LongArrow, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Or, Plus, Question, QuestionAnd, QuestionPipe,
+            StringConcat,
         };
         let RawBinaryExpr { op, left, right } = &expr;
+        // What has nothing to do with JSON is not looked at: to tell the type of a long sum takes long.
+        if matches!(op, Plus | Multiply | Divide | Modulo | And | Or) {
+            return Ok(PlannerResult::Original(expr));
+        }
         let (of_left, of_right) = (Kind::of(left, schema), Kind::of(right, schema));
         let is_ours = of_left.is_some() || of_right.is_some();
         let planned = match op {
