@@ -13,9 +13,7 @@ use datafusion::logical_expr::{
 use super::text::AS_NUMERIC_OF;
 use crate::error::Error;
 
-pub(super) const NAME: &str = "kanon_extract";
-
-/// Stands in a plan until it is said what it answers.
+/// Stands in a plan until it is said what it answers. Its name is what it becomes: what is grouped by it is named so.
 pub(super) static EXTRACT: LazyLock<Arc<ScalarUDF>> =
     LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(Extract(Signature::any(2, Volatility::Immutable)))));
 
@@ -24,7 +22,7 @@ struct Extract(Signature);
 
 impl ScalarUDFImpl for Extract {
     fn name(&self) -> &str {
-        NAME
+        "date_part"
     }
 
     fn signature(&self) -> &Signature {
@@ -38,6 +36,11 @@ impl ScalarUDFImpl for Extract {
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
         Err(Error::internal("extract was not planned").into())
     }
+}
+
+/// Whether a function is [`EXTRACT`].
+pub(super) fn is_extract(function: &ScalarUDF) -> bool {
+    Arc::ptr_eq(function.inner(), EXTRACT.inner())
 }
 
 /// The field as a `numeric`, with the digits that PostgreSQL gives it.

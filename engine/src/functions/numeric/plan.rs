@@ -116,7 +116,7 @@ fn inexact_one(expr: Expr) -> Transformed<Expr> {
             Some(double) => Transformed::yes(Expr::Literal(double, metadata)),
             None => Transformed::no(Expr::Literal(value, metadata)),
         },
-        Expr::ScalarFunction(function) if function.name() == super::extract::NAME => {
+        Expr::ScalarFunction(function) if super::extract::is_extract(&function.func) => {
             Transformed::yes(date_part().call(function.args))
         }
         Expr::ScalarFunction(mut function) if function.name() == AS_NUMERIC => match function.args.pop() {
@@ -294,7 +294,7 @@ fn exact_one(mut expr: Expr, node: &LogicalPlan, schema: &DFSchema) -> Result<Tr
                 return Ok(Transformed::yes(of_decimals.call(std::mem::take(&mut function.args))));
             } else if name == "round" && function.args.len() == 1 && first.as_ref().is_some_and(is_double) {
                 return Ok(Transformed::yes(numbers::rint().call(std::mem::take(&mut function.args))));
-            } else if name == super::extract::NAME {
+            } else if super::extract::is_extract(&function.func) {
                 return super::extract::exact(std::mem::take(&mut function.args)).map(Transformed::yes);
             } else if name == "date_part" && !matches!(expr.get_type(schema), Ok(DataType::Float64)) {
                 return Ok(Transformed::yes(cast(expr, DataType::Float64)));
