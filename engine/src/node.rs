@@ -6,7 +6,6 @@ use std::sync::Arc;
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::session_state::SessionState;
 use kanon_planner::facts::SiteId;
 use kanon_privacy::bounding::SiteKey;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -19,6 +18,7 @@ use crate::federation::Federation;
 use crate::ledger::Ledger;
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
 use crate::session::context::base_state;
+use crate::session::planning::States;
 use crate::store::Store;
 
 /// Consumers of memory that an error of the memory pool names in the log.
@@ -39,8 +39,8 @@ pub struct Node {
     pub ledger: Ledger,
     /// Its identity, its peers and the tables they offer.
     pub federation: Federation,
-    /// What every statement's state begins as.
-    pub base_state: SessionState,
+    /// What statements are planned in.
+    pub(crate) states: States,
     /// Cancelled when the node stops; sessions end with it.
     pub stopping: CancellationToken,
     site: SiteId,
@@ -68,12 +68,12 @@ impl Node {
         let catalog = Catalog::load(&config, &store, Arc::clone(&runtime)).await?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let partitions = config.max_cpu_cores.unwrap_or(cores).min(cores);
-        let base_state = base_state(runtime, partitions);
+        let states = States::of(base_state(runtime, partitions));
         let site = SiteId::new(config.node_id.clone());
         let ledger = Ledger::start(&store);
         let site_key = site_key(&store).await?;
         let stopping = CancellationToken::new();
-        Ok(Arc::new(Node { config, store, catalog, ledger, federation, base_state, stopping, site, site_key }))
+        Ok(Arc::new(Node { config, store, catalog, ledger, federation, states, stopping, site, site_key }))
     }
 
     /// The secret that decides which rows and groups of a unit count where it has more than its bounds allow.

@@ -1,4 +1,5 @@
-//! Rows over the PostgreSQL protocol: psql reads a table from a node and from PostgreSQL 15, the same rows.
+//! Rows over the PostgreSQL protocol: clients read a table from a node and from PostgreSQL 15, the same rows: psql as text and by COPY, and ADBC, which
+//! copies in binary.
 //!
 //! ```text
 //! cargo build --release && cargo run --release -p kanon-benches --bin wire    1,000,000 rows of 8 columns, median of 5
@@ -22,7 +23,7 @@ use arrow::array::{
 use datafusion::parquet::arrow::ArrowWriter;
 use kanon_benches::{median, memory_kb, number};
 use kanon_tests::postgres::Postgres;
-use kanon_tests::tools::{program, psql};
+use kanon_tests::tools::{program, psql, python_of_tools};
 use kanon_tests::{ADMIN, ANALYST, Federation, SiteSpec};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -54,29 +55,40 @@ async fn measure() -> Outcome<()> {
     let node = federation.site("cleveland");
     load(node.pg_port, postgres.port).await?;
 
-    println!("{rows} rows of 8 columns, read by psql; median of {rounds}, the two alternating");
+    println!("{rows} rows of 8 columns; median of {rounds}, the two alternating");
     let tenth = rows / 10;
-    read(node.pg_port, ADMIN, &format!("{READ} LIMIT {tenth}"), tenth).await?;
+    let (here, there) = ((node.pg_port, ADMIN), (postgres.port, ANALYST));
+    read(here, Way::Text, &format!("{READ} LIMIT {tenth}"), tenth).await?;
     let before = memory_kb(node.pid(), "VmHWM")?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for round in 0..=rounds {
-        let our = read(node.pg_port, ADMIN, READ, rows).await?;
-        let their = read(postgres.port, ANALYST, READ, rows).await?;
-        // The first fills caches.
-        if round > 0 {
-            ours.push(our);
-            theirs.push(their);
+    println!("{:<24}{:>14}{:>20}{:>8}{:>10}", "rows a second", "kanon", "PostgreSQL 15", "ratio", "target");
+    for (way, what, target) in
+        [(Way::Text, "text, psql", 1.0), (Way::Copy, "COPY text, psql", 1.0), (Way::Adbc, "COPY binary, ADBC", 1.5)]
+    {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for round in 0..=rounds {
+            let our = read(here, way, READ, rows).await?;
+            let their = read(there, way, READ, rows).await?;
+            // The first fills caches.
+            if round > 0 {
+                ours.push(our);
+                theirs.push(their);
+            }
         }
+        let rate = |times: &mut Vec<Duration>| rows as f64 / median(times).as_secs_f64();
+        let (our, their) = (rate(&mut ours), rate(&mut theirs));
+        println!("{what:<24}{our:>14.0}{their:>20.0}{:>8.2}{target:>10}", our / their);
     }
     let after = memory_kb(node.pid(), "VmHWM")?;
-    let (our, their) = (median(&mut ours), median(&mut theirs));
-    let rate = |took: Duration| rows as f64 / took.as_secs_f64();
-    println!("{:<14}{:>10}{:>16}", "", "ms", "rows a second");
-    println!("{:<14}{:>10.0}{:>16.0}", "kanon", our.as_secs_f64() * 1e3, rate(our));
-    println!("{:<14}{:>10.0}{:>16.0}", "PostgreSQL 15", their.as_secs_f64() * 1e3, rate(their));
-    println!("rate: {:.2} of PostgreSQL's (target: at least 0.7)", rate(our) / rate(their));
     println!("the node's peak memory: {} MB after a tenth of the rows, {} MB at the end", before >> 10, after >> 10);
     Ok(())
+}
+
+/// How rows are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Text,
+    Copy,
+    Adbc,
 }
 
 /// The table as a Parquet file.
@@ -145,14 +157,37 @@ fn check(said: kanon_tests::tools::Said) -> Outcome<String> {
     if said.ended_well { Ok(said.text()) } else { Err(said.text().into()) }
 }
 
-/// The time that psql takes to read a query's rows, all of which it must have seen.
-async fn read(port: u16, role: (&str, &str), query: &str, rows: usize) -> Outcome<Duration> {
+/// The time that a client takes to read a query's rows, all of which it must have seen.
+async fn read((port, role): (u16, (&str, &str)), way: Way, query: &str, rows: usize) -> Outcome<Duration> {
     let output = tempfile::NamedTempFile::new()?;
-    let sink = Path::new("/dev/null");
-    let script = format!("\\o {}\n{query};\n\\o {}\n\\qecho :ROW_COUNT\n", sink.display(), output.path().display());
+    let script = match way {
+        Way::Text => {
+            format!("\\o /dev/null\n{query};\n\\o {}\n\\qecho :ROW_COUNT\n", output.path().display())
+        }
+        Way::Copy => format!("\\copy ({query}) TO '/dev/null'\n\\o {}\n\\qecho :ROW_COUNT\n", output.path().display()),
+        Way::Adbc => return adbc(port, role, query, rows),
+    };
     let began = Instant::now();
     check(psql(port, role, &["-At", "-v", "ON_ERROR_STOP=1"], &script).await)?;
     let took = began.elapsed();
-    let seen = std::fs::read_to_string(output.path())?;
-    if seen.trim() == rows.to_string() { Ok(took) } else { Err(format!("{seen} rows instead of {rows}").into()) }
+    all_of(&std::fs::read_to_string(output.path())?, rows)?;
+    Ok(took)
+}
+
+fn adbc(port: u16, (user, password): (&str, &str), query: &str, rows: usize) -> Outcome<Duration> {
+    let python = python_of_tools().ok_or("ADBC is not here: run scripts/clients")?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/adbc.py");
+    let uri =
+        format!("host=127.0.0.1 port={port} user={user} password='{}' dbname=kanon", password.replace('\'', "\\'"));
+    let said = Command::new(python).arg(script).args([&uri, query]).output()?;
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    let Some((seconds, seen)) = text.trim().split_once(' ').filter(|_| said.status.success()) else {
+        return Err(format!("{text}{}", String::from_utf8_lossy(&said.stderr)).into());
+    };
+    all_of(seen, rows)?;
+    Ok(Duration::from_secs_f64(seconds.parse()?))
+}
+
+fn all_of(seen: &str, rows: usize) -> Outcome<()> {
+    if seen.trim() == rows.to_string() { Ok(()) } else { Err(format!("{seen} rows instead of {rows}").into()) }
 }

@@ -36,7 +36,7 @@ async fn rows(sql: &str) -> Result<Vec<String>> {
     if let Some(now) = of_session {
         state.register_udf(Arc::new(now))?;
     }
-    pg_catalog::register_functions(&mut state, &viewer)?;
+    pg_catalog::View::of(viewer).put_into(state.config_mut().options_mut());
     let plan = state.statement_to_plan(DfStatement::Statement(Box::new(Statement::Query(query)))).await?;
     let plan = super::arithmetic::as_postgresql(plan)?;
     let plan = pg_catalog::integers::narrowed(plan)?;

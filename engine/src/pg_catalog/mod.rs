@@ -26,15 +26,17 @@ pub(crate) mod testing;
 pub mod types;
 mod values;
 
+use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{SchemaProvider, TableProvider};
-use datafusion::execution::FunctionRegistry;
+use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
+use datafusion::logical_expr::ScalarUDF;
 
 use crate::catalog::{Snapshot, Table};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::principal::Principal;
 
 use crate::store::RoleInfo;
@@ -78,7 +80,7 @@ impl fmt::Debug for Viewer {
     }
 }
 
-/// A viewer and what follows from it, computed when it is first needed.
+/// A viewer and what follows from it, computed when it is first needed: what the system's relations and functions look into.
 #[derive(Debug)]
 pub(crate) struct Shared {
     viewer: Arc<Viewer>,
@@ -86,34 +88,69 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(viewer: Viewer) -> Arc<Shared> {
-        Arc::new(Shared { viewer: Arc::new(viewer), directory: OnceLock::new() })
-    }
     /// What the viewer may see.
     pub(crate) fn directory(&self) -> &Directory {
         self.directory.get_or_init(|| Directory::new(Arc::clone(&self.viewer)))
     }
 }
 
-/// The schemas `pg_catalog` and `information_schema` for a statement's catalog.
-pub fn schemas(viewer: &Viewer) -> Result<Vec<(String, Arc<dyn SchemaProvider>)>> {
-    let shared = Shared::new(viewer.clone());
-    Ok(["pg_catalog", "information_schema"]
-        .into_iter()
-        .map(|name| {
-            let schema: Arc<dyn SchemaProvider> = Arc::new(provider::SystemSchema::new(name, Arc::clone(&shared)));
+/// What one viewer sees of the catalog, for its statements: the schemas to plan in, and the [`functions`] to call.
+///
+/// The functions are the same for everybody. Whose they are follows from the configuration of the statement that calls them.
+#[derive(Debug, Clone)]
+pub struct View(Arc<Shared>);
+
+impl View {
+    /// What a viewer sees.
+    pub fn of(viewer: Viewer) -> View {
+        View(Arc::new(Shared { viewer: Arc::new(viewer), directory: OnceLock::new() }))
+    }
+
+    /// Whose it is.
+    pub fn viewer(&self) -> &Viewer {
+        &self.0.viewer
+    }
+
+    /// The schemas `pg_catalog` and `information_schema` for a statement's catalog.
+    pub fn schemas(&self) -> impl Iterator<Item = (String, Arc<dyn SchemaProvider>)> {
+        ["pg_catalog", "information_schema"].into_iter().map(|name| {
+            let schema: Arc<dyn SchemaProvider> = Arc::new(provider::SystemSchema::new(name, Arc::clone(&self.0)));
             (name.to_owned(), schema)
         })
-        .collect())
+    }
+
+    /// Makes statements of this configuration this viewer's.
+    pub fn put_into(&self, options: &mut ConfigOptions) {
+        options.extensions.insert(self.clone());
+    }
 }
 
-/// Adds the functions by which drivers and tools ask about the catalog and the session.
-pub fn register_functions(registry: &mut dyn FunctionRegistry, viewer: &Viewer) -> Result<()> {
-    let shared = Shared::new(viewer.clone());
-    for function in functions::all(&shared) {
-        registry.register_udf(Arc::new(function)).map_err(Error::internal)?;
+/// It has no settings: it is carried along.
+impl ExtensionOptions for View {
+    fn as_any(&self) -> &dyn Any {
+        self
     }
-    Ok(())
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+    fn set(&mut self, key: &str, _value: &str) -> datafusion::error::Result<()> {
+        Err(Error::internal(format!("no such setting: {key}")).into())
+    }
+    fn entries(&self) -> Vec<ConfigEntry> {
+        Vec::new()
+    }
+}
+
+impl ConfigExtension for View {
+    const PREFIX: &'static str = "kanon_catalog";
+}
+
+/// The functions by which drivers and tools ask about the catalog and the session.
+pub fn functions() -> impl Iterator<Item = ScalarUDF> {
+    functions::all()
 }
 
 /// Whether a table of a plan is one of these: open to everybody, and nobody's data.

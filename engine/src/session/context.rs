@@ -77,6 +77,8 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
     if let Some(functions) = builder.scalar_functions() {
         functions.push(kanon_planner::width_bucket::width_bucket());
         functions.extend(crate::functions::all());
+        functions.extend(crate::pg_catalog::functions().map(Arc::new));
+        functions.extend(crate::system::functions().map(Arc::new));
     }
     if let Some(planners) = builder.expr_planners() {
         planners.insert(0, Arc::new(DateArithmetic));

@@ -8,9 +8,10 @@ use datafusion::sql::sqlparser::ast::{self, Expr};
 
 use super::accuracy::Intervals;
 use super::cursor::Cursor;
-use super::kept::KeptPlan;
-use super::parameters::Parameters;
-use super::query::{Planned, memory_rows, text_rows, text_table};
+use super::generic::{values_are_read_alike, with_values};
+use super::kept::{Executable, KeptPlan, KeptPlans};
+use super::parameters::{Parameters, bound};
+use super::query::{Planned, all_are_open, memory_rows, text_rows, text_table};
 use super::settings::{self, Settings as SessionSettings};
 use super::stream::Stop;
 use super::{Answer, MAX_PREPARED, Notice, Prepared, Rows, Session, no_prepared};
@@ -83,10 +84,13 @@ impl Session {
             | Statement::Call(_)
             | Statement::Steward(_) => return Ok(Described::default()),
         };
-        let grounds = self.grounds();
         let (mut planned, parameters) = self.plan(query, Parameters::Types(types)).await?;
         let schema = Some(self.columns(&mut planned, &Intervals::AsSet).await?);
-        let plan = if parameters.is_empty() { KeptPlan::of(self, planned, grounds) } else { KeptPlan::default() };
+        let plan = KeptPlan::default();
+        if parameters.is_empty() {
+            plan.keep(self, &planned);
+        }
+        self.node.states.give_back(planned.state);
         Ok(Described { schema, parameters, plan })
     }
 
@@ -111,10 +115,10 @@ impl Session {
             Statement::Empty => Ok(Answer::done("")),
             Statement::Refused(error) => Err(error.clone()),
             Statement::Query(query) => {
-                let planned = match prepared.plan.take(self) {
-                    Some(planned) => planned,
-                    None => self.plan(query, parameters).await?.0,
-                };
+                if let Some(Executable { context, plan, schema }) = prepared.plan.executable(self)? {
+                    return Ok(Answer::rows(tag, self.execute_plan(plan, context.task(self), schema, stop)?));
+                }
+                let planned = self.planned_again(query, prepared, parameters).await?;
                 self.answer_query(tag, planned, &Intervals::of(prepared), stop).await
             }
             Statement::Copy(copy) => {
@@ -190,6 +194,39 @@ impl Session {
         }
     }
 
+    /// The plan of a query that was prepared: the one that is kept, or a new one.
+    async fn planned_again(&self, query: &ast::Query, prepared: &Prepared, parameters: Parameters) -> Result<Planned> {
+        let kept = prepared.plan.take(self)?;
+        if prepared.parameters.is_empty() {
+            if let Some(kept) = kept {
+                return Ok(kept);
+            }
+            let (mut planned, _) = self.plan(query, parameters).await?;
+            planned.kept = prepared.plan.clone();
+            planned.kept.keep(self, &planned);
+            return Ok(planned);
+        }
+        let Parameters::Values(values) = parameters else { return Ok(self.plan(query, parameters).await?.0) };
+        let types = &prepared.parameters;
+        let are_of_types = values.len() == types.len() && values.iter().zip(types).all(|(v, t)| v.data_type() == *t);
+        if let Some(kept) = kept.filter(|_| are_of_types) {
+            let plan = with_values(kept.plan.clone(), &bound(values))?;
+            return Ok(Planned { plan, ..kept });
+        }
+        let (planned, _) = self.plan(query, Parameters::Values(values.clone())).await?;
+        if are_of_types
+            && prepared.plan.is_planned_again()
+            && all_are_open(&planned.plan)?
+            // A statement that cannot be planned without its values is planned for them each time.
+            && let Ok((open, _)) = self.plan(query, Parameters::Open(types.clone())).await
+            && values_are_read_alike(&open.plan, types)?
+            && with_values(open.plan.clone(), &bound(values)).is_ok_and(|plan| plan == planned.plan)
+        {
+            prepared.plan.keep(self, &open);
+        }
+        Ok(planned)
+    }
+
     pub(super) async fn answer_query(
         self: &Arc<Self>,
         tag: &str,
@@ -201,7 +238,7 @@ impl Session {
         let mut answer = Answer::rows(tag, rows);
         if let Some(report) = report {
             answer.notices.extend(report.notice().map(Notice::new));
-            self.state().last_query = Some(Arc::clone(&report));
+            self.state().last_query.set(Some(Arc::clone(&report)));
             answer.report = Some(report);
         }
         Ok(answer)
@@ -354,7 +391,7 @@ impl Session {
         state.cursors.insert(declare.name.clone(), Cursor::new(rows, declare.hold));
         if let Some(report) = report {
             answer.notices.extend(report.notice().map(Notice::new));
-            state.last_query = Some(report);
+            state.last_query.set(Some(report));
         }
         Ok(answer)
     }
@@ -392,9 +429,11 @@ impl Session {
                 state.prepared.clear();
                 state.cursors.clear();
                 state.temporary.discard();
+                state.kept = KeptPlans::default();
             }
             Discard::Temp => state.temporary.discard(),
-            Discard::Plans | Discard::Sequences => {}
+            Discard::Plans => state.kept = KeptPlans::default(),
+            Discard::Sequences => {}
         }
         Ok(Answer { parameter_status: told, ..Answer::done(tag) })
     }

@@ -1,29 +1,66 @@
-//! The plan that a statement was described by, for its first run: as long as nothing that it stands on has changed.
+//! Plans of statements that were described or run, for their next run: as long as nothing that they stand on has changed.
 //!
-//! Most statements are described and run at once, and to plan one takes longer than many answers. A plan stands on the catalog, the roles and their
-//! members, the principal, the settings and the session's temporary tables. What a session is told has happened holds for the very next statement: so all of these are compared, and a statement
-//! that reads the system's own tables, which are made when it is planned, is always planned anew.
+//! ```text
+//! text ─► analysed plan ─► optimised plan ─► plan to execute ─► rows
+//!         of any statement  of open data,     that reads no table
+//!                           whose functions do not depend on the moment
+//! ```
+//!
+//! To plan a statement takes longer than many answers. So every statement without parameters has its plan kept, as far as it is the same for the next run. A plan with a
+//! release is used once: it may be described before it runs, and each run is decided for itself.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use kanon_planner::release_unit::Decision;
 
+use super::planning::PlanningContext;
 use super::query::Planned;
-use super::settings::Settings;
-use super::temporary::Tables;
-use super::{Session, lock};
-use crate::catalog::Snapshot;
-use crate::catalog::guarded::GuardedTable;
-use crate::principal::Principal;
-use crate::store::RoleInfo;
+use super::{Prepared, Session, lock};
+use crate::error::Result;
 
-/// A plan that is taken once, or none. A session keeps the last one alone: a client may describe thousands of statements and run none.
+/// Plans that a session keeps.
+const MAX_OF_SESSION: usize = 64;
+/// Plans that all sessions together keep. Beyond it each keeps its last one.
+const MAX_OF_ALL: usize = 4_096;
+/// The longest text, in bytes, by which a statement is known again.
+const MAX_TEXT: usize = 4_096;
+
+static KEPT: AtomicUsize = AtomicUsize::new(0);
+
+/// One of the plans that are kept.
+struct Counted;
+
+impl Counted {
+    fn new() -> Counted {
+        KEPT.fetch_add(1, Ordering::Relaxed);
+        Counted
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        KEPT.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A place for a statement's plan. That of a statement with parameters is made for all values, at its second run: see [`super::generic`].
 #[derive(Clone, Default)]
-pub(super) struct KeptPlan(Arc<Mutex<Option<(Planned, Grounds)>>>);
+pub(super) struct KeptPlan(Arc<Place>);
+
+#[derive(Default)]
+struct Place {
+    kept: Mutex<Option<Kept>>,
+    /// How often a statement with parameters was planned for its values.
+    runs: AtomicUsize,
+}
 
 impl fmt::Debug for KeptPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,72 +68,190 @@ impl fmt::Debug for KeptPlan {
     }
 }
 
-/// What a plan stands on.
-pub(super) struct Grounds {
-    snapshot: Arc<Snapshot>,
-    roles: Arc<BTreeMap<String, RoleInfo>>,
-    principal: Principal,
-    settings: Settings,
-    temporary: Tables,
+struct Kept {
+    context: Arc<PlanningContext>,
+    plan: LogicalPlan,
+    names: Vec<String>,
+    decided: Option<Decision>,
+    schema: SchemaRef,
+    ready: Option<Ready>,
+    _counted: Counted,
 }
 
-impl Grounds {
-    fn are_those_of(&self, other: &Grounds) -> bool {
-        Arc::ptr_eq(&self.snapshot, &other.snapshot)
-            && Arc::ptr_eq(&self.roles, &other.roles)
-            && self.principal == other.principal
-            && self.settings == other.settings
-            && Arc::ptr_eq(&self.temporary, &other.temporary)
-    }
+/// How far a plan of open data is the same for every run.
+#[derive(Clone)]
+pub(super) enum Ready {
+    /// Optimised: no function in it depends on the moment or on a setting. Tables are looked up when it runs.
+    Optimised(LogicalPlan),
+    /// To be executed: it reads no table.
+    Physical(Arc<dyn ExecutionPlan>),
+}
+
+/// A plan that only has to be executed.
+pub(super) struct Executable {
+    pub(super) context: Arc<PlanningContext>,
+    pub(super) plan: Arc<dyn ExecutionPlan>,
+    pub(super) schema: SchemaRef,
 }
 
 impl KeptPlan {
-    /// Keeps a plan that was made after these grounds were taken, if it reads nothing but the catalog's tables, and forgets the session's one before.
-    pub(super) fn of(session: &Session, planned: Planned, grounds: Grounds) -> KeptPlan {
-        let keeps = reads_the_catalogs_tables_alone(&planned.plan);
-        let kept = KeptPlan(Arc::new(Mutex::new(keeps.then_some((planned, grounds)))));
-        let before = std::mem::replace(&mut session.state().kept, kept.clone());
-        lock(&before.0).take();
-        kept
-    }
-
-    /// The plan, if there is one and it stands. It is gone then.
-    pub(super) fn take(&self, session: &Session) -> Option<Planned> {
-        let (mut planned, grounds) = lock(&self.0).take()?;
-        if !grounds.are_those_of(&session.grounds()) {
-            return None;
-        }
-        // now() is the time of the run.
-        planned.state.mark_start_execution();
-        Some(planned)
-    }
-}
-
-impl Session {
-    /// What a plan made from now on stands on, if nothing changes while it is made.
-    pub(super) fn grounds(&self) -> Grounds {
-        let (settings, temporary) = {
-            let state = self.state();
-            (state.settings.clone(), state.temporary.tables())
+    /// Keeps a plan for its next run.
+    pub(super) fn keep(&self, session: &Session, planned: &Planned) {
+        let kept = Kept {
+            context: Arc::clone(&planned.context),
+            plan: planned.plan.clone(),
+            names: planned.names.clone(),
+            decided: planned.decided.clone(),
+            schema: planned.schema(),
+            ready: None,
+            _counted: Counted::new(),
         };
-        Grounds {
-            snapshot: self.node.catalog.snapshot(),
-            roles: self.node.store.directory().all(),
-            principal: self.principal(),
-            settings,
-            temporary,
+        *lock(&self.0.kept) = Some(kept);
+        let too_many = session.state().kept.add(self.clone());
+        too_many.iter().for_each(KeptPlan::forget);
+    }
+
+    /// Keeps how far the plan that is kept is ready.
+    pub(super) fn keep_ready(&self, planned: &LogicalPlan, ready: Ready) {
+        if let Some(kept) = lock(&self.0.kept).as_mut().filter(|kept| kept.plan == *planned) {
+            kept.ready = Some(ready);
+        }
+    }
+
+    /// Whether a statement with parameters is planned for its values a second time. Counts.
+    pub(super) fn is_planned_again(&self) -> bool {
+        self.0.runs.fetch_add(1, Ordering::Relaxed) == 1
+    }
+
+    fn forget(&self) {
+        lock(&self.0.kept).take();
+    }
+
+    /// Whether there is a plan, and it stands.
+    pub(super) fn stands(&self, session: &Session) -> bool {
+        let context = lock(&self.0.kept).as_ref().map(|kept| Arc::clone(&kept.context));
+        context.is_some_and(|context| context.stands(session))
+    }
+
+    /// The plan to execute, if there is one and it stands.
+    ///
+    /// # Errors
+    /// If a plan cannot be run again: a bug.
+    pub(super) fn executable(&self, session: &Session) -> Result<Option<Executable>> {
+        let found = match lock(&self.0.kept).as_ref() {
+            Some(Kept { context, schema, ready: Some(Ready::Physical(plan)), .. }) => {
+                Executable { context: Arc::clone(context), plan: Arc::clone(plan), schema: Arc::clone(schema) }
+            }
+            _ => return Ok(None),
+        };
+        if !found.context.stands(session) {
+            return Ok(None);
+        }
+        // What it counted and remembered in its last run is not this run's.
+        let plan = reset_plan_states(found.plan)?;
+        Ok(Some(Executable { plan, ..found }))
+    }
+
+    /// The plan, if there is one and it stands. With a release it is gone then.
+    ///
+    /// # Errors
+    /// If no state can be made for it: a bug.
+    pub(super) fn take(&self, session: &Session) -> Result<Option<Planned>> {
+        let (context, plan, names, decided, ready) = {
+            let mut place = lock(&self.0.kept);
+            let Some(kept) = place.as_ref() else { return Ok(None) };
+            let parts = (
+                Arc::clone(&kept.context),
+                kept.plan.clone(),
+                kept.names.clone(),
+                kept.decided.clone(),
+                kept.ready.clone(),
+            );
+            if !matches!(kept.decided, None | Some(Decision::Open(_))) {
+                place.take();
+            }
+            parts
+        };
+        if !context.stands(session) {
+            self.forget();
+            self.0.runs.store(0, Ordering::Relaxed);
+            return Ok(None);
+        }
+        let state = context.state(session)?;
+        Ok(Some(Planned { plan, context, state, names, decided, ready, kept: self.clone() }))
+    }
+}
+
+/// The plans that a session keeps, and the statements that are known again by their text.
+#[derive(Default)]
+pub(super) struct KeptPlans {
+    plans: VecDeque<KeptPlan>,
+    texts: VecDeque<Prepared>,
+}
+
+impl KeptPlans {
+    /// One more; those that are kept no longer.
+    fn add(&mut self, plan: KeptPlan) -> Vec<KeptPlan> {
+        self.plans.retain(|other| !Arc::ptr_eq(&other.0, &plan.0));
+        self.plans.push_back(plan);
+        let most = if KEPT.load(Ordering::Relaxed) > MAX_OF_ALL { 1 } else { MAX_OF_SESSION };
+        let too_many = self.plans.len().saturating_sub(most);
+        self.plans.drain(..too_many).collect()
+    }
+
+    /// The statement of a text, if it was prepared before.
+    pub(super) fn of_text(&self, text: &str) -> Option<Prepared> {
+        self.texts.iter().find(|prepared| prepared.text == text).cloned()
+    }
+
+    /// Remembers a statement by its text.
+    pub(super) fn remember(&mut self, prepared: &Prepared) {
+        if prepared.text.len() > MAX_TEXT {
+            return;
+        }
+        self.texts.retain(|other| other.text != prepared.text);
+        self.texts.push_back(prepared.clone());
+        if self.texts.len() > MAX_OF_SESSION {
+            self.texts.pop_front();
         }
     }
 }
 
-fn reads_the_catalogs_tables_alone(plan: &LogicalPlan) -> bool {
-    let mut alone = true;
+/// Whether a plan's answer may depend on when it is asked, or on settings, though its data is the same.
+pub(super) fn depends_on_the_moment(plan: &LogicalPlan) -> bool {
+    let mut depends = false;
     let walked = plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
-            let provider = source_as_provider(&scan.source);
-            alone &= provider.is_ok_and(|provider| provider.downcast_ref::<GuardedTable>().is_some());
-        }
-        Ok(if alone { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                depends |= match expr {
+                    Expr::ScalarFunction(function) => {
+                        matches!(function.func.signature().volatility, Volatility::Stable)
+                    }
+                    Expr::HigherOrderFunction(_) | Expr::ScalarVariable(..) => true,
+                    _ => false,
+                };
+                Ok(if depends { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            })
+        })
     });
-    alone && walked.is_ok()
+    depends || walked.is_err()
+}
+
+/// Whether a plan reads nothing: neither tables nor what is looked up when it is planned.
+pub(super) fn reads_nothing(plan: &LogicalPlan) -> bool {
+    let mut nothing = true;
+    let walked = plan.apply_with_subqueries(|node| {
+        nothing &= matches!(
+            node,
+            LogicalPlan::Projection(_)
+                | LogicalPlan::Filter(_)
+                | LogicalPlan::Sort(_)
+                | LogicalPlan::Limit(_)
+                | LogicalPlan::SubqueryAlias(_)
+                | LogicalPlan::EmptyRelation(_)
+                | LogicalPlan::Values(_)
+        );
+        Ok(if nothing { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    });
+    nothing && walked.is_ok()
 }

@@ -10,10 +10,12 @@ mod cursor;
 mod execute;
 mod explain;
 mod fingerprint;
+mod generic;
 mod kept;
 mod marks;
 mod nothing;
 mod parameters;
+pub mod planning;
 mod position;
 mod private;
 mod query;
@@ -41,11 +43,12 @@ use crate::node::Node;
 use crate::pg_catalog::Viewer;
 use crate::principal::Principal;
 use crate::statement::{self, Statement, on_large_stack};
-use crate::system::SystemContext;
+use crate::system::LastQuery;
 use cursor::Cursor;
 use execute::Described;
-use kept::KeptPlan;
+use kept::{KeptPlan, KeptPlans};
 use parameters::Parameters;
+use planning::{Grounds, PlanningContext};
 use report::PrivacyReport;
 use settings::Settings;
 use stream::Stop;
@@ -80,10 +83,11 @@ struct State {
     transaction: Transaction,
     prepared: HashMap<String, Arc<Prepared>>,
     cursors: HashMap<String, Arc<Cursor>>,
-    last_query: Option<Arc<PrivacyReport>>,
+    last_query: LastQuery,
     temporary: Temporaries,
-    /// The plan of the statement that was described last.
-    kept: KeptPlan,
+    /// What statements were planned in last.
+    planning: Option<Arc<PlanningContext>>,
+    kept: KeptPlans,
 }
 
 /// A statement of a text of several.
@@ -234,6 +238,12 @@ impl Session {
     }
 
     async fn prepare_inner(&self, text: String, types: Vec<Option<DataType>>) -> Result<Prepared> {
+        if types.is_empty()
+            && let Some(known) = self.known(&text)
+        {
+            self.state().transaction.check()?;
+            return Ok(known);
+        }
         let statement = {
             let text = text.clone();
             Arc::new(on_large_stack(move || statement::parse(&text)).await??)
@@ -244,7 +254,17 @@ impl Session {
         let described = self.describe(&statement, types).await;
         let Described { schema, parameters, plan } =
             described.map_err(|error| position::locate(error, &statement, &text))?;
-        Ok(Prepared { text, parameters, schema, statement, plan })
+        let prepared = Prepared { text, parameters, schema, statement, plan };
+        if matches!(*prepared.statement, Statement::Query(_)) && prepared.parameters.is_empty() {
+            self.state().kept.remember(&prepared);
+        }
+        Ok(prepared)
+    }
+
+    /// A query of this text that was prepared before, if its plan stands.
+    fn known(&self, text: &str) -> Option<Prepared> {
+        let known = self.state().kept.of_text(text)?;
+        known.plan.stands(self).then_some(known)
     }
 
     /// Runs a statement with its parameters.
@@ -319,16 +339,17 @@ impl Session {
         lock(&self.state)
     }
 
-    fn viewer(&self) -> Viewer {
-        let principal = self.principal();
-        let snapshot = self.node.catalog.snapshot();
-        let settings = self.state().settings.clone();
+    /// What it sees, with the views of schema `kanon`.
+    fn viewer(&self, grounds: &Grounds, views: Vec<(String, SchemaRef)>) -> Viewer {
+        let principal = grounds.principal.clone();
+        let snapshot = Arc::clone(&grounds.snapshot);
+        let settings = grounds.settings.clone();
         let listed = settings.all();
         let mut visible = snapshot.visible_to(&principal);
-        visible.extend(self.temporary_tables());
+        visible.extend(grounds.temporary.values().map(|table| table.in_plans()));
         Viewer {
             visible,
-            views: Vec::new(),
+            views,
             snapshot,
             node_id: self.node.config.node_id.clone(),
             roles: self.node.store.roles(),
@@ -336,14 +357,6 @@ impl Session {
             settings: listed,
             backend_pid: self.id,
             principal,
-        }
-    }
-
-    fn system_context(&self) -> SystemContext {
-        SystemContext {
-            node: Arc::clone(&self.node),
-            principal: self.principal(),
-            last_query: self.state().last_query.clone(),
         }
     }
 }

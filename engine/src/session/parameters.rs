@@ -9,6 +9,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::scalar::ScalarValue;
 
+use super::generic::left_open;
 use crate::error::{Error, Result, Sqlstate};
 use crate::functions::arithmetic::inputs_schema;
 use crate::pg_catalog::integers::BOUND_KEY;
@@ -19,6 +20,18 @@ pub(super) enum Parameters {
     Types(Vec<Option<DataType>>),
     /// Being run.
     Values(Vec<ScalarValue>),
+    /// Being planned for all values of these types.
+    Open(Vec<DataType>),
+}
+
+/// Values as they stand in a plan. A number of 64 bits that is bound is a `bigint`, however small it is: one that is written would be an `integer`.
+pub(super) fn bound(values: Vec<ScalarValue>) -> ParamValues {
+    let bound = FieldMetadata::from(BTreeMap::from([(BOUND_KEY.to_owned(), String::new())]));
+    let values = values.into_iter().map(|value| {
+        let metadata = matches!(value, ScalarValue::Int64(_)).then(|| bound.clone());
+        ScalarAndMetadata::new(value, metadata)
+    });
+    ParamValues::List(values.collect())
 }
 
 impl Parameters {
@@ -43,6 +56,7 @@ impl Parameters {
                 }
                 values
             }
+            Parameters::Open(types) => return Ok((left_open(plan, &types)?, types)),
             Parameters::Types(types) => {
                 count = count.max(types.len());
                 let implied = implied_types(&plan)?;
@@ -61,13 +75,7 @@ impl Parameters {
         if count == 0 {
             return Ok((plan, types));
         }
-        // A number of 64 bits that is bound is a `bigint`, however small it is: one that is written would be an `integer`.
-        let bound = FieldMetadata::from(BTreeMap::from([(BOUND_KEY.to_owned(), String::new())]));
-        let values = values.into_iter().map(|value| {
-            let metadata = matches!(value, ScalarValue::Int64(_)).then(|| bound.clone());
-            ScalarAndMetadata::new(value, metadata)
-        });
-        Ok((plan.replace_params_with_values(&ParamValues::List(values.collect()))?, types))
+        Ok((plan.replace_params_with_values(&bound(values))?, types))
     }
 }
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::execution::TaskContext;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{execute_stream, memory::MemoryStream};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream, memory::MemoryStream};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 use futures::future;
@@ -20,15 +20,16 @@ use kanon_planner::intervals::Origin;
 use kanon_planner::release_unit::{Decision, ReleaseUnit};
 
 use super::accuracy::{Intervals, Shown};
-use super::context::{PlanFacts, ReleasedBatches, SEARCHED, system_schema, visible_catalogs};
+use super::context::{PlanFacts, ReleasedBatches};
+use super::kept::{KeptPlan, Ready, depends_on_the_moment, reads_nothing};
 use super::nothing::without_what_is_empty;
 use super::parameters::Parameters;
+use super::planning::{PlanningContext, task_of};
 use super::private::{NoiseOfMeasures, PrivateReleases};
 use super::report::PrivacyReport;
 use super::stream::{Stop, renamed, stoppable};
 use super::versions::{Attempts, DataVersions};
 use super::{Rows, Session};
-use crate::catalog::Table;
 use crate::error::{Error, Result};
 use crate::federation::run as federated;
 use crate::federation::scan::Asker;
@@ -43,11 +44,17 @@ pub(super) struct Planned {
     /// Analysed: types are coerced, nothing is optimised.
     pub plan: LogicalPlan,
     /// What it was planned in.
+    pub context: Arc<PlanningContext>,
+    /// The state of the statement.
     pub state: SessionState,
     /// Names of its columns as PostgreSQL would give them.
     pub names: Vec<String>,
     /// What may happen with it, once that is known.
     pub decided: Option<Decision>,
+    /// How far it is planned already.
+    pub ready: Option<Ready>,
+    /// Where it is kept, if it is.
+    pub kept: KeptPlan,
 }
 
 impl Planned {
@@ -58,50 +65,16 @@ impl Planned {
 }
 
 impl Session {
-    /// What DataFusion may find: the tables of this principal, and the system's, made for it.
-    fn query_state(&self) -> Result<SessionState> {
-        let views = system::tables(&self.system_context());
-        let mut viewer = self.viewer();
-        viewer.views = views.iter().map(|(name, view)| (name.clone(), view.schema())).collect();
-        let mut schemas = pg_catalog::schemas(&viewer)?;
-        schemas.push(("kanon".to_owned(), system_schema(views)));
-        let mut visible = viewer.visible.clone();
-        if self.subplan {
-            // A site answers for its own tables: a subplan is never passed on.
-            visible.retain(|table| table.schema_name == "public");
-        }
-        let may_select = |table: &Table| viewer.snapshot.may_select(&viewer.principal, table);
-        let catalogs = visible_catalogs(&visible, may_select, schemas);
-        let mut state = self.node.base_state.clone();
-        if visible.iter().any(|table| table.is_temporary()) {
-            state.config_mut().options_mut().catalog.default_schema = SEARCHED.to_owned();
-        }
-        state.register_catalog_list(Arc::new(catalogs));
-        state.config_mut().options_mut().execution.time_zone =
-            Some(self.setting("TimeZone").unwrap_or_else(|| "UTC".into()));
-        // Of the session's zone.
-        let of_session = state.udf("now")?.inner().with_updated_config(state.config_options());
-        if let Some(now) = of_session {
-            state.register_udf(Arc::new(now))?;
-        }
-        pg_catalog::register_functions(&mut state, &viewer)?;
-        system::register_functions(&mut state, &self.system_context())?;
-        let asker = Asker::new(self.principal(), federated::Wishes::of(self));
-        state.config_mut().set_extension(Arc::new(asker));
-        state.mark_start_execution();
-        Ok(state)
-    }
-
     /// Plans and analyses a query. With `parameters`, placeholders are replaced by them first.
     pub(super) async fn plan(&self, query: &ast::Query, parameters: Parameters) -> Result<(Planned, Vec<DataType>)> {
-        let state = self.query_state()?;
-        let viewer = self.viewer();
+        let context = self.planning_context()?;
+        let state = context.state(self)?;
         let mut query = query.clone();
         let is_subplan = self.subplan;
         let exact = !is_subplan && self.setting("kanon.exact_numerics").as_deref() == Some("on");
         future_on_large_stack(async move {
             system::rewrite(&mut query);
-            let names = pg_catalog::rewrite(&mut query, &viewer)?;
+            let names = pg_catalog::rewrite(&mut query, context.viewer())?;
             refuse_ignored(&query, &state)?;
             let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
             let plan = state.statement_to_plan(statement).await?;
@@ -122,7 +95,8 @@ impl Session {
             let plan = pg_catalog::datetimes::read(plan)?;
             // A peer has been asked for what there may be.
             let plan = if is_subplan { plan } else { without_what_is_empty(plan, &PlanFacts)? };
-            Ok((Planned { plan, state, names, decided: None }, types))
+            let kept = KeptPlan::default();
+            Ok((Planned { plan, context, state, names, decided: None, ready: None, kept }, types))
         })
         .await?
     }
@@ -140,12 +114,15 @@ impl Session {
         stop: &Stop,
     ) -> Result<(Rows, Option<Arc<PrivacyReport>>)> {
         let schema = planned.schema();
-        let Planned { plan, state, decided, .. } = planned;
+        let Planned { plan, mut state, decided, ready, kept, .. } = planned;
         let coarse;
         let mut stop = stop;
+        let analysed = plan.clone();
         let decision = decided.map_or_else(|| self.decide(plan), Ok)?;
-        let (state, plan, schema, mut report) = match decision {
-            Decision::Open(plan) => (state, plan, schema, None),
+        // The next run of open data need not go the whole way again.
+        let keeps = matches!(decision, Decision::Open(_)) && ready.is_none();
+        let (plan, schema, mut report) = match decision {
+            Decision::Open(plan) => (plan, schema, None),
             Decision::Release { outer, units } => {
                 let is_protected = units.iter().any(|unit| unit.protection.is_some());
                 if is_protected {
@@ -155,60 +132,85 @@ impl Session {
                 // Before anything is charged: a plan that cannot be made costs nothing.
                 let intervals = self.intervals(&outer, intervals);
                 let shown = Shown::of(outer, &schema, &intervals)?;
-                let released = self.release(state, &units, &shown, stop).await;
+                let released = self.release(&mut state, &units, &shown, stop).await;
                 if let Some(tick) = self.node.config.release_tick.filter(|_| is_protected) {
                     stop.next_tick(tick).await?;
                 }
-                let (state, schema, report) = released?;
-                (state, shown.plan, schema, Some(report))
+                let (schema, report) = released?;
+                (shown.plan, schema, Some(report))
             }
         };
         let asker =
             state.config().get_extension::<Asker>().ok_or_else(|| Error::internal("a query without a session"))?;
         // What releases asked for is behind us.
         let _ = asker.planned();
-        let physical = {
-            let state = state.clone();
-            future_on_large_stack(async move { state.create_physical_plan(&plan).await.map_err(Error::from) }).await??
-        };
+        let (state, physical) = future_on_large_stack(async move {
+            let optimised = match ready {
+                Some(Ready::Optimised(plan)) => plan,
+                _ => state.optimize(&plan)?,
+            };
+            let physical = state.query_planner().create_physical_plan(&optimised, &state).await?;
+            if keeps && !depends_on_the_moment(&analysed) {
+                let ready = match reads_nothing(&optimised) {
+                    true => Ready::Physical(Arc::clone(&physical)),
+                    false => Ready::Optimised(optimised),
+                };
+                kept.keep_ready(&analysed, ready);
+            }
+            Ok::<_, Error>((state, physical))
+        })
+        .await??;
         let statuses = stop.guard(asker.begin()).await?;
         if !statuses.is_empty() {
             report.get_or_insert_default().add_rows(statuses);
         }
-        let inner = execute_stream(physical, state.task_ctx())?;
+        let task = task_of(&state);
+        self.node.states.give_back(state);
+        Ok((self.execute_plan(physical, task, schema, stop)?, report.map(Arc::new)))
+    }
+
+    /// Runs a plan that only has to be executed.
+    pub(super) fn execute_plan(
+        self: &Arc<Self>,
+        plan: Arc<dyn ExecutionPlan>,
+        task: Arc<TaskContext>,
+        schema: SchemaRef,
+        stop: &Stop,
+    ) -> Result<Rows> {
+        let inner = execute_stream(plan, task)?;
         let session = Arc::downgrade(self);
         let stream = stoppable(inner, Arc::clone(&schema), stop, move || {
             if let Some(session) = session.upgrade() {
                 session.fail_transaction();
             }
         });
-        Ok((Rows { schema, stream }, report.map(Arc::new)))
+        Ok(Rows { schema, stream })
     }
 
     /// Releases every unit of a statement. All are finished before the outer plan starts.
     async fn release(
         self: &Arc<Self>,
-        mut state: SessionState,
+        state: &mut SessionState,
         units: &[Arc<ReleaseUnit>],
         shown: &Shown,
         stop: &Stop,
-    ) -> Result<(SessionState, SchemaRef, PrivacyReport)> {
+    ) -> Result<(SchemaRef, PrivacyReport)> {
         let mut report = PrivacyReport::default();
         if units.len() > 1 {
             // What no site can be asked costs nothing at any: a site charges its part as soon as it is asked.
             for unit in units.iter().filter(|unit| unit.question.is_some()) {
-                federated::subplans(self, &state, &PlanFacts, unit)?;
+                federated::subplans(self, state, &PlanFacts, unit)?;
             }
         }
         // Charged before any data is touched, all together.
         let mut private = stop.guard(self.charge(units)).await?;
         // The answer stands whether or not it can be said what is left, which is asked for meanwhile.
         let left = async { Ok(self.left(units).await.unwrap_or_default()) };
-        let released = self.release_charged(&mut state, units, shown, &mut private, &mut report, stop);
+        let released = self.release_charged(state, units, shown, &mut private, &mut report, stop);
         let (noise, left) = future::try_join(released, stop.guard(left)).await?;
         report.add_left(self.node.site(), left);
         let of = |origin: Origin| noise.get(&origin.unit)?.get(origin.measure).cloned().flatten();
-        Ok((state, shown.schema(of), report))
+        Ok((shown.schema(of), report))
     }
 
     /// Releases units whose private ones are charged; the noise in the measures of each. The answers are then what `state` knows of them.
@@ -288,7 +290,7 @@ fn is_short(plan: &LogicalPlan) -> Result<bool> {
 }
 
 /// Whether all tables of a plan are open and this node's.
-fn all_are_open(plan: &LogicalPlan) -> Result<bool> {
+pub(super) fn all_are_open(plan: &LogicalPlan) -> Result<bool> {
     let mut open = true;
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {

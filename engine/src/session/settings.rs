@@ -210,8 +210,10 @@ pub fn find(name: &str) -> Option<&'static Setting> {
 }
 
 /// One session's values.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
+    /// Counts the changes of values.
+    version: u64,
     values: HashMap<&'static str, String>,
     /// Values that a transaction began with, to go back to when it fails; and names set with LOCAL.
     at_begin: Option<HashMap<&'static str, String>>,
@@ -232,7 +234,13 @@ impl Settings {
         let setting = declared(name)?;
         let value = check(setting, value)?;
         self.start.insert(setting.name, value);
+        self.version += 1;
         Ok(())
+    }
+
+    /// Another one after each change of a value.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// The present value, as SHOW prints it.
@@ -269,7 +277,10 @@ impl Settings {
         } else {
             self.local.remove(setting.name);
         }
-        self.values.insert(setting.name, value.clone());
+        let before = self.values.insert(setting.name, value.clone());
+        if before.as_ref() != Some(&value) {
+            self.version += 1;
+        }
         Ok(setting.reported.then(|| (setting.name.to_owned(), value)))
     }
 
@@ -277,6 +288,7 @@ impl Settings {
     pub fn reset(&mut self, name: &str) -> Result<Option<(String, String)>> {
         let setting = declared(name)?;
         let changed = self.values.remove(setting.name).is_some();
+        self.version += u64::from(changed);
         Ok((setting.reported && changed).then(|| (setting.name.to_owned(), self.value(setting).to_owned())))
     }
 
@@ -284,6 +296,7 @@ impl Settings {
     pub fn reset_all(&mut self) -> Vec<(String, String)> {
         let before = self.clone();
         self.values.clear();
+        self.version += 1;
         self.changes_since(&before)
     }
 
@@ -309,6 +322,7 @@ impl Settings {
             }
         }
         self.local.clear();
+        self.version += u64::from(self.values != before.values);
         self.changes_since(&before)
     }
 

@@ -10,11 +10,14 @@ mod spending;
 mod tests;
 mod views;
 
-use std::sync::Arc;
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::catalog::TableProvider;
+use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
 
-pub use functions::register_functions;
+pub use functions::functions;
 pub use rewrite::rewrite;
 pub use views::tables;
 
@@ -24,14 +27,59 @@ use crate::node::Node;
 use crate::principal::Principal;
 use crate::session::report::PrivacyReport;
 
-/// Whose views they are.
+/// What a session's last query came to, if it had a release: shared with the views of the session.
+#[derive(Debug, Clone, Default)]
+pub struct LastQuery(Arc<Mutex<Option<Arc<PrivacyReport>>>>);
+
+impl LastQuery {
+    /// What it came to.
+    pub fn get(&self) -> Option<Arc<PrivacyReport>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    /// A query with a release has run.
+    pub fn set(&self, report: Option<Arc<PrivacyReport>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+}
+
+/// Whose views they are. The configuration of a statement carries it to the functions.
+#[derive(Clone)]
 pub struct SystemContext {
     /// The node.
     pub node: Arc<Node>,
     /// Who asks.
     pub principal: Principal,
     /// What its session's last query came to.
-    pub last_query: Option<Arc<PrivacyReport>>,
+    pub last_query: LastQuery,
+}
+
+impl fmt::Debug for SystemContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SystemContext").field("principal", &self.principal.display()).finish_non_exhaustive()
+    }
+}
+
+/// It has no settings: it is carried along.
+impl ExtensionOptions for SystemContext {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+    fn set(&mut self, key: &str, _value: &str) -> datafusion::error::Result<()> {
+        Err(Error::internal(format!("no such setting: {key}")).into())
+    }
+    fn entries(&self) -> Vec<ConfigEntry> {
+        Vec::new()
+    }
+}
+
+impl ConfigExtension for SystemContext {
+    const PREFIX: &'static str = "kanon_system";
 }
 
 impl SystemContext {

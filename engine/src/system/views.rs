@@ -3,12 +3,16 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use datafusion::arrow::datatypes::{Field, Schema};
-use datafusion::catalog::TableProvider;
-use datafusion::datasource::MemTable;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::datasource::{MemTable, TableType};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::Expr;
+use datafusion::physical_plan::ExecutionPlan;
 use kanon_privacy::budget::{Delta, Epsilon};
 use kanon_privacy::policy::Access;
 
@@ -21,22 +25,59 @@ use crate::pg_catalog::types::PgType;
 /// The views of a session, by name. A view that cannot be made is left out, and the node's log says why.
 pub fn tables(context: &SystemContext) -> SystemTables {
     let visible = context.node.catalog.snapshot().visible_to(&context.principal);
-    [
-        ("nodes", nodes(context)),
-        ("catalogs", catalogs(&visible)),
-        ("columns", columns(&visible)),
-        ("policies", policies(&visible)),
-        ("privacy_units", Ok(spending::privacy_units(context, &visible))),
-        ("budget", Ok(spending::budget(context, &visible))),
-        ("last_query", last_query(context)),
-        ("whoami", whoami(context)),
-    ]
-    .into_iter()
-    .filter_map(|(name, view)| view.ok().map(|view| (name.to_owned(), view)))
-    .collect()
+    let mut tables = vec![
+        ("privacy_units".to_owned(), spending::privacy_units(context, &visible)),
+        ("budget".to_owned(), spending::budget(context, &visible)),
+    ];
+    let context = Arc::new(context.clone());
+    tables.extend(VIEWS.iter().filter_map(|(name, rows)| {
+        // The columns are always the same.
+        let schema = rows(&context, &[]).ok()?.schema();
+        let view: Arc<dyn TableProvider> = Arc::new(LiveView { context: Arc::clone(&context), schema, rows: *rows });
+        Some(((*name).to_owned(), view))
+    }));
+    tables
 }
 
-type View = Result<Arc<dyn TableProvider>>;
+/// The rows of a view, of the tables that one may see.
+type ViewRows = fn(&SystemContext, &[Arc<Table>]) -> Result<MemTable>;
+
+const VIEWS: &[(&str, ViewRows)] = &[
+    ("nodes", nodes),
+    ("catalogs", catalogs),
+    ("columns", columns),
+    ("policies", policies),
+    ("last_query", last_query),
+    ("whoami", whoami),
+];
+
+/// A view whose rows are made when it is read.
+#[derive(Debug)]
+struct LiveView {
+    context: Arc<SystemContext>,
+    schema: SchemaRef,
+    rows: ViewRows,
+}
+
+#[async_trait]
+impl TableProvider for LiveView {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let visible = self.context.node.catalog.snapshot().visible_to(&self.context.principal);
+        (self.rows)(&self.context, &visible)?.scan(state, projection, filters, limit).await
+    }
+}
 
 /// Columns as they are made, with their names.
 #[derive(Default)]
@@ -74,12 +115,9 @@ impl Columns {
         let batch = RecordBatch::try_new(Arc::clone(&schema), self.arrays).map_err(Error::internal)?;
         MemTable::try_new(schema, vec![vec![batch]]).map_err(Error::internal)
     }
-    fn view(self) -> View {
-        Ok(Arc::new(self.table()?))
-    }
 }
 
-fn nodes(context: &SystemContext) -> View {
+fn nodes(context: &SystemContext, _: &[Arc<Table>]) -> Result<MemTable> {
     let federation = &context.node.federation;
     let mut nodes = vec![NodeStatus::own(&context.node.config, federation.fingerprint())];
     nodes.extend(federation.nodes());
@@ -97,7 +135,7 @@ fn nodes(context: &SystemContext) -> View {
         .time("last_seen", n().map(|x| x.last_seen_us))
         .double("latency_ms", n().map(|x| x.latency_ms))
         .text("fingerprint", n().map(|x| x.fingerprint.as_ref()))
-        .view()
+        .table()
 }
 
 /// A table without a policy is private and answers nothing.
@@ -109,7 +147,7 @@ fn microseconds(rfc3339: &str) -> Option<i64> {
     chrono::DateTime::parse_from_rfc3339(rfc3339).ok().map(|t| t.timestamp_micros())
 }
 
-fn catalogs(tables: &[Arc<Table>]) -> View {
+fn catalogs(_: &SystemContext, tables: &[Arc<Table>]) -> Result<MemTable> {
     let t = || tables.iter();
     Columns::default()
         .text("catalog", t().map(|_| Some("kanon")))
@@ -122,10 +160,10 @@ fn catalogs(tables: &[Arc<Table>]) -> View {
         .text("owner", t().map(|x| Some(&x.owner)))
         .time("registered_at", t().map(|x| microseconds(&x.registered_at)))
         .time("updated_at", t().map(|x| microseconds(&x.updated_at)))
-        .view()
+        .table()
 }
 
-fn columns(tables: &[Arc<Table>]) -> View {
+fn columns(_: &SystemContext, tables: &[Arc<Table>]) -> Result<MemTable> {
     let all: Vec<_> = tables.iter().flat_map(|t| t.schema.fields().iter().map(move |f| (t, f))).collect();
     let c = || all.iter();
     let settings = |t: &Table, name: &str| t.column_settings.get(name).cloned().unwrap_or_default();
@@ -140,10 +178,10 @@ fn columns(tables: &[Arc<Table>]) -> View {
         .double("upper", c().map(|(t, f)| settings(t, f.name()).upper))
         .text("domain", c().map(|(t, f)| settings(t, f.name()).domain.map(|d| format!("{{{}}}", d.join(",")))))
         .text("description", c().map(|(t, f)| t.column_descriptions.get(f.name())))
-        .view()
+        .table()
 }
 
-fn policies(tables: &[Arc<Table>]) -> View {
+fn policies(_: &SystemContext, tables: &[Arc<Table>]) -> Result<MemTable> {
     let t = || tables.iter();
     let count = |value: Option<NonZeroU32>| value.map(|count| i64::from(count.get()));
     Columns::default()
@@ -165,7 +203,7 @@ fn policies(tables: &[Arc<Table>]) -> View {
         .double("epsilon_per_job", t().map(|x| x.policy.epsilon_per_job.map(Epsilon::get)))
         .int("dominance_percent", t().map(|x| dominance_percent(x)))
         .bool("suspended", t().map(|x| Some(x.policy.suspended)))
-        .view()
+        .table()
 }
 
 fn unit_kind(table: &Table) -> Option<String> {
@@ -185,8 +223,9 @@ fn dominance_percent(table: &Table) -> Option<i32> {
     Some(i32::from(percent.get()))
 }
 
-fn last_query(context: &SystemContext) -> View {
-    let sites = context.last_query.as_ref().map(|report| report.sites()).unwrap_or_default();
+fn last_query(context: &SystemContext, _: &[Arc<Table>]) -> Result<MemTable> {
+    let report = context.last_query.get();
+    let sites = report.as_ref().map(|report| report.sites()).unwrap_or_default();
     let s = || sites.iter();
     Columns::default()
         .text("site", s().map(|x| Some(x.site.as_str())))
@@ -196,15 +235,15 @@ fn last_query(context: &SystemContext) -> View {
         .double("delta", s().map(|x| x.delta))
         .text("columns", s().map(|x| (!x.columns.is_empty()).then(|| x.columns_as_json().to_string())))
         .bool("cached", s().map(|x| Some(x.cached)))
-        .view()
+        .table()
 }
 
-fn whoami(context: &SystemContext) -> View {
+fn whoami(context: &SystemContext, _: &[Arc<Table>]) -> Result<MemTable> {
     let one = |text: String| std::iter::once(Some(text));
     Columns::default()
         .text("principal", one(context.principal.name.clone()))
         .text("roles", one(context.roles()))
         .text("home_node", one(context.principal.home_node.to_string()))
         .text("auth_method", one(context.principal.auth_method.as_str().to_owned()))
-        .view()
+        .table()
 }

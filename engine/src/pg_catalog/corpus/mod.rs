@@ -18,7 +18,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::types::PgType;
-use super::{display_name, register_functions, rewrite, schemas, testing};
+use super::{View, display_name, functions, rewrite, testing};
 
 struct Answered {
     columns: Vec<(String, PgType)>,
@@ -30,7 +30,9 @@ fn context() -> SessionContext {
 }
 
 fn context_of(viewer: &super::Viewer) -> SessionContext {
-    let config = SessionConfig::new().with_default_catalog_and_schema("kanon", "public");
+    let view = View::of(viewer.clone());
+    let mut config = SessionConfig::new().with_default_catalog_and_schema("kanon", "public");
+    view.put_into(config.options_mut());
     let context = SessionContext::new_with_config(config);
     let catalog = MemoryCatalogProvider::new();
     for table in &viewer.visible {
@@ -41,15 +43,13 @@ fn context_of(viewer: &super::Viewer) -> SessionContext {
         });
         schema.register_table(table.name.clone(), Arc::clone(&table.provider)).unwrap();
     }
-    let all = schemas(viewer).unwrap();
-    for (name, schema) in all {
+    for (name, schema) in view.schemas() {
         catalog.register_schema(&name, Arc::new(Wrapped(schema))).unwrap();
     }
     let list = MemoryCatalogProviderList::new();
     datafusion::catalog::CatalogProviderList::register_catalog(&list, "kanon".to_owned(), Arc::new(catalog));
     context.register_catalog_list(Arc::new(list));
-    let state = context.state_ref();
-    register_functions(&mut *state.write(), viewer).unwrap();
+    functions().for_each(|function| context.register_udf(function));
     crate::functions::all().for_each(|function| context.register_udf(function.as_ref().clone()));
     context
 }

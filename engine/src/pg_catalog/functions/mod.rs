@@ -24,7 +24,7 @@ use datafusion::logical_expr::{
 
 pub(crate) use names::quote_literal;
 
-use super::Shared;
+use super::View;
 use super::directory::Directory;
 use super::types::{PgType, annotate};
 use super::values::{Column, Value};
@@ -106,16 +106,16 @@ pub(crate) const fn spec(name: &'static str, arguments: &'static [Kind], answer:
     Spec { name, arguments, least: arguments.len(), answer, run }
 }
 
-/// All functions for a viewer.
-pub(crate) fn all(shared: &Arc<Shared>) -> impl Iterator<Item = ScalarUDF> {
-    specs().map(move |spec| {
+/// All functions.
+pub(crate) fn all() -> impl Iterator<Item = ScalarUDF> {
+    specs().map(|spec| {
         let signature = match (spec.arguments.len(), spec.least) {
             (0, _) => TypeSignature::Nullary,
             (_, 0) => TypeSignature::OneOf(vec![TypeSignature::Nullary, TypeSignature::UserDefined]),
             _ => TypeSignature::UserDefined,
         };
         let signature = Signature::new(signature, Volatility::Stable);
-        ScalarUDF::new_from_impl(CatalogFunction { spec, shared: Arc::clone(shared), signature })
+        ScalarUDF::new_from_impl(CatalogFunction { spec, signature })
     })
 }
 
@@ -128,10 +128,9 @@ pub(crate) fn is_ours(name: &str) -> bool {
     specs().any(|spec| spec.name == name)
 }
 
-/// One of them, bound to a viewer.
+/// One of them. It is of whom the configuration of the statement says.
 struct CatalogFunction {
     spec: &'static Spec,
-    shared: Arc<Shared>,
     signature: Signature,
 }
 
@@ -143,7 +142,7 @@ impl fmt::Debug for CatalogFunction {
 
 impl PartialEq for CatalogFunction {
     fn eq(&self, other: &Self) -> bool {
-        self.spec.name == other.spec.name && Arc::ptr_eq(&self.shared, &other.shared)
+        self.spec.name == other.spec.name
     }
 }
 
@@ -186,7 +185,9 @@ impl ScalarUDFImpl for CatalogFunction {
         if let (Answer::List, [list]) = (self.spec.answer, args.args.as_slice()) {
             return or_empty(list, args.number_rows);
         }
-        let directory = self.shared.directory();
+        let options = Arc::clone(&args.config_options);
+        let view = options.extensions.get::<View>();
+        let directory = view.ok_or_else(|| Error::internal("a statement without a viewer"))?.0.directory();
         let all_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let count = if all_scalar { 1 } else { args.number_rows };
         let columns = args

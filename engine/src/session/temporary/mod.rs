@@ -72,6 +72,13 @@ pub(super) struct TemporaryTable {
     on_commit: OnCommit,
 }
 
+impl TemporaryTable {
+    /// As plans and the catalog see it.
+    pub(super) fn in_plans(&self) -> Arc<Table> {
+        Arc::clone(&self.table)
+    }
+}
+
 impl Temporaries {
     /// The tables now. What is changed is changed in another map.
     pub(super) fn tables(&self) -> Tables {
@@ -254,11 +261,6 @@ impl Session {
     /// The schema of its temporary tables.
     pub(super) fn temporary_schema(&self) -> String {
         format!("{TEMPORARY_SCHEMAS}{}", self.id)
-    }
-
-    /// Its temporary tables as plans and the catalog see them.
-    pub(super) fn temporary_tables(&self) -> Vec<Arc<Table>> {
-        self.state().temporary.tables.values().map(|temporary| Arc::clone(&temporary.table)).collect()
     }
 
     /// The temporary table that a name means.

@@ -160,7 +160,7 @@ impl Session {
     fn memory(&self) -> Memory {
         Memory {
             used: Arc::clone(&self.state().temporary.used),
-            pool: Arc::clone(&self.node.base_state.runtime_env().memory_pool),
+            pool: Arc::clone(&self.node.states.runtime_env().memory_pool),
         }
     }
 
@@ -246,6 +246,7 @@ impl Session {
     ) -> Result<Answer> {
         let types: Vec<Option<DataType>> = match &parameters {
             Parameters::Values(values) => values.iter().map(ScalarValue::data_type).map(Some).collect(),
+            Parameters::Open(types) => types.iter().cloned().map(Some).collect(),
             Parameters::Types(types) => types.clone(),
         };
         let query = self.rows_to_insert(table, rows, &types).await?;
