@@ -5,6 +5,7 @@
 //! cursors and privacy happens in here; frontends translate.
 
 pub mod accuracy;
+pub mod backends;
 pub mod context;
 mod cursor;
 mod execute;
@@ -12,6 +13,7 @@ mod explain;
 mod fingerprint;
 mod kept;
 mod marks;
+mod modes;
 mod nothing;
 mod parameters;
 mod position;
@@ -19,6 +21,7 @@ mod private;
 mod query;
 pub mod report;
 pub mod settings;
+mod signals;
 pub mod stream;
 mod temporary;
 mod transaction;
@@ -42,6 +45,7 @@ use crate::pg_catalog::Viewer;
 use crate::principal::Principal;
 use crate::statement::{self, Statement, on_large_stack};
 use crate::system::SystemContext;
+use backends::{Doing, Kept, Runs, SeenBy};
 use cursor::Cursor;
 use execute::Described;
 use kept::KeptPlan;
@@ -72,13 +76,14 @@ pub struct Session {
     state: Mutex<State>,
     running: Mutex<CancellationToken>,
     closed: CancellationToken,
+    doing: Mutex<Doing>,
 }
 
 #[derive(Default)]
 struct State {
     settings: Settings,
     transaction: Transaction,
-    prepared: HashMap<String, Arc<Prepared>>,
+    prepared: HashMap<String, Kept>,
     cursors: HashMap<String, Arc<Cursor>>,
     last_query: Option<Arc<PrivacyReport>>,
     temporary: Temporaries,
@@ -117,6 +122,7 @@ pub struct Prepared {
     pub schema: Option<SchemaRef>,
     statement: Arc<Statement>,
     plan: KeptPlan,
+    runs: Arc<Runs>,
 }
 
 impl Prepared {
@@ -199,7 +205,7 @@ impl Session {
     fn open_as(node: Arc<Node>, principal: Principal, subplan: bool, asked: Option<Asked>) -> Arc<Session> {
         let closed = node.stopping.child_token();
         let settings = Settings::default().with_start("session_authorization", principal.name.clone());
-        Arc::new(Session {
+        let session = Arc::new(Session {
             node,
             opened_by: principal,
             subplan,
@@ -208,7 +214,10 @@ impl Session {
             state: Mutex::new(State { settings, ..State::default() }),
             running: Mutex::new(closed.child_token()),
             closed,
-        })
+            doing: Mutex::default(),
+        });
+        session.node.sessions.add(&session);
+        session
     }
 
     /// Who it is, with the built-in roles it has now: a grant or its revocation works at once.
@@ -244,7 +253,7 @@ impl Session {
         let described = self.describe(&statement, types).await;
         let Described { schema, parameters, plan } =
             described.map_err(|error| position::locate(error, &statement, &text))?;
-        Ok(Prepared { text, parameters, schema, statement, plan })
+        Ok(Prepared { text, parameters, schema, statement, plan, runs: Arc::default() })
     }
 
     /// Runs a statement with its parameters.
@@ -252,12 +261,17 @@ impl Session {
     /// # Errors
     /// Whatever the statement may fail with; 57014 when it is cancelled or out of time. An open transaction fails with it.
     pub async fn execute(self: &Arc<Self>, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Answer> {
+        if self.closed.is_cancelled() {
+            return Err(Error::terminated());
+        }
         let stop = self.begin_statement();
+        let doings = self.begins(prepared);
+        prepared.count_run();
         let answer = stop.guard(self.run(prepared, Parameters::Values(parameters), &stop)).await;
         if answer.is_err() {
             self.fail_transaction();
         }
-        answer
+        answer.map(|answer| backends::until_read(answer, doings))
     }
 
     fn begin_statement(&self) -> Stop {
@@ -275,6 +289,11 @@ impl Session {
     /// Stops what is running; it ends with 57014.
     pub fn cancel(&self) {
         lock(&self.running).cancel();
+    }
+
+    /// Fires when the session is ended from outside: by the node's stop, or by `pg_terminate_backend()`.
+    pub fn ended(&self) -> CancellationToken {
+        self.closed.clone()
     }
 
     /// A frontend tells of an error of its own (a bad message), so that an open transaction fails.
@@ -335,6 +354,7 @@ impl Session {
             setting: Arc::new(move |name| settings.get(name)),
             settings: listed,
             backend_pid: self.id,
+            sessions: Arc::new(SeenBy { node: Arc::clone(&self.node), principal: principal.clone(), id: self.id }),
             principal,
         }
     }
@@ -351,6 +371,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.closed.cancel();
+        self.node.sessions.remove(self.id);
     }
 }
 

@@ -87,7 +87,13 @@ pub const SETTINGS: &[Setting] = &[
         false,
         "The isolation level of new transactions.",
     ),
-    setting("default_transaction_deferrable", Bool, "off", false, "Accepted for clients that set it; has no effect."),
+    setting(
+        "default_transaction_deferrable",
+        Bool,
+        "off",
+        false,
+        "Whether new transactions say that they are deferrable; none ever waits.",
+    ),
     setting(
         "default_transaction_read_only",
         Bool,
@@ -190,7 +196,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("synchronize_seqscans", Bool, "on", false, "Accepted for clients that set it; has no effect."),
     setting("TimeZone", Text, "UTC", true, "The time zone for display and interpretation of time stamps."),
-    setting("transaction_deferrable", Bool, "off", false, "Accepted for clients that set it; has no effect."),
+    setting(
+        "transaction_deferrable",
+        Bool,
+        "off",
+        false,
+        "Whether the present transaction says that it is deferrable; none ever waits.",
+    ),
     setting(
         "transaction_isolation",
         ISOLATION,
@@ -202,6 +214,18 @@ pub const SETTINGS: &[Setting] = &[
     setting("work_mem", Text, "4MB", false, "Accepted for clients that set it; the node's own limit applies."),
     setting("xmloption", Text, "content", false, "Accepted for clients that set it; has no effect."),
 ];
+
+/// What a transaction says of itself, and what it begins with.
+const OF_TRANSACTIONS: [(&str, &str); 3] = [
+    ("transaction_isolation", "default_transaction_isolation"),
+    ("transaction_read_only", "default_transaction_read_only"),
+    ("transaction_deferrable", "default_transaction_deferrable"),
+];
+
+/// The setting that new transactions take one of theirs from; `None` for settings of the session.
+fn default_of(name: &str) -> Option<&'static str> {
+    OF_TRANSACTIONS.iter().find(|(own, _)| *own == name).map(|(_, default)| *default)
+}
 
 /// The declaration of a name, whatever its case.
 pub fn find(name: &str) -> Option<&'static Setting> {
@@ -242,7 +266,14 @@ impl Settings {
     }
 
     fn value(&self, setting: &Setting) -> &str {
-        self.values.get(setting.name).or_else(|| self.start.get(setting.name)).map_or(setting.default, String::as_str)
+        if let Some(value) = self.values.get(setting.name).or_else(|| self.start.get(setting.name)) {
+            return value;
+        }
+        // Each statement outside of a transaction is one of its own.
+        match default_of(setting.name).and_then(find) {
+            Some(default) => self.value(default),
+            None => setting.default,
+        }
     }
 
     /// All of them: name, value, what it is for.
@@ -263,7 +294,12 @@ impl Settings {
             ));
         }
         let value = check(setting, value)?;
-        if local {
+        let of_transaction = default_of(setting.name).is_some();
+        if of_transaction && self.at_begin.is_none() {
+            // Of the transaction that is this statement.
+            return Ok(None);
+        }
+        if local || of_transaction {
             let before = self.values.get(setting.name).cloned();
             self.local.entry(setting.name).or_insert(before);
         } else {
@@ -283,14 +319,25 @@ impl Settings {
     /// RESET ALL. Answers what clients are to be told.
     pub fn reset_all(&mut self) -> Vec<(String, String)> {
         let before = self.clone();
-        self.values.clear();
+        self.values.retain(|name, _| default_of(name).is_some());
         self.changes_since(&before)
     }
 
-    /// BEGIN: remembers the present values.
+    /// BEGIN: remembers the present values, and what the transaction says of itself from now on.
     pub fn begin(&mut self) {
         self.at_begin = Some(self.values.clone());
         self.local.clear();
+        for setting in SETTINGS.iter().filter(|setting| default_of(setting.name).is_some()) {
+            let value = self.value(setting).to_owned();
+            self.local.insert(setting.name, None);
+            self.values.insert(setting.name, value);
+        }
+    }
+
+    /// What the transaction says of itself, for one that follows with AND CHAIN.
+    pub fn of_transaction(&self) -> Vec<(&'static str, String)> {
+        let said = SETTINGS.iter().filter(|setting| default_of(setting.name).is_some());
+        said.map(|setting| (setting.name, self.value(setting).to_owned())).collect()
     }
 
     /// COMMIT keeps what SET set; ROLLBACK undoes it; both undo SET LOCAL. Answers what clients are to be told.
@@ -504,5 +551,24 @@ mod tests {
         assert_eq!(s.get("application_name").unwrap(), "b");
         assert_eq!(s.get("TimeZone").unwrap(), "UTC");
         assert_eq!(told, vec![("TimeZone".to_owned(), "UTC".to_owned())]);
+    }
+
+    #[test]
+    fn transactions_begin_with_the_defaults_and_keep_what_they_began_with() {
+        let mut s = Settings::default();
+        s.set("default_transaction_isolation", "serializable", false).unwrap();
+        assert_eq!(s.get("transaction_isolation").unwrap(), "serializable");
+        s.set("transaction_isolation", "repeatable read", false).unwrap();
+        assert_eq!(s.get("transaction_isolation").unwrap(), "serializable", "outside of a transaction");
+        s.begin();
+        s.set("default_transaction_isolation", "read committed", false).unwrap();
+        assert_eq!(s.get("transaction_isolation").unwrap(), "serializable");
+        s.set("transaction_read_only", "on", false).unwrap();
+        s.reset_all();
+        assert_eq!(s.get("transaction_read_only").unwrap(), "on");
+        assert_eq!(s.of_transaction()[0].1, "serializable");
+        s.end(true);
+        assert_eq!(s.get("transaction_isolation").unwrap(), "read committed");
+        assert_eq!(s.get("transaction_read_only").unwrap(), "off");
     }
 }

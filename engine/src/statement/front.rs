@@ -22,13 +22,12 @@ const WRITES: [(&str, &str); 5] = [
 ];
 
 /// PostgreSQL's kinds that have no place at a node.
-const UNSUPPORTED: [&str; 17] = [
+const UNSUPPORTED: [&str; 16] = [
     "analyze",
     "checkpoint",
     "cluster",
     "do",
     "import",
-    "listen",
     "load",
     "lock",
     "notify",
@@ -88,6 +87,11 @@ pub(super) fn statement(mut reader: Reader<'_>) -> Result<Statement> {
         }
         "discard" => discard(&mut reader),
         "copy" => copy::copy(&mut reader),
+        "listen" => {
+            reader.advance();
+            reader.name()?;
+            reader.finish(Statement::Listen)
+        }
         "unlisten" => {
             reader.advance();
             if !reader.take_sign(&Token::Mul) {
