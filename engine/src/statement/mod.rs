@@ -32,6 +32,7 @@ use crate::session::Piece;
 
 mod bounds;
 mod copy;
+mod cursors;
 mod dialect;
 mod front;
 mod ignored;
