@@ -77,7 +77,18 @@ impl Node {
         let site_key = site_key(&store).await?;
         let stopping = CancellationToken::new();
         let sessions = OpenSessions::default();
-        Ok(Arc::new(Node { config, store, catalog, ledger, federation, base_state, stopping, sessions, site, site_key }))
+        Ok(Arc::new(Node {
+            config,
+            store,
+            catalog,
+            ledger,
+            federation,
+            base_state,
+            stopping,
+            sessions,
+            site,
+            site_key,
+        }))
     }
 
     /// The secret that decides which rows and groups of a unit count where it has more than its bounds allow.

@@ -114,7 +114,10 @@ async fn nothing_sleeps_over_protected_tables() {
         assert!(["0A000", "42501"].contains(&code.as_str()), "{sql}: {code}");
     }
     assert!(begun.elapsed() < Duration::from_secs(20), "something slept");
-    assert_eq!(one(&alice, "SELECT count(*) FROM (SELECT pg_sleep(0.001) AS s FROM wards) AS t WHERE s IS NOT NULL").await, "3");
+    assert_eq!(
+        one(&alice, "SELECT count(*) FROM (SELECT pg_sleep(0.001) AS s FROM wards) AS t WHERE s IS NOT NULL").await,
+        "3"
+    );
     // Neither describing nor explaining waits.
     let begun = Instant::now();
     one(&alice, "EXPLAIN SELECT pg_sleep(30)").await;

@@ -332,8 +332,9 @@ impl Session {
             }
             if state.cursors.len() >= MAX_CURSORS {
                 let message = format!("a session may keep {MAX_CURSORS} cursors open");
-                return Err(Error::new(Sqlstate::StatementTooComplex, message)
-                    .hint("CLOSE those that are no longer needed."));
+                return Err(
+                    Error::new(Sqlstate::StatementTooComplex, message).hint("CLOSE those that are no longer needed.")
+                );
             }
             if !declare.hold && state.transaction.status() == TransactionStatus::Idle {
                 let message = "DECLARE CURSOR can only be used in transaction blocks";

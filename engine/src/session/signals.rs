@@ -131,11 +131,7 @@ impl ScalarUDFImpl for Signal {
 #[async_trait]
 impl AsyncScalarUDFImpl for Signal {
     async fn invoke_async_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let arrays = args
-            .args
-            .iter()
-            .map(|arg| arg.to_array(args.number_rows))
-            .collect::<DfResult<Vec<_>>>()?;
+        let arrays = args.args.iter().map(|arg| arg.to_array(args.number_rows)).collect::<DfResult<Vec<_>>>()?;
         let Some(first) = arrays.first() else { return Err(Error::internal("a signal without its argument").into()) };
         let answer = if self.kind.is_sleep() { self.sleep(first).await? } else { self.send(first)? };
         Ok(ColumnarValue::Array(answer))
@@ -181,8 +177,7 @@ impl Signal {
         let sent: BooleanArray = numbers
             .iter()
             .map(|number| {
-                let session =
-                    i32::try_from(number?).ok().and_then(|id| self.node.sessions.one_of(&self.principal, id));
+                let session = i32::try_from(number?).ok().and_then(|id| self.node.sessions.one_of(&self.principal, id));
                 if let Some(session) = &session {
                     match self.kind {
                         Kind::Terminate => session.terminate(),
@@ -229,8 +224,11 @@ pub(super) fn refuse(plan: &LogicalPlan) -> Result<()> {
         })
     })?;
     match found {
-        Some(kind) => Err(Error::unsupported(format!("{}() is not supported in a query of protected or remote tables", kind.name()))
-            .hint("Call it in a statement of its own.")),
+        Some(kind) => Err(Error::unsupported(format!(
+            "{}() is not supported in a query of protected or remote tables",
+            kind.name()
+        ))
+        .hint("Call it in a statement of its own.")),
         None => Ok(()),
     }
 }

@@ -2,9 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectNamePart, Query, TableAlias, TableFactor, Visit, Visitor,
-};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectNamePart, Query, TableAlias, TableFactor, Visit, Visitor};
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 
 use crate::pg_catalog::keywords::{Category, category};

@@ -10,7 +10,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, TableAlias,
-    TableAliasColumnDef, TableFactor,
+    TableAliasColumnDef, TableFactor, Value,
 };
 
 use super::calls::array_of;
@@ -20,8 +20,7 @@ use crate::pg_catalog::defs::KEYWORDS_RELATION;
 use crate::system;
 
 /// The words that call a function without parentheses.
-const WORDS: [&str; 6] =
-    ["current_catalog", "current_role", "current_schema", "current_user", "session_user", "user"];
+const WORDS: [&str; 6] = ["current_catalog", "current_role", "current_schema", "current_user", "session_user", "user"];
 
 const EXPAND: &str = "_pg_expandarray";
 
@@ -119,8 +118,20 @@ pub(super) fn expand_field(expr: &mut Expr) {
     *expr = call("unnest", vec![list]);
 }
 
-/// The record of `_pg_expandarray` in a select list.
+/// The record of `_pg_expandarray` in a select list, and fields of records: `(r).n` as DataFusion takes it.
 pub(super) fn expand(expr: &mut Expr) {
+    if let Expr::CompoundFieldAccess { root, access_chain } = expr
+        && matches!(root.as_ref(), Expr::Nested(_))
+    {
+        for access in access_chain {
+            if let AccessExpr::Dot(field) = access
+                && let Expr::Identifier(ident) = field
+            {
+                *field = Expr::Value(Value::SingleQuotedString(folded(ident)).into());
+            }
+        }
+        return;
+    }
     if let Some(array) = argument(expr) {
         let array = take(array);
         *expr = call("unnest", vec![call("kanon_expandarray", vec![array])]);

@@ -69,8 +69,7 @@ pub(super) fn prepared(directory: &Directory, rows: &mut Rows) {
 }
 
 pub(super) fn cursors(directory: &Directory, rows: &mut Rows) {
-    let mut out =
-        rows.writer(["name", "statement", "is_holdable", "is_binary", "is_scrollable", "creation_time"]);
+    let mut out = rows.writer(["name", "statement", "is_holdable", "is_binary", "is_scrollable", "creation_time"]);
     for cursor in directory.viewer.sessions.cursors() {
         out.push([
             cursor.name.into(),
