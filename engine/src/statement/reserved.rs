@@ -74,7 +74,8 @@ impl Visitor for Find {
                 if args.is_none()
                     && let Some(first) = name.0.first().and_then(ObjectNamePart::as_ident)
                 {
-                    self.name(first);
+                    // One of these is called in FROM.
+                    if name.0.len() == 1 { self.column(first) } else { self.name(first) }
                 }
                 self.alias(alias.as_ref());
             }
