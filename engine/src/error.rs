@@ -116,6 +116,8 @@ pub enum Sqlstate {
     DuplicateTable,
     /// 42P16
     InvalidTableDefinition,
+    /// 42P18
+    IndeterminateDatatype,
     /// 53100
     DiskFull,
     /// 53200
@@ -203,6 +205,7 @@ impl Sqlstate {
             DuplicatePreparedStatement => "42P05",
             DuplicateTable => "42P07",
             InvalidTableDefinition => "42P16",
+            IndeterminateDatatype => "42P18",
             DiskFull => "53100",
             OutOfMemory => "53200",
             TooManyConnections => "53300",
@@ -255,6 +258,7 @@ impl Sqlstate {
             | InvalidName
             | DuplicateColumn
             | InvalidTableDefinition
+            | IndeterminateDatatype
             | AmbiguousColumn
             | GroupingError
             | DatatypeMismatch
@@ -338,6 +342,7 @@ const ALL: &[Sqlstate] = {
         DuplicatePreparedStatement,
         DuplicateTable,
         InvalidTableDefinition,
+        IndeterminateDatatype,
         DiskFull,
         OutOfMemory,
         TooManyConnections,
@@ -394,6 +399,10 @@ impl Error {
     /// 57014.
     pub fn cancelled() -> Self {
         Error::new(Sqlstate::QueryCanceled, "canceling statement due to user request")
+    }
+    /// 57P01.
+    pub fn terminated() -> Self {
+        Error::new(Sqlstate::AdminShutdown, "terminating connection due to administrator command")
     }
     /// Adds a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -17,6 +17,7 @@ use crate::error::{Error, Result, Sqlstate};
 use crate::federation::Federation;
 use crate::ledger::Ledger;
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
+use crate::session::backends::OpenSessions;
 use crate::session::context::base_state;
 use crate::session::planning::States;
 use crate::store::Store;
@@ -43,6 +44,8 @@ pub struct Node {
     pub(crate) states: States,
     /// Cancelled when the node stops; sessions end with it.
     pub stopping: CancellationToken,
+    /// The sessions that are open.
+    pub sessions: OpenSessions,
     site: SiteId,
     site_key: SiteKey,
 }
@@ -73,7 +76,19 @@ impl Node {
         let ledger = Ledger::start(&store);
         let site_key = site_key(&store).await?;
         let stopping = CancellationToken::new();
-        Ok(Arc::new(Node { config, store, catalog, ledger, federation, states, stopping, site, site_key }))
+        let sessions = OpenSessions::default();
+        Ok(Arc::new(Node {
+            config,
+            store,
+            catalog,
+            ledger,
+            federation,
+            states,
+            stopping,
+            sessions,
+            site,
+            site_key,
+        }))
     }
 
     /// The secret that decides which rows and groups of a unit count where it has more than its bounds allow.

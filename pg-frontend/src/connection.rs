@@ -85,6 +85,9 @@ impl Connection {
             };
             match outcome {
                 Ok(()) => {}
+                Err(Stop::Error(_)) if self.desk.ended().is_cancelled() => {
+                    return Err(Stop::Fatal(Error::terminated()));
+                }
                 Err(Stop::Error(error)) => {
                     self.fail(&error)?;
                     if extended {
@@ -101,6 +104,7 @@ impl Connection {
     /// Sends what there is and waits for the client.
     async fn wait(&mut self) -> Result<(), Stop> {
         let stopping = self.server.shutdown.clone();
+        let ended = self.desk.ended();
         let silent_for_too_long = async {
             match &self.patience {
                 Some(patience) => {
@@ -112,9 +116,8 @@ impl Connection {
         };
         tokio::select! {
             biased;
-            () = stopping.cancelled() => {
-                Err(Stop::Fatal(Error::new(Sqlstate::AdminShutdown, "terminating connection due to administrator command")))
-            }
+            () = stopping.cancelled() => Err(Stop::Fatal(Error::terminated())),
+            () = ended.cancelled() => Err(Stop::Fatal(Error::terminated())),
             sent = self.wire.writer.flush(), if !self.wire.writer.buffer.is_empty() => Ok(sent?),
             more = self.wire.reader.fill(), if self.wire.writer.buffer.is_empty() => Ok(more?),
             error = silent_for_too_long => Err(Stop::Fatal(error)),

@@ -12,6 +12,7 @@ use datafusion::scalar::ScalarValue;
 use kanon_engine::error::{Error, Result, Sqlstate};
 use kanon_engine::principal::Principal;
 use kanon_engine::session::{Answer, Piece, TransactionStatus};
+use tokio_util::sync::CancellationToken;
 
 /// A statement that a desk has planned.
 #[derive(Clone)]
@@ -136,6 +137,14 @@ pub trait Desk: Send + Sync + 'static {
     fn set(&self, name: &str, value: &str) -> Result<()>;
     /// The columns of a cursor that DECLARE opened.
     fn cursor_schema(&self, name: &str) -> Option<SchemaRef>;
+    /// Whether a statement is kept under a name, by PREPARE or by [`Desk::keep`].
+    fn is_kept(&self, name: &str) -> bool;
+    /// Keeps a statement of the protocol under a name, with the OIDs of its parameters' types.
+    fn keep(&self, name: &str, planned: &Planned, types: &[u32]);
+    /// Lets go of it.
+    fn forget(&self, name: &str);
+    /// Fires when the session is ended from outside.
+    fn ended(&self) -> CancellationToken;
 }
 
 /// What a role needs to prove, and who it then is.

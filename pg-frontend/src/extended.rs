@@ -88,7 +88,7 @@ impl Connection {
     pub(crate) async fn parse(&mut self, name: String, text: &str, oids: &[u32]) -> Result<(), Stop> {
         if name.is_empty() {
             self.extended.forget_unnamed();
-        } else if self.extended.statements.contains_key(&name) {
+        } else if self.extended.statements.contains_key(&name) || self.desk.is_kept(&name) {
             let message = format!("prepared statement \"{name}\" already exists");
             return Err(Error::new(Sqlstate::DuplicatePreparedStatement, message).into());
         }
@@ -119,6 +119,10 @@ impl Connection {
                 return Err(Error::new(Sqlstate::SyntaxError, message).into());
             }
         };
+        if let Some(planned) = statement.prepared.as_ref().filter(|_| !name.is_empty()) {
+            let types: Vec<u32> = statement.types.iter().map(|pg_type| pg_type.oid).collect();
+            self.desk.keep(&name, planned, &types);
+        }
         self.extended.statements.insert(name, Arc::new(statement));
         Ok(put(&ParseComplete::new(), &mut self.wire.writer.buffer)?)
     }
@@ -275,14 +279,17 @@ impl Connection {
     /// Close.
     pub(crate) fn close(&mut self, target: Target, name: &str) -> Result<(), Stop> {
         match target {
-            Target::Statement => drop(self.extended.statements.remove(name)),
+            Target::Statement => {
+                if self.extended.statements.remove(name).is_some() {
+                    self.desk.forget(name);
+                }
+            }
             Target::Portal => drop(self.extended.portals.remove(name)),
         }
         Ok(put(&CloseComplete::new(), &mut self.wire.writer.buffer)?)
     }
 
-    /// `DEALLOCATE name` of a statement made by Parse: both kinds of prepared statements share their names, and the session knows
-    /// only of those made by PREPARE.
+    /// `DEALLOCATE name` of a statement made by Parse: both kinds of prepared statements share their names.
     pub(crate) fn deallocated(&mut self, text: &str) -> bool {
         if self.desk.transaction_status() == TransactionStatus::Failed {
             return false;
@@ -300,6 +307,10 @@ impl Connection {
             Some(quoted) => quoted.replace("\"\"", "\""),
             None => name.to_lowercase(),
         };
-        self.extended.statements.remove(&name).is_some()
+        let found = self.extended.statements.remove(&name).is_some();
+        if found {
+            self.desk.forget(&name);
+        }
+        found
     }
 }

@@ -11,6 +11,7 @@ use kanon_engine::node::Node;
 use kanon_engine::principal::{AuthMethod, Principal};
 use kanon_engine::session::{Answer, Piece, Prepared, Session, TransactionStatus};
 use kanon_engine::statement;
+use tokio_util::sync::CancellationToken;
 
 use crate::desk::{CopyLayout, CopyStyle, Credentials, Desk, ForceQuote, House, Planned};
 
@@ -89,6 +90,20 @@ impl Desk for SessionDesk {
     }
     fn cursor_schema(&self, name: &str) -> Option<SchemaRef> {
         self.0.cursor_schema(name)
+    }
+    fn is_kept(&self, name: &str) -> bool {
+        self.0.is_kept(name)
+    }
+    fn keep(&self, name: &str, planned: &Planned, types: &[u32]) {
+        if let Some(prepared) = planned.inner.downcast_ref::<Prepared>() {
+            self.0.keep(name, prepared, types);
+        }
+    }
+    fn forget(&self, name: &str) {
+        self.0.forget(name);
+    }
+    fn ended(&self) -> CancellationToken {
+        self.0.ended()
     }
 }
 

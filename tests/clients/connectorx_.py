@@ -12,9 +12,7 @@ import polars
 from checks import LONG, same, tally
 
 # Checks that a node fails, and why.
-KNOWN = {
-    "check_reserved_words": "a reserved word may name a table",
-}
+KNOWN = {}
 
 PROTOCOLS = ("binary", "csv", "cursor", "simple")
 

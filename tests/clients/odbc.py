@@ -15,7 +15,6 @@ from checks import LONG, same, tally
 # Checks that a node fails, and why.
 KNOWN = {
     "check_chars": "char(n) is not a type of a node",
-    "check_isolation": "transactions do not begin with default_transaction_isolation",
     "check_foreign_keys": "generate_series with bounds of columns is an array in a query of FROM",
 }
 

@@ -14,12 +14,9 @@ const { to: copyTo } = require("pg-copy-streams");
 const KNOWN = {
   parametersOfEveryType: "a number that is cast to numeric gets ten places",
   originsOfColumns: "columns of results do not say which table they are from",
-  errorsOfParameters: "a parameter that is not used has no type at PostgreSQL, and does no harm at a node",
   typesOfSeries: "generate_series of int4 is int8",
   orderOfSeries: "rows of generate_series come in any order",
   joinsByUsing: "a column that is joined by USING is ambiguous",
-  listens: "LISTEN is refused",
-  cancelByStatement: "pg_cancel_backend is not there",
 };
 
 const options = (more) => ({ host: "127.0.0.1", port: Number(port), user, password, database: "kanon", ...more });

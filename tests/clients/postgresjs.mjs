@@ -15,7 +15,6 @@ const { version } = JSON.parse(readFileSync(join(dirname(require.resolve("postgr
 const KNOWN = {
   numericParameters: "a number that is cast to numeric gets ten places",
   originsOfColumns: "columns of results do not say which table they are from",
-  listens: "LISTEN is refused",
 };
 
 const options = (more) => ({ host: "127.0.0.1", port: Number(port), username, password, database: "kanon", max: 1, onnotice: () => {}, ...more });

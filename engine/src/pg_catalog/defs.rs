@@ -75,6 +75,21 @@ pub(crate) static TYPES: LazyLock<Vec<TypeRow>> =
 pub(crate) static PROCEDURES: LazyLock<Vec<Procedure>> =
     LazyLock::new(|| include_str!("data/procedures.txt").lines().filter_map(parse_procedure).collect());
 
+/// What `pg_get_keywords()` answers, under a name that no relation has.
+pub(crate) static KEYWORDS_RELATION: LazyLock<Relation> = LazyLock::new(|| Relation {
+    schema_name: "pg_catalog",
+    name: "pg_get_keywords()",
+    oid: 0,
+    kind: "f",
+    schema: Arc::new(Schema::new(vec![
+        field("word", "text", true),
+        field("catcode", "char", true),
+        field("barelabel", "bool", true),
+        field("catdesc", "text", true),
+        field("baredesc", "text", true),
+    ])),
+});
+
 static BY_NAME: LazyLock<HashMap<(&'static str, &'static str), usize>> =
     LazyLock::new(|| RELATIONS.iter().enumerate().map(|(i, r)| ((r.schema_name, r.name), i)).collect());
 
@@ -89,6 +104,12 @@ static PROCEDURE_OIDS: LazyLock<HashMap<&'static str, u32>> = LazyLock::new(|| {
 /// The relation of a name.
 pub(crate) fn relation(schema_name: &str, name: &str) -> Option<&'static Relation> {
     BY_NAME.get(&(schema_name, name)).and_then(|i| RELATIONS.get(*i))
+}
+
+/// The relation of a name, or what a function of the catalog answers.
+pub(crate) fn relation_or_function(schema_name: &str, name: &str) -> Option<&'static Relation> {
+    let keywords = Some(&*KEYWORDS_RELATION).filter(|rows| (rows.schema_name, rows.name) == (schema_name, name));
+    relation(schema_name, name).or(keywords)
 }
 
 /// The OID of the function of a name (the first, if it is overloaded); 0 for `-` and names that are not known.
@@ -140,6 +161,7 @@ fn field(name: &str, type_name: &str, nullable: bool) -> Field {
         "_float4" => (list(DataType::Float32), None),
         "_text" => (list(DataType::Utf8), None),
         "_name" => (list(DataType::Utf8), PgType::NAME.array()),
+        "_regtype" => (list(DataType::Utf8), PgType::REGTYPE.array()),
         "_char" => (list(DataType::Utf8), PgType::CHAR.array()),
         "_aclitem" => (list(DataType::Utf8), PgType::ACLITEM.array()),
         _ => (DataType::Utf8, None),

@@ -7,6 +7,7 @@ use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::Viewer;
 use super::defs::{RELATIONS, Relation};
+use super::keywords::{Category, category};
 use crate::catalog::{TEMPORARY_SCHEMAS, Table};
 use crate::statement::temporary::TEMPORARY_SCHEMA;
 
@@ -67,6 +68,8 @@ pub(crate) struct Directory {
     pub roles: Vec<(u32, String)>,
     /// The schemas that are searched for a bare name, in order: temporary tables, then `pg_catalog` unless the setting says otherwise.
     pub path: Vec<String>,
+    /// How many of them the setting does not name: they are first.
+    pub implicit: usize,
     by_oid: HashMap<u32, usize>,
     by_name: HashMap<(String, String), usize>,
 }
@@ -117,11 +120,13 @@ impl Directory {
         entries.extend(RELATIONS.iter().map(system_entry));
         let by_oid = entries.iter().enumerate().map(|(i, e)| (e.oid, i)).collect();
         let by_name = entries.iter().enumerate().map(|(i, e)| ((e.schema_name.clone(), e.name.clone()), i)).collect();
-        let mut path = search_path(&viewer, &schemas);
-        if let Some(temporary) = schemas.iter().find(|schema| schema.is_temporary()) {
-            path.insert(0, temporary.name.clone());
-        }
-        Directory { viewer, schemas, entries, roles, path, by_oid, by_name }
+        let named = search_path(&viewer, &schemas);
+        let temporary = schemas.iter().find(|schema| schema.is_temporary()).map(|schema| schema.name.clone());
+        let catalog = (!named.iter().any(|name| name == "pg_catalog")).then(|| "pg_catalog".to_owned());
+        let mut path: Vec<String> = temporary.into_iter().chain(catalog).collect();
+        let implicit = path.len();
+        path.extend(named);
+        Directory { viewer, schemas, entries, roles, path, implicit, by_oid, by_name }
     }
 
     /// The relation of an OID.
@@ -256,18 +261,15 @@ fn stable_oid(kind: &str, name: &str, taken: &mut BTreeSet<u32>) -> u32 {
     oid
 }
 
+/// The schemas that the setting names, as far as they are there.
 fn search_path(viewer: &Viewer, schemas: &[SchemaEntry]) -> Vec<String> {
     let setting = (viewer.setting)("search_path").unwrap_or_else(|| "\"$user\", public".to_owned());
-    let mut path: Vec<String> = setting
+    setting
         .split(',')
         .map(|name| name.trim().trim_matches('"').to_owned())
         .map(|name| if name == "$user" { viewer.principal.name.clone() } else { name })
         .filter(|name| schemas.iter().any(|s| s.name == *name))
-        .collect();
-    if !path.iter().any(|name| name == "pg_catalog") {
-        path.insert(0, "pg_catalog".to_owned());
-    }
-    path
+        .collect()
 }
 
 /// An identifier as it must be written: quoted unless it is lower case and no reserved word.
@@ -275,164 +277,9 @@ pub(crate) fn quote_ident(name: &str) -> String {
     let mut chars = name.chars();
     let plain = chars.next().is_some_and(|c| c.is_ascii_lowercase() || c == '_')
         && chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        && !RESERVED.contains(&name);
+        && category(name).is_none_or(|category| category == Category::Unreserved);
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
-
-/// Words that cannot be a bare column or table name.
-const RESERVED: &[&str] = &[
-    "all",
-    "analyse",
-    "analyze",
-    "and",
-    "any",
-    "array",
-    "as",
-    "asc",
-    "asymmetric",
-    "authorization",
-    "between",
-    "bigint",
-    "binary",
-    "bit",
-    "boolean",
-    "both",
-    "case",
-    "cast",
-    "char",
-    "character",
-    "check",
-    "coalesce",
-    "collate",
-    "collation",
-    "column",
-    "concurrently",
-    "constraint",
-    "create",
-    "cross",
-    "current_catalog",
-    "current_date",
-    "current_role",
-    "current_schema",
-    "current_time",
-    "current_timestamp",
-    "current_user",
-    "dec",
-    "decimal",
-    "default",
-    "deferrable",
-    "desc",
-    "distinct",
-    "do",
-    "else",
-    "end",
-    "except",
-    "exists",
-    "extract",
-    "false",
-    "fetch",
-    "float",
-    "for",
-    "foreign",
-    "freeze",
-    "from",
-    "full",
-    "grant",
-    "greatest",
-    "group",
-    "grouping",
-    "having",
-    "ilike",
-    "in",
-    "initially",
-    "inner",
-    "inout",
-    "int",
-    "integer",
-    "intersect",
-    "interval",
-    "into",
-    "is",
-    "isnull",
-    "join",
-    "lateral",
-    "leading",
-    "least",
-    "left",
-    "like",
-    "limit",
-    "localtime",
-    "localtimestamp",
-    "national",
-    "natural",
-    "nchar",
-    "none",
-    "normalize",
-    "not",
-    "notnull",
-    "null",
-    "nullif",
-    "numeric",
-    "offset",
-    "on",
-    "only",
-    "or",
-    "order",
-    "out",
-    "outer",
-    "overlaps",
-    "overlay",
-    "placing",
-    "position",
-    "precision",
-    "primary",
-    "real",
-    "references",
-    "returning",
-    "right",
-    "row",
-    "select",
-    "session_user",
-    "setof",
-    "similar",
-    "smallint",
-    "some",
-    "substring",
-    "symmetric",
-    "table",
-    "tablesample",
-    "then",
-    "time",
-    "timestamp",
-    "to",
-    "trailing",
-    "treat",
-    "trim",
-    "true",
-    "union",
-    "unique",
-    "user",
-    "using",
-    "values",
-    "varchar",
-    "variadic",
-    "verbose",
-    "when",
-    "where",
-    "window",
-    "with",
-    "xmlattributes",
-    "xmlconcat",
-    "xmlelement",
-    "xmlexists",
-    "xmlforest",
-    "xmlnamespaces",
-    "xmlparse",
-    "xmlpi",
-    "xmlroot",
-    "xmlserialize",
-    "xmltable",
-];
 
 /// The columns of an entry as a schema without metadata of its source.
 pub(crate) fn columns(schema: &Schema) -> impl Iterator<Item = (i16, &Field)> {

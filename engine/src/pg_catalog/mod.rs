@@ -17,10 +17,12 @@ mod defs;
 mod directory;
 mod functions;
 pub mod integers;
+pub(crate) mod keywords;
 mod modifiers;
 mod provider;
 mod rewrite;
 mod rows;
+pub mod sessions;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod types;
@@ -43,7 +45,9 @@ use crate::store::RoleInfo;
 use directory::Directory;
 pub(crate) use directory::quote_ident;
 pub(crate) use functions::quote_literal;
+pub use functions::type_oid;
 pub use rewrite::{display_name, rewrite, unreadable};
+use sessions::Sessions;
 
 /// The one database.
 pub const DATABASE_NAME: &str = "kanon";
@@ -72,6 +76,8 @@ pub struct Viewer {
     pub settings: Vec<(&'static str, String, &'static str)>,
     /// The session's number, as cancel requests name it.
     pub backend_pid: i32,
+    /// The principal's sessions, and what this one keeps.
+    pub sessions: Arc<dyn Sessions>,
 }
 
 impl fmt::Debug for Viewer {

@@ -14,7 +14,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPu
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::Shared;
-use super::defs::{RELATIONS, Relation, relation};
+use super::defs::{RELATIONS, Relation, relation_or_function};
 use super::rows;
 use super::values::Rows;
 
@@ -37,13 +37,13 @@ impl SchemaProvider for SystemSchema {
         RELATIONS.iter().filter(|r| r.schema_name == self.name).map(|r| r.name.to_owned()).collect()
     }
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        Ok(relation(self.name, name).map(|relation| {
+        Ok(relation_or_function(self.name, name).map(|relation| {
             let table: Arc<dyn TableProvider> = Arc::new(SystemTable { relation, shared: Arc::clone(&self.shared) });
             table
         }))
     }
     fn table_exist(&self, name: &str) -> bool {
-        relation(self.name, name).is_some()
+        relation_or_function(self.name, name).is_some()
     }
 }
 

@@ -67,6 +67,7 @@ pub(crate) enum Column {
     Time(TimestampMicrosecondBuilder),
     Texts(ListBuilder<StringBuilder>),
     Int16s(ListBuilder<Int16Builder>),
+    Int32s(ListBuilder<Int32Builder>),
     UInt32s(ListBuilder<UInt32Builder>),
 }
 
@@ -86,6 +87,7 @@ impl Column {
             }
             DataType::List(item) => match item.data_type() {
                 DataType::Int16 => Column::Int16s(ListBuilder::new(Int16Builder::new())),
+                DataType::Int32 => Column::Int32s(ListBuilder::new(Int32Builder::new())),
                 DataType::UInt32 => Column::UInt32s(ListBuilder::new(UInt32Builder::new())),
                 _ => Column::Texts(ListBuilder::new(StringBuilder::new())),
             },
@@ -108,6 +110,7 @@ impl Column {
             (Column::Text(b), Value::Text(v)) => b.append_value(v),
             (Column::Texts(b), Value::Texts(v)) => b.append_value(v.iter().map(Some)),
             (Column::Int16s(b), Value::Ints(v)) => b.append_value(v.iter().map(|i| i16::try_from(*i).ok())),
+            (Column::Int32s(b), Value::Ints(v)) => b.append_value(v.iter().map(|i| i32::try_from(*i).ok())),
             (Column::UInt32s(b), Value::Ints(v)) => b.append_value(v.iter().map(|i| u32::try_from(*i).ok())),
             (column, _) => column.push_null(),
         }
@@ -126,6 +129,7 @@ impl Column {
             Column::Time(b) => b.append_null(),
             Column::Texts(b) => b.append_null(),
             Column::Int16s(b) => b.append_null(),
+            Column::Int32s(b) => b.append_null(),
             Column::UInt32s(b) => b.append_null(),
         }
     }
@@ -146,6 +150,7 @@ impl Column {
             Column::Time(b) => b.append_value(0),
             Column::Texts(b) => b.append(true),
             Column::Int16s(b) => b.append(true),
+            Column::Int32s(b) => b.append(true),
             Column::UInt32s(b) => b.append(true),
         }
     }
@@ -163,6 +168,7 @@ impl Column {
             Column::Time(b) => b,
             Column::Texts(b) => b,
             Column::Int16s(b) => b,
+            Column::Int32s(b) => b,
             Column::UInt32s(b) => b,
         }
     }

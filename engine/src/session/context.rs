@@ -79,6 +79,7 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
         functions.extend(crate::functions::all());
         functions.extend(crate::pg_catalog::functions().map(Arc::new));
         functions.extend(crate::system::functions().map(Arc::new));
+        functions.extend(super::signals::functions().map(Arc::new));
     }
     if let Some(planners) = builder.expr_planners() {
         planners.insert(0, Arc::new(DateArithmetic));

@@ -7,24 +7,19 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, Expr};
 
 use super::accuracy::Intervals;
-use super::cursor::Cursor;
+use super::backends::Kept;
+use super::cursor::no_cursor;
 use super::generic::{values_are_read_alike, with_values};
 use super::kept::{Executable, KeptPlan, KeptPlans};
 use super::parameters::{Parameters, bound};
-use super::query::{Planned, all_are_open, memory_rows, text_rows, text_table};
-use super::settings::{self, Settings as SessionSettings};
+use super::query::{Planned, all_are_open, text_rows, text_table};
+use super::settings;
 use super::stream::Stop;
 use super::{Answer, MAX_PREPARED, Notice, Prepared, Rows, Session, no_prepared};
 use crate::error::{Error, Result, Sqlstate};
 use crate::statement::{
-    Declare, Direction, Discard, Explain, ExplainFormat, Fetch, Modes, Set, Settings, Statement, StewardStatement,
-    Transaction, steward,
+    Discard, Explain, ExplainFormat, Set, Settings, Statement, StewardStatement, Transaction, steward,
 };
-
-/// Most cursors of one session.
-const MAX_CURSORS: usize = 100;
-/// Most rows that one FETCH takes.
-const MAX_FETCH: usize = 1_000_000;
 
 /// The columns and parameters of a statement.
 #[derive(Default)]
@@ -80,6 +75,7 @@ impl Session {
             | Statement::Fetch(_)
             | Statement::Close(_)
             | Statement::Discard(_)
+            | Statement::Listen
             | Statement::Unlisten
             | Statement::Call(_)
             | Statement::Steward(_) => return Ok(Described::default()),
@@ -108,7 +104,11 @@ impl Session {
                     Transaction::Commit { .. } | Transaction::Rollback { .. } | Transaction::RollbackTo(_)
                 )
         ) {
-            self.state().transaction.check()?;
+            let mut state = self.state();
+            state.transaction.check()?;
+            if statement.is_query() {
+                state.transaction.query();
+            }
         }
         let tag = statement.tag();
         match statement {
@@ -136,7 +136,7 @@ impl Session {
                 for data_type in &prepare.types {
                     types.push(Some(arrow_type(data_type)?));
                 }
-                if self.state().prepared.contains_key(&prepare.name) {
+                if self.is_kept(&prepare.name) {
                     return Err(Error::new(
                         Sqlstate::DuplicatePreparedStatement,
                         format!("prepared statement \"{}\" already exists", prepare.name),
@@ -144,19 +144,20 @@ impl Session {
                 }
                 let inner = Box::pin(self.prepare_inner(prepare.text.clone(), types)).await?;
                 let mut state = self.state();
-                if state.prepared.len() >= MAX_PREPARED {
+                if state.prepared.values().filter(|kept| kept.from_sql).count() >= MAX_PREPARED {
                     return Err(Error::new(
                         Sqlstate::StatementTooComplex,
                         format!("a session may keep {MAX_PREPARED} prepared statements"),
                     )
                     .hint("DEALLOCATE those that are no longer needed."));
                 }
-                state.prepared.insert(prepare.name.clone(), Arc::new(inner));
+                state.prepared.insert(prepare.name.clone(), Kept::from_sql(inner, prepared.text.clone()));
                 Ok(Answer::done(tag))
             }
             Statement::Execute { name, arguments } => {
                 let inner = self.prepared(name)?;
                 let values = constants(name, arguments, &inner.parameters)?;
+                inner.count_run();
                 Box::pin(self.run(&inner, Parameters::Values(values), stop)).await
             }
             Statement::Deallocate(Some(name)) => {
@@ -167,7 +168,7 @@ impl Session {
                 self.state().prepared.clear();
                 Ok(Answer::done(tag))
             }
-            Statement::Declare(declare) => self.run_declare(declare, parameters, stop).await,
+            Statement::Declare(declare) => self.run_declare(&prepared.text, declare, parameters).await,
             Statement::Fetch(fetch) => self.run_fetch(fetch).await,
             Statement::Close(Some(name)) => match self.state().cursors.remove(name) {
                 Some(_) => Ok(Answer::done(tag)),
@@ -178,7 +179,8 @@ impl Session {
                 Ok(Answer::done(tag))
             }
             Statement::Discard(what) => self.run_discard(tag, *what),
-            Statement::Unlisten => Ok(Answer::done(tag)),
+            // Nobody notifies, so there is nothing to remember.
+            Statement::Listen | Statement::Unlisten => Ok(Answer::done(tag)),
             Statement::Call(function) => {
                 Err(Error::new(Sqlstate::UndefinedFunction, format!("procedure {} does not exist", function.name)))
             }
@@ -266,7 +268,7 @@ impl Session {
             return Ok(Answer::done("SET").warning(Sqlstate::NoActiveTransaction, message));
         }
         let told = match &set.value {
-            Some(values) => state.settings.set(&set.name, &values.join(", "), set.local)?,
+            Some(values) => state.set(&set.name, &values.join(", "), set.local)?,
             None => state.settings.reset(&set.name)?,
         };
         Ok(Answer { parameter_status: told.into_iter().collect(), ..Answer::done("SET") })
@@ -304,12 +306,13 @@ impl Session {
         match transaction {
             Transaction::Begin { modes, .. } => {
                 if state.transaction.begin() {
+                    state.set_modes(modes)?;
                     let message = "there is already a transaction in progress";
                     return Ok(answer.warning(Sqlstate::ActiveTransaction, message));
                 }
                 state.settings.begin();
                 state.temporary.begin();
-                set_modes(&mut state.settings, modes, true)?;
+                state.set_modes(modes)?;
                 Ok(answer)
             }
             Transaction::Commit { chain } | Transaction::Rollback { chain } => {
@@ -318,13 +321,17 @@ impl Session {
                     let message = "there is no transaction in progress";
                     return Ok(answer.warning(Sqlstate::NoActiveTransaction, message));
                 };
+                let said = state.settings.of_transaction();
                 let told = state.settings.end(committed);
-                state.cursors.retain(|_, cursor| cursor.hold && committed);
+                state.cursors.retain(|_, cursor| cursor.outlives(committed));
                 state.temporary.end(committed)?;
                 if *chain {
                     state.transaction.begin();
                     state.settings.begin();
                     state.temporary.begin();
+                    for (name, value) in said {
+                        state.settings.set(name, &value, true)?;
+                    }
                 }
                 let tag = if committed { "COMMIT" } else { "ROLLBACK" };
                 Ok(Answer { parameter_status: told, ..Answer::done(tag) })
@@ -346,72 +353,18 @@ impl Session {
                 state.temporary.rollback_to(left);
                 Ok(answer)
             }
-            Transaction::Set { modes, session } => {
-                set_modes(&mut state.settings, modes, !*session)?;
+            Transaction::Set { modes, session: true } => {
+                Ok(Answer { parameter_status: state.set_default_modes(modes)?, ..answer })
+            }
+            Transaction::Set { modes, session: false } => {
+                state.set_modes(modes)?;
+                if state.transaction.status() == super::TransactionStatus::Idle {
+                    let message = "SET TRANSACTION can only be used in transaction blocks";
+                    return Ok(answer.warning(Sqlstate::NoActiveTransaction, message));
+                }
                 Ok(answer)
             }
         }
-    }
-
-    async fn run_declare(self: &Arc<Self>, declare: &Declare, parameters: Parameters, stop: &Stop) -> Result<Answer> {
-        if declare.scroll == Some(true) {
-            return Err(
-                Error::unsupported("SCROLL cursors are not supported").hint("Read forwards, or use ORDER BY … DESC.")
-            );
-        }
-        {
-            let state = self.state();
-            if state.cursors.contains_key(&declare.name) {
-                return Err(Error::new(
-                    Sqlstate::DuplicateCursor,
-                    format!("cursor \"{}\" already exists", declare.name),
-                ));
-            }
-            if state.cursors.len() >= MAX_CURSORS {
-                return Err(Error::new(
-                    Sqlstate::StatementTooComplex,
-                    format!("a session may keep {MAX_CURSORS} cursors open"),
-                )
-                .hint("CLOSE those that are no longer needed."));
-            }
-            if !declare.hold && state.transaction.status() == super::TransactionStatus::Idle {
-                return Err(Error::new(
-                    Sqlstate::NoActiveTransaction,
-                    "DECLARE CURSOR can only be used in transaction blocks",
-                ));
-            }
-        }
-        let (planned, _) = self.plan(&declare.query, parameters).await?;
-        // Its rows are read by later statements: they stop with the session, not with this statement's time.
-        let until_closed = Stop::begin(self.closed.child_token(), 0);
-        let (rows, report) = self.run_query(planned, &Intervals::AsSet, &until_closed).await?;
-        let _ = stop;
-        let mut answer = Answer::done("DECLARE CURSOR");
-        let mut state = self.state();
-        state.cursors.insert(declare.name.clone(), Cursor::new(rows, declare.hold));
-        if let Some(report) = report {
-            answer.notices.extend(report.notice().map(Notice::new));
-            state.last_query.set(Some(report));
-        }
-        Ok(answer)
-    }
-
-    async fn run_fetch(&self, fetch: &Fetch) -> Result<Answer> {
-        let cursor = self.cursor(&fetch.cursor)?;
-        let count = match fetch.direction {
-            Direction::Forward(None) => None,
-            Direction::Forward(Some(n)) if n >= 0 => Some(usize::try_from(n).unwrap_or(usize::MAX)),
-            Direction::Relative(1) => Some(1),
-            Direction::Forward(_) | Direction::Backward(_) | Direction::Absolute(_) | Direction::Relative(_) => {
-                return Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, "cursor can only scan forward"));
-            }
-        };
-        let batches = cursor.fetch(count, MAX_FETCH).await?;
-        if fetch.only_move {
-            let moved: usize = batches.iter().map(|b| b.num_rows()).sum();
-            return Ok(Answer::done(format!("MOVE {moved}")));
-        }
-        Ok(Answer::rows("FETCH", memory_rows(Arc::clone(&cursor.schema), batches)?))
     }
 
     fn run_discard(&self, tag: &str, what: Discard) -> Result<Answer> {
@@ -439,29 +392,9 @@ impl Session {
     }
 
     fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
-        self.state().prepared.get(name).cloned().ok_or_else(|| no_prepared(name))
+        let kept = self.state().prepared.get(name).map(|kept| Arc::clone(&kept.prepared));
+        kept.ok_or_else(|| no_prepared(name))
     }
-
-    fn cursor(&self, name: &str) -> Result<Arc<Cursor>> {
-        self.state().cursors.get(name).cloned().ok_or_else(|| no_cursor(name))
-    }
-}
-
-fn no_cursor(name: &str) -> Error {
-    Error::new(Sqlstate::InvalidCursorName, format!("cursor \"{name}\" does not exist"))
-}
-
-/// What a transaction, or all of them, say of themselves. A write is refused whatever that is.
-fn set_modes(settings: &mut SessionSettings, modes: &Modes, local: bool) -> Result<()> {
-    if let Some(level) = modes.isolation {
-        let name = if local { "transaction_isolation" } else { "default_transaction_isolation" };
-        settings.set(name, level, local)?;
-    }
-    if let Some(read_only) = modes.read_only {
-        let name = if local { "transaction_read_only" } else { "default_transaction_read_only" };
-        settings.set(name, if read_only { "on" } else { "off" }, local)?;
-    }
-    Ok(())
 }
 
 /// The Arrow type of a type's name in SQL.

@@ -5,6 +5,7 @@
 //! cursors and privacy happens in here; frontends translate.
 
 pub mod accuracy;
+pub mod backends;
 pub mod context;
 mod cursor;
 mod execute;
@@ -13,6 +14,7 @@ mod fingerprint;
 mod generic;
 mod kept;
 mod marks;
+mod modes;
 mod nothing;
 mod parameters;
 pub mod planning;
@@ -21,6 +23,7 @@ mod private;
 mod query;
 pub mod report;
 pub mod settings;
+mod signals;
 pub mod stream;
 mod temporary;
 mod transaction;
@@ -44,6 +47,7 @@ use crate::pg_catalog::Viewer;
 use crate::principal::Principal;
 use crate::statement::{self, Statement, on_large_stack};
 use crate::system::LastQuery;
+use backends::{Doing, Kept, Runs, SeenBy};
 use cursor::Cursor;
 use execute::Described;
 use kept::{KeptPlan, KeptPlans};
@@ -75,13 +79,14 @@ pub struct Session {
     state: Mutex<State>,
     running: Mutex<CancellationToken>,
     closed: CancellationToken,
+    doing: Mutex<Doing>,
 }
 
 #[derive(Default)]
 struct State {
     settings: Settings,
     transaction: Transaction,
-    prepared: HashMap<String, Arc<Prepared>>,
+    prepared: HashMap<String, Kept>,
     cursors: HashMap<String, Arc<Cursor>>,
     last_query: LastQuery,
     temporary: Temporaries,
@@ -121,6 +126,7 @@ pub struct Prepared {
     pub schema: Option<SchemaRef>,
     statement: Arc<Statement>,
     plan: KeptPlan,
+    runs: Arc<Runs>,
 }
 
 impl Prepared {
@@ -203,7 +209,7 @@ impl Session {
     fn open_as(node: Arc<Node>, principal: Principal, subplan: bool, asked: Option<Asked>) -> Arc<Session> {
         let closed = node.stopping.child_token();
         let settings = Settings::default().with_start("session_authorization", principal.name.clone());
-        Arc::new(Session {
+        let session = Arc::new(Session {
             node,
             opened_by: principal,
             subplan,
@@ -212,7 +218,10 @@ impl Session {
             state: Mutex::new(State { settings, ..State::default() }),
             running: Mutex::new(closed.child_token()),
             closed,
-        })
+            doing: Mutex::default(),
+        });
+        session.node.sessions.add(&session);
+        session
     }
 
     /// Who it is, with the built-in roles it has now: a grant or its revocation works at once.
@@ -254,7 +263,7 @@ impl Session {
         let described = self.describe(&statement, types).await;
         let Described { schema, parameters, plan } =
             described.map_err(|error| position::locate(error, &statement, &text))?;
-        let prepared = Prepared { text, parameters, schema, statement, plan };
+        let prepared = Prepared { text, parameters, schema, statement, plan, runs: Arc::default() };
         if matches!(*prepared.statement, Statement::Query(_)) && prepared.parameters.is_empty() {
             self.state().kept.remember(&prepared);
         }
@@ -264,7 +273,7 @@ impl Session {
     /// A query of this text that was prepared before, if its plan stands.
     fn known(&self, text: &str) -> Option<Prepared> {
         let known = self.state().kept.of_text(text)?;
-        known.plan.stands(self).then_some(known)
+        known.plan.stands(self).then(|| Prepared { runs: Arc::default(), ..known })
     }
 
     /// Runs a statement with its parameters.
@@ -272,12 +281,17 @@ impl Session {
     /// # Errors
     /// Whatever the statement may fail with; 57014 when it is cancelled or out of time. An open transaction fails with it.
     pub async fn execute(self: &Arc<Self>, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Answer> {
+        if self.closed.is_cancelled() {
+            return Err(Error::terminated());
+        }
         let stop = self.begin_statement();
+        let doings = self.begins(prepared);
+        prepared.count_run();
         let answer = stop.guard(self.run(prepared, Parameters::Values(parameters), &stop)).await;
         if answer.is_err() {
             self.fail_transaction();
         }
-        answer
+        answer.map(|answer| backends::until_read(answer, doings))
     }
 
     fn begin_statement(&self) -> Stop {
@@ -295,6 +309,11 @@ impl Session {
     /// Stops what is running; it ends with 57014.
     pub fn cancel(&self) {
         lock(&self.running).cancel();
+    }
+
+    /// Fires when the session is ended from outside: by the node's stop, or by `pg_terminate_backend()`.
+    pub fn ended(&self) -> CancellationToken {
+        self.closed.clone()
     }
 
     /// A frontend tells of an error of its own (a bad message), so that an open transaction fails.
@@ -356,6 +375,7 @@ impl Session {
             setting: Arc::new(move |name| settings.get(name)),
             settings: listed,
             backend_pid: self.id,
+            sessions: Arc::new(SeenBy { node: Arc::clone(&self.node), principal: principal.clone(), id: self.id }),
             principal,
         }
     }
@@ -364,6 +384,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.closed.cancel();
+        self.node.sessions.remove(self.id);
     }
 }
 

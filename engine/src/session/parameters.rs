@@ -1,13 +1,15 @@
 //! What a statement's placeholders are: their types when it is prepared, their values when it runs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::ControlFlow;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ParamValues;
 use datafusion::common::metadata::{FieldMetadata, ScalarAndMetadata};
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, TypeSignature};
 use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::{self, Query, visit_expressions};
 
 use super::generic::left_open;
 use crate::error::{Error, Result, Sqlstate};
@@ -35,14 +37,14 @@ pub(super) fn bound(values: Vec<ScalarValue>) -> ParamValues {
 }
 
 impl Parameters {
-    /// Puts the values into a plan that is not analysed yet. Answers their types.
+    /// Puts the values into a plan that is not analysed yet. `written` are the placeholders of the statement. Answers their types.
     ///
     /// # Errors
-    /// 42P02 for a number without a value.
-    pub fn bind(self, plan: LogicalPlan) -> Result<(LogicalPlan, Vec<DataType>)> {
+    /// 42P02 for a number without a value, 42P18 for one that has no type and is nowhere used.
+    pub fn bind(self, plan: LogicalPlan, written: &BTreeSet<String>) -> Result<(LogicalPlan, Vec<DataType>)> {
         let found = types_in(&plan)?;
         let mut count = 0;
-        for name in found.keys() {
+        for name in written {
             let number = name.trim_start_matches('$').parse::<usize>().ok().filter(|n| (1..=65_535).contains(n));
             let Some(number) = number else {
                 return Err(Error::new(Sqlstate::UndefinedParameter, format!("there is no parameter {name}")));
@@ -64,6 +66,10 @@ impl Parameters {
                 for i in 0..count {
                     let name = format!("${}", i + 1);
                     let given = types.get(i).cloned().flatten();
+                    if given.is_none() && !written.contains(&name) {
+                        let message = format!("could not determine data type of parameter {name}");
+                        return Err(Error::new(Sqlstate::IndeterminateDatatype, message));
+                    }
                     let inferred = found.get(&name).cloned().flatten();
                     let data_type = given.or(implied.get(&name).cloned()).or(inferred).unwrap_or(DataType::Utf8);
                     values.push(ScalarValue::try_from(&data_type)?);
@@ -77,6 +83,20 @@ impl Parameters {
         }
         Ok((plan.replace_params_with_values(&bound(values))?, types))
     }
+}
+
+/// The placeholders of a query, as they are written.
+pub(super) fn written_in(query: &Query) -> BTreeSet<String> {
+    let mut written = BTreeSet::new();
+    let _ = visit_expressions(query, |expr| {
+        if let ast::Expr::Value(value) = expr
+            && let ast::Value::Placeholder(name) = &value.value
+        {
+            written.insert(name.clone());
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    written
 }
 
 /// What is said of the types of placeholders, the first of each that is.
@@ -98,7 +118,7 @@ fn types_in(plan: &LogicalPlan) -> Result<HashMap<String, Option<DataType>>> {
 }
 
 /// Types that follow from where a placeholder stands, and that DataFusion does not infer: LIMIT and OFFSET, a cast,
-/// `= ANY($1)`.
+/// `= ANY($1)`, an argument of a function that takes one type.
 fn implied_types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
     let mut found = HashMap::new();
     plan.apply_with_subqueries(|node| {
@@ -125,6 +145,18 @@ fn implied_types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
                             && let Ok(of) = item.get_type(&schema)
                         {
                             found.insert(name, DataType::new_list(of, true));
+                        }
+                    }
+                    Expr::ScalarFunction(function) => {
+                        let types = match &function.func.signature().type_signature {
+                            TypeSignature::OneOf(all) => all.first(),
+                            other => Some(other),
+                        };
+                        let Some(TypeSignature::Exact(types)) = types else { return Ok(TreeNodeRecursion::Continue) };
+                        for (argument, of) in function.args.iter().zip(types) {
+                            if let Some(name) = placeholder(argument) {
+                                found.entry(name).or_insert_with(|| of.clone());
+                            }
                         }
                     }
                     _ => {}

@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, Query, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    ArrayElemTypeDef, DataType, Expr, Ident, ObjectName, ObjectNamePart, Query, Visit, Visitor,
+};
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 
 use crate::error::{Error, Sqlstate};
@@ -19,11 +21,13 @@ pub fn locate(error: Error, statement: &Statement, text: &str) -> Error {
         Sqlstate::UndefinedTable => What::Relation,
         Sqlstate::UndefinedColumn | Sqlstate::AmbiguousColumn | Sqlstate::GroupingError => What::Column,
         Sqlstate::UndefinedFunction => What::Function,
+        Sqlstate::UndefinedObject => What::Type,
         Sqlstate::InvalidTextRepresentation | Sqlstate::UntranslatableCharacter => What::Literal,
         _ => return error,
     };
     let name = if what == What::Literal { Some("") } else { quoted(&error.message) };
     let Some(name) = name else { return error };
+    let name = name.trim_end_matches("[]");
     let mut find = Find { what, name: name.rsplit('.').next().unwrap_or(name), found: None };
     let _ = query.visit(&mut find);
     match find.found.and_then(|at| characters_before(text, at)) {
@@ -64,6 +68,8 @@ enum What {
     Relation,
     Column,
     Function,
+    /// Of a cast.
+    Type,
     /// A string that is cast and cannot be read.
     Literal,
 }
@@ -90,6 +96,14 @@ impl Find<'_> {
         ControlFlow::Break(())
     }
 
+    fn data_type(&mut self, data_type: &DataType) -> ControlFlow<()> {
+        match data_type {
+            DataType::Custom(name, _) => self.object(name),
+            DataType::Array(ArrayElemTypeDef::SquareBracket(item, _)) => self.data_type(item),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
     fn object(&mut self, name: &ObjectName) -> ControlFlow<()> {
         let ident = |part: Option<&ObjectNamePart>| part.and_then(ObjectNamePart::as_ident).cloned();
         self.consider(ident(name.0.first()).as_ref(), ident(name.0.last()).as_ref())
@@ -111,6 +125,7 @@ impl Visitor for Find<'_> {
             (What::Column, Expr::Identifier(ident)) => self.consider(Some(ident), Some(ident)),
             (What::Column, Expr::CompoundIdentifier(parts)) => self.consider(parts.first(), parts.last()),
             (What::Function, Expr::Function(function)) => self.object(&function.name),
+            (What::Type, Expr::Cast { data_type, .. }) => self.data_type(data_type),
             (What::Literal, expr) => match unreadable(expr) {
                 Some(at) => {
                     self.found = Some(at);
@@ -152,6 +167,8 @@ mod tests {
         assert_eq!(place("SELECT 1 FROM nosuch t WHERE t.nosuch = 1", UndefinedColumn, none), Some(30));
         let none = "function nosuch(bigint) does not exist";
         assert_eq!(place("SELECT nosuch, nosuch(1)", UndefinedFunction, none), Some(16));
+        let none = "type \"no.such[]\" does not exist";
+        assert_eq!(place("SELECT 1::int4, '{}'::no.such[]", Sqlstate::UndefinedObject, none), Some(23));
         let none = "invalid input syntax for type json";
         assert_eq!(place("SELECT '1'::json, '{'::jsonb", Sqlstate::InvalidTextRepresentation, none), Some(19));
         assert_eq!(place("SELECT '1'::json", Sqlstate::InvalidTextRepresentation, none), None);

@@ -23,10 +23,11 @@ use super::accuracy::{Intervals, Shown};
 use super::context::{PlanFacts, ReleasedBatches};
 use super::kept::{KeptPlan, Ready, depends_on_the_moment, reads_nothing};
 use super::nothing::without_what_is_empty;
-use super::parameters::Parameters;
+use super::parameters::{Parameters, written_in};
 use super::planning::{PlanningContext, task_of};
 use super::private::{NoiseOfMeasures, PrivateReleases};
 use super::report::PrivacyReport;
+use super::signals;
 use super::stream::{Stop, renamed, stoppable};
 use super::versions::{Attempts, DataVersions};
 use super::{Rows, Session};
@@ -73,14 +74,18 @@ impl Session {
         let is_subplan = self.subplan;
         let exact = !is_subplan && self.setting("kanon.exact_numerics").as_deref() == Some("on");
         future_on_large_stack(async move {
+            let placeholders = written_in(&query);
             system::rewrite(&mut query);
             let names = pg_catalog::rewrite(&mut query, context.viewer())?;
             refuse_ignored(&query, &state)?;
             let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
             let plan = state.statement_to_plan(statement).await?;
-            let (plan, types) = parameters.bind(plan)?;
+            let (plan, types) = parameters.bind(plan, &placeholders)?;
             // Before it is analysed: every cast that a function of ours needs is then there for the boundary to see.
             let is_open = all_are_open(&plan)?;
+            if !is_open || is_subplan {
+                signals::refuse(&plan)?;
+            }
             let plan = if exact && is_open && is_short(&plan)? {
                 numeric::plan::exact(plan)?
             } else {

@@ -1,11 +1,16 @@
 //! A session's settings: each declared once, with its type, default and purpose; SET, RESET, SHOW and `pg_settings` come from here.
 
+mod declared;
+
 use std::collections::HashMap;
 
 use datafusion::arrow::array::timezone::Tz;
 
 use crate::error::{Error, Result, Sqlstate};
-use crate::pg_catalog::types::{SERVER_VERSION, SERVER_VERSION_NUM};
+
+pub use declared::SETTINGS;
+
+use SettingKind::{Bool, Duration, Enum, Fixed, Int, Text};
 
 /// What values a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,169 +44,17 @@ pub struct Setting {
     pub about: &'static str,
 }
 
-const fn setting(
-    name: &'static str,
-    kind: SettingKind,
-    default: &'static str,
-    reported: bool,
-    about: &'static str,
-) -> Setting {
-    Setting { name, kind, default, reported, about }
-}
-
-use SettingKind::{Bool, Duration, Enum, Fixed, Int, Text};
-
-const ISOLATION: SettingKind = Enum(&["read uncommitted", "read committed", "repeatable read", "serializable"]);
-
-/// All settings, by name.
-pub const SETTINGS: &[Setting] = &[
-    setting("application_name", Text, "", true, "Sets the application name to be reported in statistics and logs."),
-    setting("bytea_output", Enum(&["hex", "escape"]), "hex", false, "Sets the output format for bytea."),
-    setting("check_function_bodies", Bool, "on", false, "Accepted for clients that set it; has no effect."),
-    setting(
-        "client_encoding",
-        Enum(&["UTF8", "SQL_ASCII"]),
-        "UTF8",
-        true,
-        "The client's character set encoding: text is sent as UTF8 to either.",
-    ),
-    setting(
-        "client_min_messages",
-        Enum(&["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"]),
-        "notice",
-        false,
-        "Sets the message levels that are sent to the client.",
-    ),
-    setting("cursor_tuple_fraction", Text, "0.1", false, "Accepted for clients that set it; has no effect."),
-    setting(
-        "DateStyle",
-        Enum(&["ISO, MDY"]),
-        "ISO, MDY",
-        true,
-        "The display format for date and time values; always ISO.",
-    ),
-    setting(
-        "default_transaction_isolation",
-        ISOLATION,
-        "read committed",
-        false,
-        "The isolation level of new transactions.",
-    ),
-    setting("default_transaction_deferrable", Bool, "off", false, "Accepted for clients that set it; has no effect."),
-    setting(
-        "default_transaction_read_only",
-        Bool,
-        "off",
-        true,
-        "Whether new transactions say that they are read-only; a node is not written either way.",
-    ),
-    setting("enable_seqscan", Bool, "on", false, "Accepted for clients that set it; has no effect."),
-    setting(
-        "extra_float_digits",
-        Int(-15, 3),
-        "1",
-        false,
-        "Accepted; floats are always printed in their shortest exact form.",
-    ),
-    setting(
-        "idle_in_transaction_session_timeout",
-        Duration,
-        "0",
-        false,
-        "The longest time a session may idle in a transaction.",
-    ),
-    setting("idle_session_timeout", Duration, "0", false, "The longest time a session may idle outside a transaction."),
-    setting("in_hot_standby", Fixed, "off", true, "Always off."),
-    setting("integer_datetimes", Fixed, "on", true, "Always on."),
-    setting(
-        "IntervalStyle",
-        Enum(&["postgres"]),
-        "postgres",
-        true,
-        "The display format for intervals; always postgres.",
-    ),
-    setting("is_superuser", Fixed, "off", true, "Always off."),
-    setting("jit", Bool, "off", false, "Accepted for clients that set it; has no effect."),
-    setting(
-        "kanon.epsilon",
-        Text,
-        "",
-        false,
-        "Spend this on each statement over private tables; empty: what the policy says.",
-    ),
-    setting(
-        "kanon.exact_numerics",
-        Bool,
-        "on",
-        false,
-        "Whether numbers with a point, their quotients, and averages of whole numbers are numeric, or double precision: of open tables of this node. Off where a Flight SQL session begins.",
-    ),
-    setting(
-        "kanon.min_sites",
-        Int(1, 10_000),
-        "1",
-        false,
-        "With kanon.on_site_failure = partial: fewer sites than this is an error.",
-    ),
-    setting(
-        "kanon.on_site_failure",
-        Enum(&["error", "partial"]),
-        "error",
-        false,
-        "Whether a statement fails when a site does not answer, or is answered by those that do.",
-    ),
-    setting(
-        "kanon.show_accuracy",
-        Bool,
-        "off",
-        false,
-        "Adds <column>_lo and <column>_hi, a 95% interval, beside each column that is an aggregate with noise, and _sites, how many sites released the group.",
-    ),
-    setting("kanon.site_timeout", Duration, "30s", false, "The longest time one site may take."),
-    setting("kanon.sites", Text, "all", false, "The sites to ask: all, or names separated by commas."),
-    setting("lc_collate", Fixed, "C", false, "The collation order."),
-    setting("lc_ctype", Fixed, "C.UTF-8", false, "The character classification."),
-    setting("lc_messages", Text, "C", false, "The language of messages; always English."),
-    setting("lc_monetary", Text, "C", false, "Accepted for clients that set it; has no effect."),
-    setting("lc_numeric", Text, "C", false, "Accepted for clients that set it; has no effect."),
-    setting("lc_time", Text, "C", false, "Accepted for clients that set it; has no effect."),
-    setting("lock_timeout", Duration, "0", false, "Accepted for clients that set it; there are no locks."),
-    setting("max_identifier_length", Fixed, "63", false, "The longest identifier, in bytes."),
-    setting("max_index_keys", Fixed, "32", false, "As in PostgreSQL."),
-    setting("row_security", Bool, "on", false, "Accepted for clients that set it; policies always apply."),
-    setting(
-        "search_path",
-        Text,
-        "public, federation",
-        false,
-        "Schemas that are searched for names without one; always public, then federation.",
-    ),
-    setting("server_encoding", Fixed, "UTF8", true, "The database's character set encoding."),
-    setting("server_version", Fixed, SERVER_VERSION, true, "The version of PostgreSQL that the node behaves like."),
-    setting("server_version_num", Fixed, SERVER_VERSION_NUM, false, "The same as a number."),
-    setting("session_authorization", Fixed, "", true, "The session's role."),
-    setting("standard_conforming_strings", Enum(&["on"]), "on", true, "Always on."),
-    setting(
-        "statement_timeout",
-        Duration,
-        "0",
-        false,
-        "The longest time a statement may run; 0 means as long as the node allows.",
-    ),
-    setting("synchronize_seqscans", Bool, "on", false, "Accepted for clients that set it; has no effect."),
-    setting("TimeZone", Text, "UTC", true, "The time zone for display and interpretation of time stamps."),
-    setting("transaction_deferrable", Bool, "off", false, "Accepted for clients that set it; has no effect."),
-    setting(
-        "transaction_isolation",
-        ISOLATION,
-        "read committed",
-        false,
-        "The isolation level of the present transaction.",
-    ),
-    setting("transaction_read_only", Bool, "off", false, "Whether the transaction says that it is read-only."),
-    setting("work_mem", Text, "4MB", false, "Accepted for clients that set it; the node's own limit applies."),
-    setting("xmloption", Text, "content", false, "Accepted for clients that set it; has no effect."),
+/// What a transaction says of itself, and what it begins with.
+const OF_TRANSACTIONS: [(&str, &str); 3] = [
+    ("transaction_isolation", "default_transaction_isolation"),
+    ("transaction_read_only", "default_transaction_read_only"),
+    ("transaction_deferrable", "default_transaction_deferrable"),
 ];
+
+/// The setting that new transactions take one of theirs from; `None` for settings of the session.
+fn default_of(name: &str) -> Option<&'static str> {
+    OF_TRANSACTIONS.iter().find(|(own, _)| *own == name).map(|(_, default)| *default)
+}
 
 /// The declaration of a name, whatever its case.
 pub fn find(name: &str) -> Option<&'static Setting> {
@@ -250,7 +103,14 @@ impl Settings {
     }
 
     fn value(&self, setting: &Setting) -> &str {
-        self.values.get(setting.name).or_else(|| self.start.get(setting.name)).map_or(setting.default, String::as_str)
+        if let Some(value) = self.values.get(setting.name).or_else(|| self.start.get(setting.name)) {
+            return value;
+        }
+        // Each statement outside of a transaction is one of its own.
+        match default_of(setting.name).and_then(find) {
+            Some(default) => self.value(default),
+            None => setting.default,
+        }
     }
 
     /// All of them: name, value, what it is for.
@@ -271,7 +131,12 @@ impl Settings {
             ));
         }
         let value = check(setting, value)?;
-        if local {
+        let of_transaction = default_of(setting.name).is_some();
+        if of_transaction && self.at_begin.is_none() {
+            // Of the transaction that is this statement.
+            return Ok(None);
+        }
+        if local || of_transaction {
             let before = self.values.get(setting.name).cloned();
             self.local.entry(setting.name).or_insert(before);
         } else {
@@ -295,15 +160,26 @@ impl Settings {
     /// RESET ALL. Answers what clients are to be told.
     pub fn reset_all(&mut self) -> Vec<(String, String)> {
         let before = self.clone();
-        self.values.clear();
+        self.values.retain(|name, _| default_of(name).is_some());
         self.version += 1;
         self.changes_since(&before)
     }
 
-    /// BEGIN: remembers the present values.
+    /// BEGIN: remembers the present values, and what the transaction says of itself from now on.
     pub fn begin(&mut self) {
         self.at_begin = Some(self.values.clone());
         self.local.clear();
+        for setting in SETTINGS.iter().filter(|setting| default_of(setting.name).is_some()) {
+            let value = self.value(setting).to_owned();
+            self.local.insert(setting.name, None);
+            self.values.insert(setting.name, value);
+        }
+    }
+
+    /// What the transaction says of itself, for one that follows with AND CHAIN.
+    pub fn of_transaction(&self) -> Vec<(&'static str, String)> {
+        let said = SETTINGS.iter().filter(|setting| default_of(setting.name).is_some());
+        said.map(|setting| (setting.name, self.value(setting).to_owned())).collect()
     }
 
     /// COMMIT keeps what SET set; ROLLBACK undoes it; both undo SET LOCAL. Answers what clients are to be told.
@@ -322,7 +198,7 @@ impl Settings {
             }
         }
         self.local.clear();
-        self.version += u64::from(self.values != before.values);
+        self.version += u64::from(SETTINGS.iter().any(|s| self.value(s) != before.value(s)));
         self.changes_since(&before)
     }
 
@@ -518,5 +394,24 @@ mod tests {
         assert_eq!(s.get("application_name").unwrap(), "b");
         assert_eq!(s.get("TimeZone").unwrap(), "UTC");
         assert_eq!(told, vec![("TimeZone".to_owned(), "UTC".to_owned())]);
+    }
+
+    #[test]
+    fn transactions_begin_with_the_defaults_and_keep_what_they_began_with() {
+        let mut s = Settings::default();
+        s.set("default_transaction_isolation", "serializable", false).unwrap();
+        assert_eq!(s.get("transaction_isolation").unwrap(), "serializable");
+        s.set("transaction_isolation", "repeatable read", false).unwrap();
+        assert_eq!(s.get("transaction_isolation").unwrap(), "serializable", "outside of a transaction");
+        s.begin();
+        s.set("default_transaction_isolation", "read committed", false).unwrap();
+        assert_eq!(s.get("transaction_isolation").unwrap(), "serializable");
+        s.set("transaction_read_only", "on", false).unwrap();
+        s.reset_all();
+        assert_eq!(s.get("transaction_read_only").unwrap(), "on");
+        assert_eq!(s.of_transaction()[0].1, "serializable");
+        s.end(true);
+        assert_eq!(s.get("transaction_isolation").unwrap(), "read committed");
+        assert_eq!(s.get("transaction_read_only").unwrap(), "off");
     }
 }

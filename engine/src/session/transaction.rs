@@ -8,6 +8,7 @@ use crate::error::{Error, Result, Sqlstate};
 pub struct Transaction {
     open: bool,
     failed: bool,
+    queried: bool,
     savepoints: Vec<String>,
 }
 
@@ -38,6 +39,16 @@ impl Transaction {
             ));
         }
         Ok(())
+    }
+
+    /// A query is asked.
+    pub fn query(&mut self) {
+        self.queried = self.open;
+    }
+
+    /// Whether a query was asked in it: what it is can no longer be said.
+    pub fn is_queried(&self) -> bool {
+        self.queried
     }
 
     /// BEGIN; true if one was open already (PostgreSQL warns).

@@ -7,8 +7,8 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::reader::Reader;
 use super::temporary::{CreateAs, Temporary};
 use super::{
-    Declare, Direction, Discard, Explain, ExplainFormat, Fetch, Modes, Prepare, Set, Settings, Statement, Transaction,
-    copy, ignored, steward, temporary,
+    Discard, Explain, ExplainFormat, Modes, Prepare, Set, Settings, Statement, Transaction, copy, cursors, ignored,
+    steward, temporary,
 };
 use crate::error::{Error, Result, Sqlstate};
 
@@ -22,13 +22,12 @@ const WRITES: [(&str, &str); 5] = [
 ];
 
 /// PostgreSQL's kinds that have no place at a node.
-const UNSUPPORTED: [&str; 17] = [
+const UNSUPPORTED: [&str; 16] = [
     "analyze",
     "checkpoint",
     "cluster",
     "do",
     "import",
-    "listen",
     "load",
     "lock",
     "notify",
@@ -79,8 +78,8 @@ pub(super) fn statement(mut reader: Reader<'_>) -> Result<Statement> {
             let name = if reader.take(&["all"]) { None } else { Some(reader.name()?) };
             reader.finish(Statement::Deallocate(name))
         }
-        "declare" => declare(&mut reader),
-        "fetch" | "move" => fetch(&mut reader),
+        "declare" => cursors::declare(&mut reader),
+        "fetch" | "move" => cursors::fetch(&mut reader),
         "close" => {
             reader.advance();
             let name = if reader.take(&["all"]) { None } else { Some(reader.name()?) };
@@ -88,6 +87,11 @@ pub(super) fn statement(mut reader: Reader<'_>) -> Result<Statement> {
         }
         "discard" => discard(&mut reader),
         "copy" => copy::copy(&mut reader),
+        "listen" => {
+            reader.advance();
+            reader.name()?;
+            reader.finish(Statement::Listen)
+        }
         "unlisten" => {
             reader.advance();
             if !reader.take_sign(&Token::Mul) {
@@ -424,68 +428,6 @@ fn execute(reader: &mut Reader<'_>) -> Result<Statement> {
     let arguments =
         if reader.sees_sign(&Token::LParen) { reader.parenthesized(Reader::expression)? } else { Vec::new() };
     reader.finish(Statement::Execute { name, arguments })
-}
-
-fn declare(reader: &mut Reader<'_>) -> Result<Statement> {
-    reader.advance();
-    let name = reader.name()?;
-    let mut binary = false;
-    let mut scroll = None;
-    while !reader.take(&["cursor"]) {
-        if reader.take(&["binary"]) {
-            binary = true;
-        } else if reader.take(&["no", "scroll"]) {
-            scroll = Some(false);
-        } else if reader.take(&["scroll"]) {
-            scroll = Some(true);
-        } else if reader.take_any(&["insensitive", "asensitive"]).is_none() {
-            return Err(reader.syntax_error());
-        }
-    }
-    let hold = reader.take(&["with", "hold"]);
-    if !hold {
-        reader.take(&["without", "hold"]);
-    }
-    reader.expect(&["for"])?;
-    Ok(match query(reader)? {
-        Ok(query) => Statement::Declare(Declare { name, binary, scroll, hold, query }),
-        Err(error) => Statement::Refused(error),
-    })
-}
-
-fn fetch(reader: &mut Reader<'_>) -> Result<Statement> {
-    let only_move = reader.name()? == "move";
-    // A last word is the cursor's name, even one such as NEXT.
-    let direction = if reader.peek_after(1).is_none() { Direction::Forward(Some(1)) } else { direction(reader)? };
-    if reader.peek_after(1).is_some() && reader.take_any(&["from", "in"]).is_none() {
-        return Err(reader.syntax_error());
-    }
-    let cursor = reader.name()?;
-    reader.finish(Statement::Fetch(Fetch { cursor, direction, only_move }))
-}
-
-fn direction(reader: &mut Reader<'_>) -> Result<Direction> {
-    let count = |reader: &mut Reader<'_>| -> Result<Option<i64>> {
-        if reader.take(&["all"]) {
-            Ok(None)
-        } else if matches!(reader.peek().map(|l| &l.token.token), Some(Token::Number(..) | Token::Minus | Token::Plus))
-        {
-            reader.integer().map(Some)
-        } else {
-            Ok(Some(1))
-        }
-    };
-    let word = reader.take_any(&["next", "prior", "first", "last", "absolute", "relative", "forward", "backward"]);
-    Ok(match word {
-        Some("next") => Direction::Forward(Some(1)),
-        Some("prior") => Direction::Backward(Some(1)),
-        Some("first") => Direction::Absolute(1),
-        Some("last") => Direction::Absolute(-1),
-        Some("absolute") => Direction::Absolute(reader.integer()?),
-        Some("relative") => Direction::Relative(reader.integer()?),
-        Some("backward") => Direction::Backward(count(reader)?),
-        Some(_) | None => Direction::Forward(count(reader)?),
-    })
 }
 
 fn discard(reader: &mut Reader<'_>) -> Result<Statement> {

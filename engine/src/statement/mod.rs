@@ -32,11 +32,13 @@ use crate::session::Piece;
 
 mod bounds;
 mod copy;
+mod cursors;
 mod dialect;
 mod front;
 mod ignored;
 mod lexer;
 mod reader;
+mod reserved;
 mod stack;
 pub mod steward;
 pub mod temporary;
@@ -81,7 +83,9 @@ pub enum Statement {
     Discard(Discard),
     /// COPY … TO STDOUT.
     Copy(Copy),
-    /// UNLISTEN: nothing can be listened to, so there is nothing to do.
+    /// LISTEN: nobody notifies, so nothing ever comes.
+    Listen,
+    /// UNLISTEN.
     Unlisten,
     /// CALL of a function that has effects.
     Call(Box<Function>),
@@ -369,11 +373,27 @@ impl Statement {
             | Statement::Close(_)
             | Statement::Discard(_)
             | Statement::Copy(_)
+            | Statement::Listen
             | Statement::Unlisten
             | Statement::Temporary(_)
             | Statement::Steward(_)
             | Statement::Refused(_) => false,
         }
+    }
+
+    /// Whether it reads something: what its transaction is can no longer be said after it.
+    pub fn is_query(&self) -> bool {
+        matches!(
+            self,
+            Statement::Query(_)
+                | Statement::Explain(_)
+                | Statement::Prepare(_)
+                | Statement::Execute { .. }
+                | Statement::Declare(_)
+                | Statement::Copy(_)
+                | Statement::Call(_)
+                | Statement::Temporary(_)
+        )
     }
 
     /// PostgreSQL's command tag, without a count of rows. EXECUTE takes that of what it runs; steward statements tell theirs when
@@ -410,6 +430,7 @@ impl Statement {
                 Discard::Temp => "DISCARD TEMP",
             },
             Statement::Copy(_) => "COPY",
+            Statement::Listen => "LISTEN",
             Statement::Unlisten => "UNLISTEN",
             Statement::Call(_) => "CALL",
             Statement::Temporary(temporary) => temporary.tag(),

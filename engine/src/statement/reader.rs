@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
 use super::bounds;
 use super::dialect::BoundedDialect;
 use super::lexer::Lexeme;
+use super::reserved::misplaced;
 use crate::error::{Error, Result, Sqlstate};
 
 /// A place in a statement's tokens.
@@ -311,6 +312,7 @@ impl<'a> Reader<'a> {
     pub(super) fn query(&mut self) -> Result<Box<Query>> {
         let query = self.parse(|parser| parser.parse_query())?;
         self.end()?;
+        self.refuse_reserved(&query)?;
         Ok(query)
     }
 
@@ -319,7 +321,13 @@ impl<'a> Reader<'a> {
         self.expect_sign(&Token::LParen)?;
         let query = self.parse(|parser| parser.parse_query())?;
         self.expect_sign(&Token::RParen)?;
+        self.refuse_reserved(&query)?;
         Ok(query)
+    }
+
+    fn refuse_reserved(&self, query: &Query) -> Result<()> {
+        let Some(at) = misplaced(query) else { return Ok(()) };
+        Err(self.syntax_error_at(self.tokens.iter().find(|lexeme| lexeme.token.span.start == at)))
     }
 
     /// An expression.

@@ -229,7 +229,7 @@ fn kinds_that_have_no_place() {
         ),
         ("import foreign schema public from server s into public", "0A000 IMPORT is not supported"),
         ("lock table t", "0A000 LOCK is not supported"),
-        ("listen x", "0A000 LISTEN is not supported"),
+        ("notify x", "0A000 NOTIFY is not supported"),
         ("vacuum", "0A000 VACUUM is not supported"),
         ("do $$ begin end $$", "0A000 DO is not supported"),
         (
@@ -376,6 +376,7 @@ fn cursors_and_prepared_statements() {
     assert!(matches!(parsed("close all").unwrap(), Statement::Close(None)));
     assert!(matches!(parsed("discard temporary").unwrap(), Statement::Discard(Discard::Temp)));
     assert!(matches!(parsed("unlisten *").unwrap(), Statement::Unlisten));
+    assert!(matches!(parsed("LISTEN \"Some thing\"").unwrap(), Statement::Listen));
     assert!(matches!(parsed("call kanon.cancel_job('x', why => 'y')").unwrap(), Statement::Call(_)));
     assert!(matches!(parsed("/* nothing */ -- here").unwrap(), Statement::Empty));
     assert_eq!(parsed("fetch all c").unwrap().tag(), "FETCH");

@@ -105,7 +105,8 @@ fn view(name: &str, alias: Option<TableAlias>) -> TableFactor {
     }
 }
 
-fn select(expr: Expr, alias: Ident) -> Query {
+/// `SELECT expr AS alias`.
+pub(crate) fn select(expr: Expr, alias: Ident) -> Query {
     Query {
         with: None,
         body: Box::new(SetExpr::Select(Box::new(Select {

@@ -8,6 +8,7 @@ use datafusion::arrow::datatypes::{DataType, Float16Type, IntervalUnit, TimeUnit
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use kanon_engine::error::{Error, Result, Sqlstate};
 use kanon_engine::functions::numeric;
+use kanon_engine::pg_catalog::type_oid;
 use kanon_engine::pg_catalog::types::PgType;
 
 use super::binary::{self, OutOfRange};
@@ -330,6 +331,7 @@ impl<'a> Cells<'a> {
             }
             "uuid" => out.put_slice(&crate::params::uuid_bytes(value)?),
             "char" => out.put_u8(value.bytes().next().unwrap_or(0)),
+            "regtype" if type_oid(value).is_some() => out.put_u32(type_oid(value).unwrap_or_default()),
             "int2vector" | "oidvector" | "regclass" | "regtype" | "regproc" | "regnamespace" | "regrole"
             | "regoper" | "regoperator" | "regprocedure" | "inet" | "pg_lsn" | "aclitem" => {
                 return Err(Error::unsupported(format!("binary format of type {}", self.pg_type.name)));

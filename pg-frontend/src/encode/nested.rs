@@ -47,6 +47,8 @@ fn start_of<O: OffsetSizeTrait>(offsets: &[O], row: usize) -> usize {
 pub(super) struct ListCells<'a> {
     ranges: Ranges<'a>,
     items: Items<'a>,
+    /// An `oidvector` or `int2vector`: written without braces, counted from 0.
+    is_vector: bool,
 }
 
 enum Items<'a> {
@@ -84,14 +86,28 @@ impl<'a> ListCells<'a> {
                 lists: Box::new(ListCells::new(items.as_ref(), pg_type, zone)?),
             }
         } else {
-            let element = pg_type.element().unwrap_or_else(|| PgType::of(items.data_type()));
+            let element = match pg_type {
+                PgType::OIDVECTOR => PgType::OID,
+                PgType::INT2VECTOR => PgType::INT2,
+                array => array.element().unwrap_or_else(|| PgType::of(items.data_type())),
+            };
             Items::Values(Cells::new(items.as_ref(), element, zone)?)
         };
-        Ok(ListCells { ranges, items })
+        let is_vector = matches!(pg_type, PgType::OIDVECTOR | PgType::INT2VECTOR);
+        Ok(ListCells { ranges, items, is_vector })
     }
 
-    /// `{1,NULL,"a b"}`.
+    /// `{1,NULL,"a b"}`, or `1 2` of a vector.
     pub(super) fn put_text(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+        if let (true, Items::Values(values)) = (self.is_vector, &self.items) {
+            for (number, item) in self.ranges.of(row).enumerate() {
+                if number > 0 {
+                    out.put_u8(b' ');
+                }
+                values.put_text(item, out)?;
+            }
+            return Ok(());
+        }
         let mut scratch = BytesMut::new();
         out.put_u8(b'{');
         for (number, item) in self.ranges.of(row).enumerate() {
@@ -121,7 +137,8 @@ impl<'a> ListCells<'a> {
         let mut elements = BytesMut::new();
         let mut has_null = false;
         self.collect(self.ranges.of(row), 0, &mut dimensions, &mut elements, &mut has_null)?;
-        if dimensions.contains(&0) {
+        // A vector has its one dimension whatever its length.
+        if dimensions.contains(&0) && !self.is_vector {
             dimensions.clear();
         }
         out.put_i32(dimensions.len() as i32);
@@ -131,7 +148,7 @@ impl<'a> ListCells<'a> {
             out.put_i32(
                 i32::try_from(*length).map_err(|_| Error::new(Sqlstate::StatementTooComplex, "array too large"))?,
             );
-            out.put_i32(1);
+            out.put_i32(i32::from(!self.is_vector));
         }
         out.put_slice(&elements);
         Ok(())

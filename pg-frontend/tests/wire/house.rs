@@ -260,6 +260,18 @@ impl Desk for TestDesk {
         None
     }
 
+    fn is_kept(&self, _name: &str) -> bool {
+        false
+    }
+
+    fn keep(&self, _name: &str, _planned: &Planned, _types: &[u32]) {}
+
+    fn forget(&self, _name: &str) {}
+
+    fn ended(&self) -> CancellationToken {
+        CancellationToken::new()
+    }
+
     fn set(&self, name: &str, value: &str) -> Result<()> {
         if name == "no_such_setting" {
             let message = format!("unrecognized configuration parameter \"{name}\"");

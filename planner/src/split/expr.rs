@@ -19,6 +19,8 @@ impl Dialect for Readable {
     fn identifier_quote_style(&self, name: &str) -> Option<char> {
         match (DefaultDialect {}).identifier_quote_style(name) {
             None if name.eq_ignore_ascii_case("id") && name != "id" => Some('"'),
+            // Reserved in PostgreSQL alone.
+            None if matches!(name, "analyse" | "isnull") => Some('"'),
             style => style,
         }
     }

@@ -51,22 +51,24 @@ impl Protocol {
     }
 }
 
-/// What must be the same of an answer, as lines: columns with their types, rows, tags, errors with their codes and positions.
-fn told(bytes: &[u8]) -> Vec<String> {
+/// What must be the same of an answer, as lines: columns with their types, rows, tags, errors with their codes and positions; with `asides`, warnings and settings.
+fn told(bytes: &[u8], asides: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for (kind, body) in messages(bytes) {
         match kind {
             b'T' => lines.push(columns(body)),
             b'D' | b'd' => lines.push(format!("{} {}", char::from(kind), shown(body))),
             b'C' => lines.push(format!("tag {}", shown(body))),
-            b'E' => {
+            b'S' if asides => lines.push(format!("setting {}", shown(body))),
+            b'E' | b'N' if kind == b'E' || asides => {
                 let fields: BTreeMap<char, String> = body
                     .split(|byte| *byte == 0)
                     .filter(|field| !field.is_empty())
                     .map(|field| (char::from(field[0]), shown(&field[1..])))
                     .collect();
                 let field = |name| fields.get(&name).map_or("", String::as_str);
-                lines.push(format!("error {} at {}: {}", field('C'), field('P'), field('M')));
+                let (detail, hint) = if asides { (field('D'), field('H')) } else { ("", "") };
+                lines.push(format!("{} {} at {}: {}{detail}{hint}", field('S'), field('C'), field('P'), field('M')));
             }
             _ => {}
         }
@@ -129,8 +131,8 @@ async fn statements_are_answered_as_postgresql_answers_them() {
             let mut differences = Vec::new();
             for protocol in Protocol::ALL {
                 let (bytes, ready) = protocol.request(&case.sql);
-                let expected = told(&theirs.exchange(&bytes, ready).await);
-                let found = told(&node.exchange(&bytes, ready).await);
+                let expected = told(&theirs.exchange(&bytes, ready).await, false);
+                let found = told(&node.exchange(&bytes, ready).await, false);
                 checks += 1;
                 if expected != found {
                     let lines = expected.iter().zip(&found).find(|(a, b)| a != b);
@@ -149,4 +151,39 @@ async fn statements_are_answered_as_postgresql_answers_them() {
     }
     println!("{checks} checks, {} statements differ", wrong.len());
     assert!(wrong.is_empty(), "{} statements differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_go_as_those_of_postgresql() {
+    let Some(postgres) = Postgres::start().await else { return };
+    let federation = world::start(&postgres).await;
+    let only = std::env::var("KANON_CONFORMANCE").unwrap_or_default();
+    let (mut checks, mut wrong) = (0, Vec::new());
+    for case in cases(include_str!("sessions.sql")).into_iter().filter(|case| case.sql.contains(&only)) {
+        let mut differences = Vec::new();
+        for protocol in [Protocol::Simple, Protocol::Text, Protocol::Binary] {
+            let mut node = Wire::connect(federation.sites[0].pg_port).await;
+            let mut theirs = Wire::connect(postgres.port).await;
+            for statement in case.sql.lines().map(|line| line.trim_end_matches(';')) {
+                let bytes = match protocol {
+                    Protocol::Simple => query(statement),
+                    _ => [parse(statement, 0), bind(&[], protocol == Protocol::Binary), run(0), sync()].concat(),
+                };
+                let expected = told(&theirs.exchange(&bytes, 1).await, true);
+                let found = told(&node.exchange(&bytes, 1).await, true);
+                checks += 1;
+                if expected != found {
+                    let (expected, found) = (expected.join(" / "), found.join(" / "));
+                    differences.push(format!("    {protocol:?}: {statement}\n      - {expected}\n      + {found}"));
+                }
+            }
+        }
+        match (case.differs, differences.is_empty()) {
+            (false, false) => wrong.push(differences.join("\n")),
+            (true, true) => wrong.push(format!("is the same now: {}", case.sql)),
+            _ => {}
+        }
+    }
+    println!("{checks} checks, {} sessions differ", wrong.len());
+    assert!(checks > 0 && wrong.is_empty(), "{} sessions differ:\n{}", wrong.len(), wrong.join("\n"));
 }

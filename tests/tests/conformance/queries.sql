@@ -148,3 +148,89 @@ SELECT people.id, q.id FROM people, people q WHERE id = 1
 SELECT sum(name) FROM people
 
 SELECT max(id), city FROM people
+
+SELECT 1::nothing;
+
+SELECT id, name::no_such_type FROM people;
+
+SELECT '{1}'::nothing[];
+
+SELECT 1::public.nothing;
+
+SELECT CAST(1 AS "No Such Type");
+
+SELECT code FROM where;
+
+SELECT * FROM people, order;
+
+SELECT * FROM select;
+
+SELECT where FROM people;
+
+SELECT left FROM people;
+
+SELECT id FROM people AS table;
+
+SELECT "order".id FROM people AS "order" WHERE "order".id = 1;
+
+SELECT between.id FROM people AS between WHERE between.id = 1;
+
+WITH where AS (SELECT 1) SELECT 1;
+
+SELECT * FROM lower('X') AS f;
+
+SELECT * FROM lower('X');
+
+SELECT f FROM upper('x') AS f;
+
+SELECT f.up FROM upper('x') AS f(up);
+
+SELECT * FROM current_database();
+
+SELECT * FROM abs(-1) AS a, abs(-2) AS b;
+
+SELECT p.id, l FROM people AS p, lower(p.name) AS l WHERE p.id = 1;
+
+SELECT * FROM nosuchfunction(1);
+
+SELECT x FROM unnest(ARRAY[1, 2]) AS x ORDER BY x;
+
+SELECT * FROM unnest(ARRAY[1, 2]) AS x ORDER BY x;
+
+SELECT p.id, x FROM people AS p CROSS JOIN unnest(ARRAY[1, 2]) AS x WHERE p.id = 1 AND x = p.id;
+
+SELECT word, catcode, barelabel, catdesc, baredesc FROM pg_get_keywords() WHERE word IN ('abort', 'between', 'left', 'where', 'year') ORDER BY word;
+
+SELECT count(*) FROM pg_catalog.pg_get_keywords() AS k WHERE k.catcode = 'R';
+
+SELECT quote_ident('analyse'), quote_ident('left'), quote_ident('between'), quote_ident('abort'), quote_ident('x');
+
+SELECT (information_schema._pg_expandarray(ARRAY[5, 6])).n;
+
+SELECT (information_schema._pg_expandarray(ARRAY['a', 'b'])).x;
+
+SELECT (e.keys).x, (e.keys).n FROM (SELECT information_schema._pg_expandarray(ARRAY['a', 'b']) AS keys) AS e ORDER BY 2;
+
+SELECT * FROM information_schema._pg_expandarray(ARRAY[5, 6]) ORDER BY n;
+
+SELECT e.x, e.n FROM information_schema._pg_expandarray(ARRAY[5, 6]) AS e ORDER BY e.n;
+
+SELECT e.a, e.b FROM information_schema._pg_expandarray(ARRAY[5, 6]) AS e(a, b) ORDER BY e.b;
+
+SELECT p.oid, p.proargtypes FROM pg_proc AS p WHERE p.proname = 'pg_terminate_backend';
+
+SELECT p.proargtypes::regtype[], p.proargtypes::regtype[]::text[] FROM pg_proc AS p WHERE p.proname = 'pg_terminate_backend';
+
+SELECT '{int4,text}'::regtype[];
+
+SELECT '{23,25}'::regtype[]::text[];
+
+SELECT '{nosuch}'::regtype[];
+
+SELECT regexp_split_to_table('a b  c', '\s+');
+
+SELECT w FROM regexp_split_to_table('a b  c', '\s+') AS w ORDER BY w;
+
+SELECT 'pg_class'::regclass::oid = (SELECT oid FROM pg_class WHERE relname = 'pg_class');
+
+SELECT 'people'::regclass::oid = (SELECT oid FROM pg_class WHERE relname = 'people');

@@ -3,6 +3,7 @@
 //! Each is a row of a table: its name, its arguments, its result, and how one row of arguments becomes a value. They read the
 //! [`Directory`] only, so what the principal may not see is not there.
 
+mod expand;
 mod names;
 mod objects;
 mod privileges;
@@ -22,7 +23,8 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
-pub(crate) use names::quote_literal;
+pub use names::type_oid;
+pub(crate) use names::{quote_literal, type_name};
 
 use super::View;
 use super::directory::Directory;
@@ -58,6 +60,9 @@ pub(crate) enum Answer {
     Names,
     Texts,
     Subscripts,
+    Numbers,
+    /// Names of a `reg…` type.
+    Listed(PgType),
     /// The argument, an empty list for NULL.
     List,
 }
@@ -72,7 +77,8 @@ impl Answer {
             Answer::Int8 => DataType::Int64,
             Answer::Oid => DataType::UInt32,
             Answer::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
-            Answer::Names | Answer::Texts | Answer::List => list(DataType::Utf8),
+            Answer::Names | Answer::Texts | Answer::Listed(_) | Answer::List => list(DataType::Utf8),
+            Answer::Numbers => list(DataType::Int32),
             Answer::Subscripts => list(DataType::Int16),
         }
     }
@@ -82,6 +88,7 @@ impl Answer {
             Answer::Oid => annotate(field, PgType::OID),
             Answer::Name => annotate(field, PgType::NAME),
             Answer::Names => PgType::NAME.array().map_or(field.clone(), |names| annotate(field, names)),
+            Answer::Listed(of) => of.array().map_or(field.clone(), |names| annotate(field, names)),
             _ => field,
         }
     }
@@ -108,7 +115,8 @@ pub(crate) const fn spec(name: &'static str, arguments: &'static [Kind], answer:
 
 /// All functions.
 pub(crate) fn all() -> impl Iterator<Item = ScalarUDF> {
-    specs().map(|spec| {
+    let expand = ScalarUDF::new_from_impl(expand::Expand::new());
+    let ours = specs().map(|spec| {
         let signature = match (spec.arguments.len(), spec.least) {
             (0, _) => TypeSignature::Nullary,
             (_, 0) => TypeSignature::OneOf(vec![TypeSignature::Nullary, TypeSignature::UserDefined]),
@@ -116,7 +124,8 @@ pub(crate) fn all() -> impl Iterator<Item = ScalarUDF> {
         };
         let signature = Signature::new(signature, Volatility::Stable);
         ScalarUDF::new_from_impl(CatalogFunction { spec, signature })
-    })
+    });
+    ours.chain([expand])
 }
 
 fn specs() -> impl Iterator<Item = &'static Spec> {

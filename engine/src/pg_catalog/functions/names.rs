@@ -67,6 +67,18 @@ pub(super) const SPECS: &[Spec] = &[
         let length = row.list(0).and_then(|l| i64::try_from(l.len()).ok()).unwrap_or(0);
         Ok(Value::Ints((1..=length).collect()))
     }),
+    // The same as `int4`: of `_pg_expandarray` the field n.
+    spec("kanon_numbers", &[List], Answer::Numbers, |_, row| {
+        let length = row.list(0).and_then(|l| i64::try_from(l.len()).ok()).unwrap_or(0);
+        Ok(Value::Ints((1..=length).collect()))
+    }),
+    spec("kanon_regtypes", &[List], Answer::Listed(PgType::REGTYPE), |_, row| {
+        listed(row, type_oid, |oid| Some(format_type(oid, -1)), Sqlstate::UndefinedObject, "type")
+    }),
+    spec("kanon_regclasses", &[List], Answer::Listed(PgType::REGCLASS), |d, row| {
+        let shown = |oid| d.entry(oid).map(|entry| d.display(entry));
+        listed(row, |name| class_oid(d, name), shown, Sqlstate::UndefinedTable, "relation")
+    }),
     // An empty list for NULL: what ARRAY(SELECT …) of no rows is.
     spec("kanon_list", &[List], Answer::List, |_, row| {
         Ok(Value::Texts(row.list(0).unwrap_or_default().into_iter().flatten().collect()))
@@ -80,21 +92,39 @@ pub(super) const SPECS: &[Spec] = &[
 
 fn input<'a>(row: &Row<'a>, find: impl Fn(&str) -> Option<u32>, state: Sqlstate, what: &str) -> Result<Value<'a>> {
     let Some(text) = row.text(0) else { return Ok(Value::Null) };
+    Ok(oid_of(text, find, state, what)?.into())
+}
+
+fn oid_of(text: &str, find: impl Fn(&str) -> Option<u32>, state: Sqlstate, what: &str) -> Result<u32> {
     if text == "-" {
-        return Ok(0.into());
+        return Ok(0);
     }
     if let Ok(oid) = text.parse::<u32>() {
-        return Ok(oid.into());
+        return Ok(oid);
     }
-    let missing = || Error::new(state, format!("{what} \"{text}\" does not exist"));
-    Ok(find(text).ok_or_else(missing)?.into())
+    find(text).ok_or_else(|| Error::new(state, format!("{what} \"{text}\" does not exist")))
 }
 
 fn output<'a>(row: &Row<'a>, name: impl Fn(u32) -> Option<String>) -> Result<Value<'a>> {
-    Ok(row
-        .oid(0)
-        .map(|oid| if oid == 0 { "-".to_owned() } else { name(oid).unwrap_or_else(|| oid.to_string()) })
-        .into())
+    Ok(row.oid(0).map(|oid| shown(oid, name)).into())
+}
+
+fn shown(oid: u32, name: impl Fn(u32) -> Option<String>) -> String {
+    if oid == 0 { "-".to_owned() } else { name(oid).unwrap_or_else(|| oid.to_string()) }
+}
+
+/// An array of OIDs or names as one of names, as it is shown.
+fn listed<'a>(
+    row: &Row<'a>,
+    find: impl Fn(&str) -> Option<u32>,
+    name: impl Fn(u32) -> Option<String>,
+    state: Sqlstate,
+    what: &str,
+) -> Result<Value<'a>> {
+    let Some(items) = row.list(0) else { return Ok(Value::Null) };
+    let items = items.into_iter().flatten();
+    let names = items.map(|text| Ok(shown(oid_of(&text, &find, state, what)?, &name)));
+    Ok(Value::Texts(names.collect::<Result<_>>()?))
 }
 
 /// The parts of a name: `a."B c".d`. Bare parts are folded to lower case.
@@ -143,7 +173,7 @@ pub(super) fn class_oid(directory: &Directory, text: &str) -> Option<u32> {
 }
 
 /// The OID of a type as SQL writes its name.
-pub(crate) fn type_oid(text: &str) -> Option<u32> {
+pub fn type_oid(text: &str) -> Option<u32> {
     if let Some(known) = PgType::by_sql_name(text) {
         return Some(known.oid);
     }
@@ -170,6 +200,11 @@ pub(super) fn schema_oid(directory: &Directory, text: &str) -> Option<u32> {
 
 fn role_oid(directory: &Directory, text: &str) -> Option<u32> {
     qualified(text).and_then(|(_, name)| directory.role_named(&name))
+}
+
+/// A type's SQL name; `???` for an OID that is no type's.
+pub(crate) fn type_name(oid: u32) -> String {
+    format_type(oid, -1)
 }
 
 /// A type's SQL name; `???` for an OID that is no type's.

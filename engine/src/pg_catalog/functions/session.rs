@@ -2,7 +2,6 @@
 
 use super::Kind::{Bool, Number, Text};
 use super::{Answer, Row, Spec, spec};
-use crate::catalog::TEMPORARY_SCHEMAS;
 use crate::error::{Error, Result, Sqlstate};
 use crate::pg_catalog::DATABASE_NAME;
 use crate::pg_catalog::directory::Directory;
@@ -35,10 +34,10 @@ pub(super) const SPECS: &[Spec] = &[
     spec("user", &[], Answer::Name, principal),
     spec("current_database", &[], Answer::Name, database),
     spec("current_catalog", &[], Answer::Name, database),
-    spec("current_schema", &[], Answer::Name, |d, _| Ok(d.path.iter().find(|s| !is_implicit(s)).into())),
+    spec("current_schema", &[], Answer::Name, |d, _| Ok(d.path.get(d.implicit).into())),
     spec("current_schemas", &[Bool], Answer::Names, |d, row| {
         let Some(implicit) = row.bool(0) else { return Ok(Value::Null) };
-        Ok(Value::Texts(d.path.iter().filter(|s| implicit || !is_implicit(s)).cloned().collect()))
+        Ok(Value::Texts(d.path.iter().skip(if implicit { 0 } else { d.implicit }).cloned().collect()))
     }),
     Spec {
         least: 1,
@@ -83,11 +82,6 @@ pub(super) const SPECS: &[Spec] = &[
     spec("pg_jit_available", &[], Answer::Bool, no),
     spec("pg_export_snapshot", &[], Answer::Text, |_, _| Err(Error::unsupported("snapshots cannot be exported"))),
 ];
-
-/// Whether a schema is searched without being named.
-fn is_implicit(schema: &str) -> bool {
-    schema == "pg_catalog" || schema.starts_with(TEMPORARY_SCHEMAS)
-}
 
 fn version<'a>(directory: &'a Directory, _: &Row<'a>) -> Result<Value<'a>> {
     Ok(i64::try_from(directory.viewer.snapshot.version).unwrap_or(i64::MAX).into())

@@ -119,6 +119,14 @@ fn function(expr: &mut Expr) -> Result<()> {
             **number = Expr::BinaryOp { left, op: BinaryOperator::BitwiseAnd, right };
             return Ok(());
         }
+        ("pg_sleep_for", [time]) if string(time).is_some() => {
+            **time = cast(take(time), DataType::Interval { fields: None, precision: None });
+            return literals::rewrite(time);
+        }
+        ("pg_sleep_until", [moment]) if string(moment).is_some() => {
+            **moment = cast(take(moment), DataType::Timestamp(None, TimezoneInfo::WithTimeZone));
+            return Ok(());
+        }
         // A text in quotes is of no type yet.
         ("pg_typeof", [Expr::Value(value)])
             if matches!(value.value, Value::Null | Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_)) =>
@@ -194,7 +202,7 @@ fn is_interval(expr: &Expr) -> bool {
 }
 
 /// The function that gives the rows of one that makes rows, as an array.
-fn array_of(name: &str) -> Option<&'static str> {
+pub(super) fn array_of(name: &str) -> Option<&'static str> {
     Some(match name {
         "generate_series" => "generate_series",
         "generate_subscripts" => "kanon_generate_subscripts",
@@ -213,19 +221,20 @@ fn renamed(expr: &mut Expr, name: &str) {
     }
 }
 
-/// Functions of a select list that make rows.
-pub(super) fn make_rows(select: &mut Select) {
+/// Functions of a select list that make rows: those that are `wanted`.
+pub(super) fn make_rows(select: &mut Select, wanted: impl Fn(&str) -> bool) {
     for item in &mut select.projection {
         let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { continue };
         // What is unnested already stays so: it has another name, but for a series.
         let _ = visit_expressions_mut(expr, |expr| {
-            if let Some(array) = called(expr).filter(|name| name != "generate_series").as_deref().and_then(array_of) {
+            let name = called(expr).filter(|name| name != "generate_series" && wanted(name));
+            if let Some(array) = name.as_deref().and_then(array_of) {
                 renamed(expr, array);
                 *expr = call("unnest", vec![take(expr)]);
             }
             ControlFlow::<()>::Continue(())
         });
-        if called(expr).as_deref() == Some("generate_series") {
+        if called(expr).is_some_and(|name| name == "generate_series" && wanted(&name)) {
             *expr = call("unnest", vec![take(expr)]);
         }
     }
@@ -267,7 +276,8 @@ fn local_time() -> Expr {
     cast(now, DataType::Time(None, TimezoneInfo::None))
 }
 
-fn cast(expr: Expr, data_type: DataType) -> Expr {
+/// `CAST(expr AS data_type)`.
+pub(super) fn cast(expr: Expr, data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
 }
 

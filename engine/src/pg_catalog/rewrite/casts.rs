@@ -5,7 +5,10 @@ use datafusion::sql::sqlparser::ast::{
     SelectItem, TimezoneInfo, Value,
 };
 
+use crate::error::{Error, Result, Sqlstate};
 use crate::functions::numeric::AS_NUMERIC;
+use crate::pg_catalog::directory::quote_ident;
+use crate::pg_catalog::functions::type_oid;
 
 use super::{call, called, folded, string, take};
 
@@ -32,12 +35,25 @@ const FUNCTION_COLUMNS: &[&str] = &[
 ];
 
 /// `e::regclass` → a look-up; `pg_catalog.int4` and its kin → the type's usual name.
-pub(super) fn rewrite(expr: &mut Expr) {
+///
+/// # Errors
+/// 42704 for a type that there is not, and what an array of names in quotes may fail with.
+pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
     if let Expr::Cast { expr: inner, data_type, .. } = expr {
         if let Some(kind) = reg_kind(data_type) {
             let inner = take(inner);
             *expr = call(&format!("kanon_{kind}"), vec![inner]);
-            return;
+            return Ok(());
+        }
+        if let Some(listed) = reg_list(data_type) {
+            let mut inner = take(inner);
+            if string(&inner).is_some() {
+                let texts = ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None);
+                inner = super::calls::cast(inner, DataType::Array(texts));
+                super::literals::rewrite(&mut inner)?;
+            }
+            *expr = call(listed, vec![inner]);
+            return Ok(());
         }
         if let Some(usual) = usual_type(data_type) {
             *data_type = usual;
@@ -46,14 +62,15 @@ pub(super) fn rewrite(expr: &mut Expr) {
             && !matches!(inner.as_ref(), Expr::Value(value) if matches!(value.value, Value::Placeholder(_)))
         {
             *expr = call(AS_NUMERIC, vec![take(inner)]);
-            return;
+            return Ok(());
         }
         if is_text(data_type)
             && let Some(shown) = show_name(inner).or_else(|| function_column(inner))
         {
             *expr = call(&shown, vec![take(inner)]);
+            return Ok(());
         }
-        return;
+        return check(data_type);
     }
     // A string beside a reg… value names one: x::regclass = 'patients'.
     if let Expr::BinaryOp { left, op: BinaryOperator::Eq | BinaryOperator::NotEq, right } = expr {
@@ -67,6 +84,43 @@ pub(super) fn rewrite(expr: &mut Expr) {
                 **text = call(&function, vec![inner]);
             }
         }
+    }
+    Ok(())
+}
+
+/// Whether there is a type of this name.
+fn check(data_type: &DataType) -> Result<()> {
+    let (DataType::Custom(name, _), depth) = innermost(data_type, 0) else { return Ok(()) };
+    let parts: Vec<String> = name.0.iter().filter_map(ObjectNamePart::as_ident).map(folded).collect();
+    let known = match parts.as_slice() {
+        [name] => type_oid(&quote_ident(name)),
+        [schema, name] if schema == "pg_catalog" => type_oid(&quote_ident(name)),
+        _ => None,
+    };
+    match known {
+        Some(_) => Ok(()),
+        None => {
+            let shown = format!("{}{}", parts.join("."), "[]".repeat(depth));
+            Err(Error::new(Sqlstate::UndefinedObject, format!("type \"{shown}\" does not exist")))
+        }
+    }
+}
+
+/// The elements' type of an array, and how deep it lies.
+fn innermost(data_type: &DataType, depth: usize) -> (&DataType, usize) {
+    match data_type {
+        DataType::Array(ArrayElemTypeDef::SquareBracket(item, _)) => innermost(item, depth + 1),
+        other => (other, depth),
+    }
+}
+
+/// The function that makes an array of `reg…` values.
+fn reg_list(data_type: &DataType) -> Option<&'static str> {
+    let DataType::Array(ArrayElemTypeDef::SquareBracket(item, _)) = data_type else { return None };
+    match reg_kind(item)? {
+        "regtype" => Some("kanon_regtypes"),
+        "regclass" => Some("kanon_regclasses"),
+        _ => None,
     }
 }
 

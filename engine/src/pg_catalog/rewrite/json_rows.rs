@@ -83,7 +83,7 @@ pub(super) fn rewrite_factor(factor: &mut TableFactor) -> Result<()> {
 }
 
 /// Whether an expression names a column outside of a query of its own.
-fn names_columns(expr: &Expr) -> bool {
+pub(super) fn names_columns(expr: &Expr) -> bool {
     struct Find {
         depth: usize,
         found: bool,

@@ -7,6 +7,7 @@
 mod calls;
 mod casts;
 mod expressions;
+mod from;
 mod json;
 mod json_rows;
 mod literals;
@@ -131,6 +132,7 @@ impl VisitorMut for Rewriter<'_> {
         if has_query(expr) {
             self.in_expression += 1;
         }
+        from::expand_field(expr);
         ControlFlow::Continue(())
     }
 
@@ -138,7 +140,9 @@ impl VisitorMut for Rewriter<'_> {
         if has_query(expr) {
             self.in_expression -= 1;
         }
-        casts::rewrite(expr);
+        if let Err(error) = casts::rewrite(expr) {
+            return self.fail(error);
+        }
         if let Err(error) = literals::rewrite(expr) {
             return self.fail(error);
         }
@@ -152,6 +156,7 @@ impl VisitorMut for Rewriter<'_> {
             return self.fail(error);
         }
         spellings::rewrite(expr);
+        from::expand(expr);
         if !self.scope.reads_catalog {
             subqueries::make_array(expr);
         }
@@ -169,9 +174,10 @@ impl VisitorMut for Rewriter<'_> {
             casts::show(select);
         }
         if self.scope.reads_catalog {
+            calls::make_rows(select, |name| !name.starts_with("generate_"));
             subqueries::fold_empty(select, &self.scope);
         } else {
-            calls::make_rows(select);
+            calls::make_rows(select, |_| true);
             calls::keep_apart(select);
         }
         ControlFlow::Continue(())
@@ -192,6 +198,7 @@ impl VisitorMut for Rewriter<'_> {
             }
         }
         spellings::unnest_beside(factor);
+        from::rewrite_factor(factor);
         if !self.scope.reads_catalog {
             calls::rows_of(factor);
         }

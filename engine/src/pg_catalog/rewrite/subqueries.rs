@@ -9,7 +9,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Array, BinaryOperator, Expr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, OrderByKind, Query,
-    Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+    Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut, visit_expressions,
+    visit_expressions_mut,
 };
 
 use super::expressions::column_name;
@@ -228,7 +229,8 @@ fn collect(query: &mut Query) -> bool {
     true
 }
 
-/// `(SELECT c.collname FROM pg_collation c, pg_type t WHERE c.oid = X AND t.oid = Y AND X <> t.typcollation)`: the look-up of X and Y.
+/// `(SELECT c.collname FROM pg_collation c, pg_type t WHERE c.oid = X AND t.oid = Y AND X <> t.typcollation)`: the look-up of X and Y, in what is made of
+/// the name.
 fn collation_lookup(query: &Query, scope: &Scope) -> Option<Expr> {
     let select = select_of(query)?;
     let relations: Vec<&str> = select
@@ -244,7 +246,7 @@ fn collation_lookup(query: &Query, scope: &Scope) -> Option<Expr> {
     else {
         return None;
     };
-    if relations != ["pg_collation", "pg_type"] || column_name(item).as_deref() != Some("collname") {
+    if relations != ["pg_collation", "pg_type"] {
         return None;
     }
     let mut conditions = Vec::new();
@@ -261,7 +263,26 @@ fn collation_lookup(query: &Query, scope: &Scope) -> Option<Expr> {
         && column_name(type_oid).as_deref() == Some("oid")
         && column_name(own).as_deref() == Some("typcollation")
         && same == collation;
-    is_shape.then(|| call("kanon_other_collation", vec![collation.as_ref().clone(), pg_type.as_ref().clone()]))
+    if !is_shape {
+        return None;
+    }
+    // What is asked is made of the name alone: `' collate ' || c.collname`.
+    let mut asked = item.clone();
+    let lookup = call("kanon_other_collation", vec![collation.as_ref().clone(), pg_type.as_ref().clone()]);
+    let mut is_name = true;
+    let _ = visit_expressions_mut(&mut asked, |expr| {
+        if column_name(expr).as_deref() == Some("collname") {
+            *expr = lookup.clone();
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    let _ = visit_expressions(item, |expr| {
+        let is_other = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Subquery(_))
+            && column_name(expr).as_deref() != Some("collname");
+        is_name &= !is_other;
+        ControlFlow::<()>::Continue(())
+    });
+    is_name.then_some(asked)
 }
 
 fn conjuncts<'e>(expr: &'e Expr, out: &mut Vec<&'e Expr>) {

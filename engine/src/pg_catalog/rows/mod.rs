@@ -2,6 +2,7 @@
 
 mod information_schema;
 mod relations;
+mod sessions;
 mod system;
 
 use super::defs::{Relation, relation};
@@ -18,6 +19,9 @@ pub(crate) fn write(directory: &Directory, relation: &Relation, wanted: &Wanted,
         ("pg_catalog", "pg_tables") => relations::tables(directory, wanted, rows),
         ("pg_catalog", "pg_views") => relations::views(directory, wanted, rows),
         ("pg_catalog", "pg_stat_user_tables") => relations::stat_user_tables(directory, rows),
+        ("pg_catalog", "pg_stat_activity") => sessions::activity(directory, rows),
+        ("pg_catalog", "pg_prepared_statements") => sessions::prepared(directory, rows),
+        ("pg_catalog", "pg_cursors") => sessions::cursors(directory, rows),
         ("pg_catalog", "pg_namespace") => system::namespace(directory, wanted, rows),
         ("pg_catalog", "pg_type") => system::types(wanted, rows),
         ("pg_catalog", "pg_range") => system::range(rows),
@@ -30,6 +34,7 @@ pub(crate) fn write(directory: &Directory, relation: &Relation, wanted: &Wanted,
         ("pg_catalog", "pg_settings") => system::settings(directory, rows),
         ("pg_catalog", "pg_am") => system::am(rows),
         ("pg_catalog", "pg_collation") => system::collation(rows),
+        ("pg_catalog", "pg_get_keywords()") => system::keywords(rows),
         ("pg_catalog", "pg_language") => system::language(rows),
         ("pg_catalog", "pg_tablespace") => system::tablespace(rows),
         ("information_schema", name) => information_schema::write(directory, name, wanted, rows),
@@ -45,6 +50,9 @@ const FILLED: &[&str] = &[
     "pg_tables",
     "pg_views",
     "pg_stat_user_tables",
+    "pg_stat_activity",
+    "pg_prepared_statements",
+    "pg_cursors",
     "pg_namespace",
     "pg_type",
     "pg_range",

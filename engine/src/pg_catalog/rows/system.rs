@@ -3,6 +3,7 @@
 use crate::pg_catalog::DATABASE_NAME;
 use crate::pg_catalog::defs::{PROCEDURES, TYPES, procedure_oid};
 use crate::pg_catalog::directory::{ADMIN, DATABASE, Directory, PG_CATALOG};
+use crate::pg_catalog::keywords::KEYWORDS;
 use crate::pg_catalog::provider::Wanted;
 use crate::pg_catalog::values::{Rows, Value};
 use crate::session::settings::{self, SettingKind};
@@ -390,4 +391,14 @@ pub(super) fn tablespace(rows: &mut Rows) {
     let mut out = rows.writer(["oid", "spcname", "spcowner"]);
     out.push([PG_DEFAULT.into(), "pg_default".into(), ADMIN.into()]);
     out.push([1664.into(), "pg_global".into(), ADMIN.into()]);
+}
+
+/// What `pg_get_keywords()` answers.
+pub(super) fn keywords(rows: &mut Rows) {
+    let mut out = rows.writer(["word", "catcode", "barelabel", "catdesc", "baredesc"]);
+    for keyword in KEYWORDS.iter() {
+        let (letter, meaning) = keyword.category.described();
+        let label = if keyword.is_bare_label { "can be bare label" } else { "requires AS" };
+        out.push([keyword.word.into(), letter.into(), keyword.is_bare_label.into(), meaning.into(), label.into()]);
+    }
 }
