@@ -17,12 +17,13 @@ mod defs;
 mod directory;
 mod functions;
 pub mod integers;
-mod modifiers;
+pub mod modifiers;
 mod provider;
 mod rewrite;
 mod rows;
 #[cfg(test)]
 pub(crate) mod testing;
+mod typed;
 pub mod types;
 mod values;
 
@@ -41,6 +42,7 @@ use crate::store::RoleInfo;
 use directory::Directory;
 pub(crate) use directory::quote_ident;
 pub(crate) use functions::quote_literal;
+pub use typed::Types;
 pub use rewrite::{display_name, rewrite, unreadable};
 
 /// The one database.

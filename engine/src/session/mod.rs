@@ -7,6 +7,7 @@
 pub mod accuracy;
 pub mod context;
 mod cursor;
+mod dependent;
 mod execute;
 mod explain;
 mod fingerprint;

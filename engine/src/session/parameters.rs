@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::ParamValues;
 use datafusion::common::metadata::{FieldMetadata, ScalarAndMetadata};
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -11,7 +11,12 @@ use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result, Sqlstate};
 use crate::functions::arithmetic::inputs_schema;
+use crate::functions::numeric::AS_NUMERIC;
+use crate::functions::series::SERIES;
 use crate::pg_catalog::integers::BOUND_KEY;
+
+/// What stands for a `numeric` whose digits only a value says.
+const NUMERIC: DataType = DataType::Decimal128(38, 10);
 
 /// How the placeholders of a statement are treated.
 pub(super) enum Parameters {
@@ -25,10 +30,12 @@ impl Parameters {
     /// Puts the values into a plan that is not analysed yet. Answers their types.
     ///
     /// # Errors
-    /// 42P02 for a number without a value.
+    /// 42P02 for a number without a value, 42P18 for one that is not used and of no type.
     pub fn bind(self, plan: LogicalPlan) -> Result<(LogicalPlan, Vec<DataType>)> {
         let found = types_in(&plan)?;
         let mut count = 0;
+        // Which are texts by the word of the client: they are of no other type.
+        let mut is_text = Vec::new();
         for name in found.keys() {
             let number = name.trim_start_matches('$').parse::<usize>().ok().filter(|n| (1..=65_535).contains(n));
             let Some(number) = number else {
@@ -50,7 +57,12 @@ impl Parameters {
                 for i in 0..count {
                     let name = format!("${}", i + 1);
                     let given = types.get(i).cloned().flatten();
+                    if given.is_none() && !found.contains_key(&name) {
+                        let message = format!("could not determine data type of parameter {name}");
+                        return Err(Error::new(Sqlstate::IndeterminateDatatype, message));
+                    }
                     let inferred = found.get(&name).cloned().flatten();
+                    is_text.push(given == Some(DataType::Utf8));
                     let data_type = given.or(implied.get(&name).cloned()).or(inferred).unwrap_or(DataType::Utf8);
                     values.push(ScalarValue::try_from(&data_type)?);
                 }
@@ -63,8 +75,9 @@ impl Parameters {
         }
         // A number of 64 bits that is bound is a `bigint`, however small it is: one that is written would be an `integer`.
         let bound = FieldMetadata::from(BTreeMap::from([(BOUND_KEY.to_owned(), String::new())]));
-        let values = values.into_iter().map(|value| {
-            let metadata = matches!(value, ScalarValue::Int64(_)).then(|| bound.clone());
+        let values = values.into_iter().enumerate().map(|(place, value)| {
+            let is_text = is_text.get(place).copied().unwrap_or(false);
+            let metadata = (is_text || matches!(value, ScalarValue::Int64(_))).then(|| bound.clone());
             ScalarAndMetadata::new(value, metadata)
         });
         Ok((plan.replace_params_with_values(&ParamValues::List(values.collect()))?, types))
@@ -109,6 +122,24 @@ fn implied_types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
                         let to = cast.field.data_type();
                         if let Some(name) = placeholder(&cast.expr) {
                             found.entry(name).or_insert_with(|| to.clone());
+                        }
+                    }
+                    Expr::ScalarFunction(function) if function.name() == AS_NUMERIC => {
+                        if let Some(name) = function.args.first().and_then(placeholder) {
+                            found.entry(name).or_insert(NUMERIC);
+                        }
+                    }
+                    Expr::ScalarFunction(function) if function.name() == SERIES => {
+                        let known = function.args.iter().filter_map(|arg| arg.get_type(&schema).ok());
+                        let moment = known.into_iter().find(|of| matches!(of, DataType::Timestamp(..) | DataType::Date32));
+                        for (place, arg) in function.args.iter().enumerate() {
+                            let Some(name) = placeholder(arg) else { continue };
+                            let of_type = match &moment {
+                                None => DataType::Int32,
+                                Some(_) if place == 2 => DataType::Interval(IntervalUnit::MonthDayNano),
+                                Some(moment) => moment.clone(),
+                            };
+                            found.entry(name).or_insert(of_type);
                         }
                     }
                     Expr::ScalarFunction(function) if function.name() == "array_has" => {

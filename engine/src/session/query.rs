@@ -6,6 +6,8 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::source_as_provider;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::registry::FunctionRegistry;
@@ -13,14 +15,14 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{execute_stream, memory::MemoryStream};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
-use futures::future;
+use futures::{StreamExt, future};
 use kanon_planner::boundary::{self, Options};
 use kanon_planner::facts::{Facts, Placement};
 use kanon_planner::intervals::Origin;
 use kanon_planner::release_unit::{Decision, ReleaseUnit};
 
 use super::accuracy::{Intervals, Shown};
-use super::context::{PlanFacts, ReleasedBatches, SEARCHED, system_schema, visible_catalogs};
+use super::context::{PlanFacts, ReleasedBatches, SEARCHED, is_series, system_schema, visible_catalogs};
 use super::nothing::without_what_is_empty;
 use super::parameters::Parameters;
 use super::private::{NoiseOfMeasures, PrivateReleases};
@@ -34,6 +36,7 @@ use crate::federation::run as federated;
 use crate::federation::scan::Asker;
 use crate::functions::{self, numeric};
 use crate::pg_catalog;
+use crate::pg_catalog::modifiers::Origin as ColumnOrigin;
 use crate::release;
 use crate::statement::{future_on_large_stack, refuse_ignored};
 use crate::system;
@@ -46,6 +49,8 @@ pub(super) struct Planned {
     pub state: SessionState,
     /// Names of its columns as PostgreSQL would give them.
     pub names: Vec<String>,
+    /// Which columns of tables its columns are.
+    origins: Vec<Option<ColumnOrigin>>,
     /// What may happen with it, once that is known.
     pub decided: Option<Decision>,
 }
@@ -53,7 +58,7 @@ pub(super) struct Planned {
 impl Planned {
     /// The columns that clients see.
     pub fn schema(&self) -> SchemaRef {
-        renamed(self.plan.schema().as_arrow(), &self.names)
+        renamed(self.plan.schema().as_arrow(), &self.names, &self.origins)
     }
 }
 
@@ -117,12 +122,13 @@ impl Session {
             let plan = functions::json::as_postgresql(plan)?;
             let plan = functions::arithmetic::as_postgresql(plan)?;
             // What a peer is asked for is of the types that it knows.
-            let plan = if is_subplan { plan } else { pg_catalog::integers::narrowed(plan)? };
+            let (plan, origins) =
+                if is_subplan { (plan, Vec::new()) } else { pg_catalog::integers::narrowed(plan)? };
             let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
             let plan = pg_catalog::datetimes::read(plan)?;
             // A peer has been asked for what there may be.
             let plan = if is_subplan { plan } else { without_what_is_empty(plan, &PlanFacts)? };
-            Ok((Planned { plan, state, names, decided: None }, types))
+            Ok((Planned { plan, state, names, origins, decided: None }, types))
         })
         .await?
     }
@@ -167,15 +173,23 @@ impl Session {
             state.config().get_extension::<Asker>().ok_or_else(|| Error::internal("a query without a session"))?;
         // What releases asked for is behind us.
         let _ = asker.planned();
+        let reads = Reads::of(&plan)?;
         let physical = {
-            let state = state.clone();
+            let mut state = state.clone();
+            if reads != Reads::Tables {
+                // What counts up is read in order, and too little to divide.
+                state.config_mut().options_mut().execution.target_partitions = 1;
+            }
             future_on_large_stack(async move { state.create_physical_plan(&plan).await.map_err(Error::from) }).await??
         };
         let statuses = stop.guard(asker.begin()).await?;
         if !statuses.is_empty() {
             report.get_or_insert_default().add_rows(statuses);
         }
-        let inner = execute_stream(physical, state.task_ctx())?;
+        let mut inner = execute_stream(physical, state.task_ctx())?;
+        if reads == Reads::Nothing {
+            inner = stop.guard(with_first(inner)).await?;
+        }
         let session = Arc::downgrade(self);
         let stream = stoppable(inner, Arc::clone(&schema), stop, move || {
             if let Some(session) = session.upgrade() {
@@ -265,6 +279,42 @@ impl Session {
         }
         Ok(noise)
     }
+}
+
+/// What a plan reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Reads {
+    /// Constants alone: what is wrong with them is said before anything of the answer, as in PostgreSQL, which computes them when it plans.
+    Nothing,
+    /// Series as well.
+    Series,
+    Tables,
+}
+
+impl Reads {
+    fn of(plan: &LogicalPlan) -> Result<Reads> {
+        let mut reads = Reads::Nothing;
+        plan.apply_with_subqueries(|node| {
+            reads = reads.max(match node {
+                LogicalPlan::TableScan(scan) => match source_as_provider(&scan.source) {
+                    Ok(provider) if is_series(provider.as_ref()) => Reads::Series,
+                    _ => Reads::Tables,
+                },
+                LogicalPlan::Extension(_) => Reads::Tables,
+                _ => Reads::Nothing,
+            });
+            Ok(if reads == Reads::Tables { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
+        Ok(reads)
+    }
+}
+
+/// A stream whose first batch was waited for.
+async fn with_first(mut stream: SendableRecordBatchStream) -> Result<SendableRecordBatchStream> {
+    let schema = stream.schema();
+    let first = stream.next().await.transpose()?;
+    let all = futures::stream::iter(first.map(Ok)).chain(stream);
+    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, all)))
 }
 
 /// Expressions of more parts are not looked at for their types: of each part that takes as long as the expression is.
