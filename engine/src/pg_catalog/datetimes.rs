@@ -102,6 +102,37 @@ pub fn value(text: &str, wanted: &DataType) -> OurResult<ScalarValue> {
     text.cast_to(wanted).map_err(Error::from)
 }
 
+/// A text as a time of a day in microseconds, and how far from UTC it says that its clock is, in seconds.
+///
+/// # Errors
+/// 22007 for a text that is none, 22008 for an hour that no day has.
+pub fn clock(text: &str) -> OurResult<(i64, Option<i32>)> {
+    let wrong = || {
+        let message = format!("invalid input syntax for type time with time zone: \"{text}\"");
+        Error::new(Sqlstate::InvalidDatetime, message)
+    };
+    let moment = Moment::read(text).ok_or_else(wrong)?;
+    if !moment.is_one() {
+        let message = format!("date/time field value out of range: \"{text}\"");
+        return Err(Error::new(Sqlstate::DatetimeOverflow, message));
+    }
+    let (hour, minute, second, fraction) = moment.time.ok_or_else(wrong)?;
+    let seconds = i64::from(hour) * 3_600 + i64::from(minute) * 60 + i64::from(second);
+    let nanos: i64 = format!("{fraction:0<9}").parse().map_err(|_| wrong())?;
+    let distance = match &moment.zone {
+        None => None,
+        Some(zone) => {
+            let east = zone.get(1..3).zip(zone.get(4..6)).and_then(|(hours, minutes)| {
+                Some(hours.parse::<i32>().ok()? * 3_600 + minutes.parse::<i32>().ok()? * 60)
+            });
+            // The name of a zone says nothing without a day.
+            let east = east.filter(|_| !zone.contains('/')).ok_or_else(wrong)?;
+            Some(if zone.starts_with('-') { -east } else { east })
+        }
+    };
+    Ok((seconds * 1_000_000 + (nanos + 500) / 1_000, distance))
+}
+
 /// A text as Arrow reads it; `None` if it is so already.
 fn readable(text: &str, wanted: &DataType) -> OurResult<Option<String>> {
     if let DataType::Interval(_) = wanted {
