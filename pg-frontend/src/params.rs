@@ -198,7 +198,9 @@ fn numeric_of(text: &str, pg_type: PgType, target: &DataType) -> Result<ScalarVa
     if matches!(target, DataType::Float32 | DataType::Float64) {
         return Ok(ScalarValue::Float64(Some(float(text, pg_type)?)));
     }
-    if ["nan", "infinity", "-infinity", "+infinity", "inf", "-inf", "+inf"].contains(&text.to_ascii_lowercase().as_str()) {
+    if ["nan", "infinity", "-infinity", "+infinity", "inf", "-inf", "+inf"]
+        .contains(&text.to_ascii_lowercase().as_str())
+    {
         return Err(Error::unsupported(format!("the numeric {text} is not supported")));
     }
     let (negative, digits, point) = plain_digits(text).ok_or_else(|| invalid(text, pg_type))?;

@@ -82,7 +82,8 @@ impl Kind {
                 let places = types.iter().filter_map(scale).max().unwrap_or(0);
                 return Some(Kind::Numeric(places.max(0)));
             }
-            let is_small = |of: &DataType| matches!(of, DataType::Int8 | DataType::Int16 | DataType::Int32) || is_open(of);
+            let is_small =
+                |of: &DataType| matches!(of, DataType::Int8 | DataType::Int16 | DataType::Int32) || is_open(of);
             return Some(if types.iter().all(is_small) { Kind::Int4 } else { Kind::Int8 });
         }
         let step = step?;
@@ -250,7 +251,8 @@ impl Arguments {
                     Kind::Numeric(places) => 10_i128.checked_pow(u32::from(places.unsigned_abs())),
                     _ => Some(1),
                 };
-                let one = one.ok_or_else(|| Error::new(Sqlstate::NumericOutOfRange, "value overflows numeric format"))?;
+                let one =
+                    one.ok_or_else(|| Error::new(Sqlstate::NumericOutOfRange, "value overflows numeric format"))?;
                 (Step::By(one), one)
             }
             _ => {
@@ -337,7 +339,9 @@ fn lists(arguments: &Arguments) -> Result<ArrayRef> {
             for value in steps {
                 if values.len() == MOST_OF_BATCH {
                     let message = format!("the series of an expression have more than {MOST_OF_BATCH} rows");
-                    return Err(Error::new(Sqlstate::ProgramLimitExceeded, message).hint("Write its ends as constants."));
+                    return Err(
+                        Error::new(Sqlstate::ProgramLimitExceeded, message).hint("Write its ends as constants.")
+                    );
                 }
                 values.push(value);
             }

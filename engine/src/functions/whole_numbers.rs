@@ -9,7 +9,7 @@ use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
 use crate::error::{Error, Sqlstate};
@@ -46,13 +46,6 @@ pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
 pub(super) fn checked(op: Operator, is_integer: bool) -> Option<Arc<ScalarUDF>> {
     let place = NAMES.iter().position(|(_, known, small)| *known == op && *small == is_integer)?;
     ALL.get(place).cloned()
-}
-
-/// The operator and its operands, if an expression is one of these.
-pub fn operator(expr: &Expr) -> Option<(Operator, &[Expr])> {
-    let Expr::ScalarFunction(function) = expr else { return None };
-    let (_, op, _) = NAMES.iter().find(|(name, ..)| *name == function.name())?;
-    Some((*op, &function.args))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -71,12 +71,7 @@ fn is_moment(wanted: &DataType) -> bool {
 fn is_number(wanted: &DataType) -> bool {
     matches!(
         wanted,
-        DataType::Int16
-            | DataType::Int32
-            | DataType::Int64
-            | DataType::Float32
-            | DataType::Float64
-            | DataType::Boolean
+        DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Float32 | DataType::Float64 | DataType::Boolean
     )
 }
 
@@ -206,7 +201,8 @@ fn number(text: &str, wanted: &DataType) -> OurResult<ScalarValue> {
     let value: f64 = word.parse().ok().filter(|_| is_written || is_named).ok_or_else(wrong)?;
     let value = if *wanted == DataType::Float32 { f64::from(value as f32) } else { value };
     // Zero that was not written as such is too small.
-    let is_lost = value == 0.0 && digits.split(['e', 'E']).next().is_some_and(|d| d.contains(|c| ('1'..='9').contains(&c)));
+    let is_lost =
+        value == 0.0 && digits.split(['e', 'E']).next().is_some_and(|d| d.contains(|c: char| ('1'..='9').contains(&c)));
     if is_written && (value.is_infinite() || is_lost) {
         return Err(out_of_range());
     }
@@ -456,7 +452,8 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_postgresql_reads_them() {
-        let read = |text: &str, wanted: DataType| number(text, &wanted).map_err(|error| (error.state.code(), error.message));
+        let read =
+            |text: &str, wanted: DataType| number(text, &wanted).map_err(|error| (error.state.code(), error.message));
         assert_eq!(read(" -5 ", DataType::Int32), Ok(ScalarValue::Int32(Some(-5))));
         assert_eq!(read("yes", DataType::Boolean), Ok(ScalarValue::Boolean(Some(true))));
         assert_eq!(read("1e3", DataType::Float64), Ok(ScalarValue::Float64(Some(1000.0))));

@@ -283,9 +283,7 @@ fn whole(expr: &Expr, known: &Known) -> Option<Whole> {
         Expr::Unnest(unnest) => whole(&unnest.expr, known),
         Expr::ScalarFunction(function) => match function.func.name() {
             name if GIVE_INT4.contains(&name) => Some(Whole::Int4),
-            "array_element" | "array_slice" | "array_fill" | "trim_array" => {
-                whole(function.args.first()?, known)
-            }
+            "array_element" | "array_slice" | "array_fill" | "trim_array" => whole(function.args.first()?, known),
             name if GIVE_WHAT_THEY_TAKE.contains(&name) || is_checked(name) => all(&mut function.args.iter()),
             _ => None,
         },

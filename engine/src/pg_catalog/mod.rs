@@ -42,8 +42,8 @@ use crate::store::RoleInfo;
 use directory::Directory;
 pub(crate) use directory::quote_ident;
 pub(crate) use functions::quote_literal;
-pub use typed::Types;
 pub use rewrite::{display_name, rewrite, unreadable};
+pub use typed::Types;
 
 /// The one database.
 pub const DATABASE_NAME: &str = "kanon";

@@ -37,8 +37,8 @@ use crate::error::{Error, Result, Sqlstate};
 use crate::functions::arithmetic::DateArithmetic;
 use crate::functions::json::JsonOperators;
 use crate::functions::numeric::plan::Extracts;
-use crate::pg_catalog::Types;
 use crate::functions::series::{self, GenerateSeries, Series};
+use crate::pg_catalog::Types;
 use crate::statement::temporary::TEMPORARY_SCHEMA;
 
 /// The one database of a node.

@@ -145,9 +145,10 @@ fn lateral(join_of: &Join, config: &dyn OptimizerConfig) -> Result<Option<Logica
         let all = left.schema().columns();
         let mut rows = Rows { input: left, outer: &all, config, whole: true };
         let Some(pushed) = rows.push(&plan)? else { return Ok(None) };
-        let own = all.iter().zip(&pushed.keys).map(|(column, key)| {
-            col(key.clone()).alias_qualified(column.relation.clone(), column.name.clone())
-        });
+        let own = all
+            .iter()
+            .zip(&pushed.keys)
+            .map(|(column, key)| col(key.clone()).alias_qualified(column.relation.clone(), column.name.clone()));
         let exprs: Vec<Expr> = own.chain(columns(plan.schema())).collect();
         let joined = LogicalPlanBuilder::from(pushed.plan).project(exprs)?;
         return match condition {
@@ -172,9 +173,7 @@ fn join(
     condition: Option<Expr>,
 ) -> Result<LogicalPlan> {
     let on = (outer.to_vec(), keys.to_vec());
-    LogicalPlanBuilder::from(left)
-        .join_detailed(right, join_type, on, condition, NullEquality::NullEqualsNull)?
-        .build()
+    LogicalPlanBuilder::from(left).join_detailed(right, join_type, on, condition, NullEquality::NullEqualsNull)?.build()
 }
 
 fn columns(schema: &DFSchema) -> Vec<Expr> {

@@ -131,7 +131,8 @@ fn implied_types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
                     }
                     Expr::ScalarFunction(function) if function.name() == SERIES => {
                         let known = function.args.iter().filter_map(|arg| arg.get_type(&schema).ok());
-                        let moment = known.into_iter().find(|of| matches!(of, DataType::Timestamp(..) | DataType::Date32));
+                        let moment =
+                            known.into_iter().find(|of| matches!(of, DataType::Timestamp(..) | DataType::Date32));
                         for (place, arg) in function.args.iter().enumerate() {
                             let Some(name) = placeholder(arg) else { continue };
                             let of_type = match &moment {

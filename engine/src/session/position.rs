@@ -68,7 +68,8 @@ fn operator_place(query: &Query, operator: &str, text: &str) -> Option<usize> {
             let Expr::BinaryOp { left, op, right } = expr else { return ControlFlow::Continue(()) };
             let op = op.to_string();
             let at = self.words.iter().position(|word| *word == op || (*word == "!=" && op == "<>"));
-            let Some((before, after)) = at.and_then(|at| Some((self.words.get(..at)?, self.words.get(at + 1..)?))) else {
+            let Some((before, after)) = at.and_then(|at| Some((self.words.get(..at)?, self.words.get(at + 1..)?)))
+            else {
                 return ControlFlow::Continue(());
             };
             if may_be(left, &before.join(" ")) && may_be(right, &after.join(" ")) {
@@ -257,7 +258,10 @@ mod tests {
         assert_eq!(place("SELECT 1 FROM t WHERE d = 'x'", Sqlstate::InvalidDatetime, none), Some(27));
         let none = "operator does not exist: text = integer";
         assert_eq!(place("SELECT a = 'x', é = 1 FROM t", UndefinedFunction, none), Some(19));
-        assert_eq!(place("SELECT a != 1 FROM t", UndefinedFunction, "operator does not exist: text != integer"), Some(10));
+        assert_eq!(
+            place("SELECT a != 1 FROM t", UndefinedFunction, "operator does not exist: text != integer"),
+            Some(10)
+        );
         assert_eq!(place("SELECT nosuch", Sqlstate::DivisionByZero, "division by zero"), None);
     }
 }

@@ -122,8 +122,7 @@ impl Session {
             let plan = functions::json::as_postgresql(plan)?;
             let plan = functions::arithmetic::as_postgresql(plan)?;
             // What a peer is asked for is of the types that it knows.
-            let (plan, origins) =
-                if is_subplan { (plan, Vec::new()) } else { pg_catalog::integers::narrowed(plan)? };
+            let (plan, origins) = if is_subplan { (plan, Vec::new()) } else { pg_catalog::integers::narrowed(plan)? };
             let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
             let plan = pg_catalog::datetimes::read(plan)?;
             // A peer has been asked for what there may be.

@@ -121,7 +121,14 @@ const fn variadic(name: &'static str, takes: &'static [Takes], least: usize, ans
 }
 
 fn specs() -> impl Iterator<Item = &'static Spec> {
-    build::SPECS.iter().chain(look::SPECS).chain(change::SPECS).chain(plans::SPECS).chain(uuid::SPECS).chain(inet::SPECS).chain(timetz::SPECS)
+    build::SPECS
+        .iter()
+        .chain(look::SPECS)
+        .chain(change::SPECS)
+        .chain(plans::SPECS)
+        .chain(uuid::SPECS)
+        .chain(inet::SPECS)
+        .chain(timetz::SPECS)
 }
 
 /// All of them.
@@ -290,7 +297,10 @@ impl Function {
         }
         if let (Some(target), [field]) = (cast_target(self.spec.name), fields) {
             if self.spec.name == "kanon_timetz" && field.data_type().is_temporal() {
-                return Err(Error::unsupported(format!("casts from {} to {target} are not supported", type_name(field))));
+                return Err(Error::unsupported(format!(
+                    "casts from {} to {target} are not supported",
+                    type_name(field)
+                )));
             }
             let message = format!("cannot cast type {} to {target}", type_name(field));
             return Err(Error::new(Sqlstate::CannotCoerce, message));

@@ -162,7 +162,8 @@ impl ExprPlanner for JsonOperators {
                     Gt => Operator::Gt,
                     _ => Operator::GtEq,
                 };
-                let plain = [of_left, of_right].into_iter().flatten().find(|kind| !matches!(kind, Kind::Json | Kind::Jsonb));
+                let plain =
+                    [of_left, of_right].into_iter().flatten().find(|kind| !matches!(kind, Kind::Json | Kind::Jsonb));
                 let kind = plain.unwrap_or(Kind::Jsonb);
                 let (left, right) = both(&expr, (of_left, of_right), kind, schema)?;
                 binary_expr(kind.key(left)?, operator, kind.key(right)?)

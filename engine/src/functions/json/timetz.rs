@@ -10,7 +10,8 @@ pub(super) const SPECS: &[Spec] = &[
     strict("kanon_timetz", &[Takes::Text], Answer::TimeTz, |row| {
         let (micros, distance) = datetimes::clock(row.text(0)?)?;
         // What says none has the one that the session's zone has now.
-        let distance = distance.unwrap_or_else(|| row.zone.offset_from_utc_datetime(&Utc::now().naive_utc()).fix().local_minus_utc());
+        let distance = distance
+            .unwrap_or_else(|| row.zone.offset_from_utc_datetime(&Utc::now().naive_utc()).fix().local_minus_utc());
         Ok(Value::Text(TimeTz { micros, distance }.to_string()))
     }),
     strict("kanon_timetz_key", &[Takes::Text], Answer::Bytes, |row| key(row)),

@@ -54,14 +54,10 @@ fn is_open(expr: &Expr) -> bool {
 /// # Errors
 /// 42883.
 pub(super) fn check(op: Operator, left: &Expr, right: &Expr, around: &Around<'_>) -> Result<()> {
-    let compares = matches!(
-        op,
-        Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq
-    );
-    let computes = matches!(
-        op,
-        Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo
-    );
+    let compares =
+        matches!(op, Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq);
+    let computes =
+        matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo);
     if !compares && !computes || is_open(left) || is_open(right) {
         return Ok(());
     }

@@ -99,10 +99,7 @@ impl Around<'_> {
     }
 }
 
-fn rewritten(
-    plan: LogicalPlan,
-    one: impl Fn(Expr, &Around<'_>) -> Result<Transformed<Expr>>,
-) -> Result<LogicalPlan> {
+fn rewritten(plan: LogicalPlan, one: impl Fn(Expr, &Around<'_>) -> Result<Transformed<Expr>>) -> Result<LogicalPlan> {
     let done = plan.transform_up_with_subqueries(|node| {
         let names = NamePreserver::new(&node);
         let schema = inputs_schema(&node);

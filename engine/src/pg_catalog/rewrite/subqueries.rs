@@ -8,8 +8,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Array, BinaryOperator, Expr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, OrderByKind,
-    Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut, visit_expressions,
+    Array, BinaryOperator, Expr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, LimitClause,
+    OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+    visit_expressions,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -242,11 +243,10 @@ fn make_aggregate(query: &mut Query) {
 /// `SELECT e FROM … ORDER BY 1` → `SELECT array_agg(e ORDER BY e) FROM …`.
 fn collect(query: &mut Query) -> bool {
     let is_plain = query.limit_clause.is_none()
-        && select_of(query)
-            .is_some_and(|s| {
-                let is_one = has_no_groups(s) && !is_aggregate(s) && s.distinct.is_none() && s.projection.len() == 1;
-                is_one && s.having.is_none() && !makes_rows(s)
-            });
+        && select_of(query).is_some_and(|s| {
+            let is_one = has_no_groups(s) && !is_aggregate(s) && s.distinct.is_none() && s.projection.len() == 1;
+            is_one && s.having.is_none() && !makes_rows(s)
+        });
     if !is_plain {
         return false;
     }

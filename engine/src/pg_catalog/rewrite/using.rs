@@ -45,7 +45,9 @@ pub(super) fn qualify(query: &mut Query, with: &WithColumns, viewer: &Viewer) {
         // A name in ORDER BY is first one of the answer's.
         let mut of_order = merged;
         of_order.retain(|name, _| !is_answered(select, name));
-        let Some(OrderByKind::Expressions(items)) = query.order_by.as_mut().map(|order| &mut order.kind) else { return };
+        let Some(OrderByKind::Expressions(items)) = query.order_by.as_mut().map(|order| &mut order.kind) else {
+            return;
+        };
         items.iter_mut().for_each(|item| replace(&mut item.expr, &of_order));
     } else {
         of_parts(&mut query.body, with, viewer);
