@@ -108,6 +108,8 @@ pub enum Sqlstate {
     UndefinedTable,
     /// 42P02
     UndefinedParameter,
+    /// 42P18
+    IndeterminateDatatype,
     /// 42P03
     DuplicateCursor,
     /// 42P05
@@ -201,6 +203,7 @@ impl Sqlstate {
             UndefinedFunction => "42883",
             UndefinedTable => "42P01",
             UndefinedParameter => "42P02",
+            IndeterminateDatatype => "42P18",
             DuplicateCursor => "42P03",
             DuplicatePreparedStatement => "42P05",
             DuplicateTable => "42P07",
@@ -262,6 +265,7 @@ impl Sqlstate {
             | AmbiguousColumn
             | GroupingError
             | DatatypeMismatch
+            | IndeterminateDatatype
             | StatementTooComplex
             | TooManyColumns => Code::InvalidArgument,
             UndefinedDatabase | UndefinedSchema | UndefinedColumn | UndefinedObject | UndefinedFunction
@@ -338,6 +342,7 @@ const ALL: &[Sqlstate] = {
         UndefinedFunction,
         UndefinedTable,
         UndefinedParameter,
+        IndeterminateDatatype,
         DuplicateCursor,
         DuplicatePreparedStatement,
         DuplicateTable,

@@ -6,6 +6,7 @@ use bytes::{Buf, Bytes};
 use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit, i256};
 use datafusion::scalar::ScalarValue;
 use kanon_engine::error::{Error, Result, Sqlstate};
+use kanon_engine::pg_catalog::datetimes;
 use kanon_engine::pg_catalog::types::PgType;
 
 use crate::encode::time::{MICROS_PER_DAY, PG_EPOCH_DAYS, PG_EPOCH_MICROS};
@@ -27,6 +28,25 @@ pub fn decode(
     target: &DataType,
     zone: &str,
 ) -> Result<ScalarValue> {
+    // A number has the digits that it is sent with, whatever it is put beside.
+    let is_numeric = pg_type.oid == PgType::NUMERIC.oid && is_decimal(target);
+    let own = DataType::Null;
+    decode_as(number, bytes, format, pg_type, if is_numeric && bytes.is_some() { &own } else { target }, zone)
+}
+
+fn is_decimal(target: &DataType) -> bool {
+    matches!(target, DataType::Decimal128(..) | DataType::Decimal256(..))
+}
+
+/// The same, in the very type that is wanted; a number in one of its own for `Null`.
+fn decode_as(
+    number: usize,
+    bytes: Option<&[u8]>,
+    format: i16,
+    pg_type: PgType,
+    target: &DataType,
+    zone: &str,
+) -> Result<ScalarValue> {
     let Some(bytes) = bytes else {
         return ScalarValue::try_new_null(target)
             .map_err(|_| Error::unsupported(format!("parameters of type {target}")));
@@ -36,7 +56,7 @@ pub fn decode(
         1 => from_binary(number, bytes, pg_type, target)?,
         other => return Err(Error::new(Sqlstate::InvalidParameterValue, format!("unsupported format code: {other}"))),
     };
-    if value.data_type() == *target {
+    if value.data_type() == *target || target.is_null() {
         return Ok(value);
     }
     value.cast_to(target).map_err(|_| {
@@ -60,10 +80,7 @@ fn out_of_range(text: &str, pg_type: PgType) -> Error {
 }
 
 fn from_text(text: &str, pg_type: PgType, target: &DataType, zone: &str) -> Result<ScalarValue> {
-    let cast = |to: DataType| {
-        let value = ScalarValue::Utf8(Some(text.trim().to_owned())).cast_to(&to);
-        value.ok().filter(|value| !value.is_null()).ok_or_else(|| invalid(text, pg_type))
-    };
+    let moment = |to: DataType| datetimes::value(text, &to);
     Ok(match pg_type {
         PgType::BOOL => ScalarValue::Boolean(Some(bool_of(text).ok_or_else(|| invalid(text, pg_type))?)),
         PgType::INT2 => ScalarValue::Int16(Some(integer(text, pg_type)?)),
@@ -73,11 +90,11 @@ fn from_text(text: &str, pg_type: PgType, target: &DataType, zone: &str) -> Resu
         PgType::FLOAT4 => ScalarValue::Float32(Some(float(text, pg_type)? as f32)),
         PgType::FLOAT8 => ScalarValue::Float64(Some(float(text, pg_type)?)),
         PgType::BYTEA => ScalarValue::Binary(Some(bytea(text).ok_or_else(|| invalid(text, pg_type))?)),
-        PgType::DATE => cast(DataType::Date32)?,
-        PgType::TIME => cast(DataType::Time64(TimeUnit::Microsecond))?,
-        PgType::TIMESTAMP => cast(DataType::Timestamp(TimeUnit::Microsecond, None))?,
-        PgType::TIMESTAMPTZ => cast(DataType::Timestamp(TimeUnit::Microsecond, Some(zone.into())))?,
-        PgType::INTERVAL => cast(DataType::Interval(IntervalUnit::MonthDayNano))?,
+        PgType::DATE => moment(DataType::Date32)?,
+        PgType::TIME => moment(DataType::Time64(TimeUnit::Microsecond))?,
+        PgType::TIMESTAMP => moment(DataType::Timestamp(TimeUnit::Microsecond, None))?,
+        PgType::TIMESTAMPTZ => moment(DataType::Timestamp(TimeUnit::Microsecond, Some(zone.into())))?,
+        PgType::INTERVAL => moment(DataType::Interval(IntervalUnit::MonthDayNano))?,
         PgType::UUID => ScalarValue::Utf8(Some(uuid_text(&uuid_bytes(text)?))),
         // A numeric's own precision and scale do not make it another type.
         numeric if numeric.oid == PgType::NUMERIC.oid => numeric_of(text, pg_type, target)?,
@@ -181,13 +198,25 @@ fn numeric_of(text: &str, pg_type: PgType, target: &DataType) -> Result<ScalarVa
     if matches!(target, DataType::Float32 | DataType::Float64) {
         return Ok(ScalarValue::Float64(Some(float(text, pg_type)?)));
     }
+    if ["nan", "infinity", "-infinity", "+infinity", "inf", "-inf", "+inf"]
+        .contains(&text.to_ascii_lowercase().as_str())
+    {
+        return Err(Error::unsupported(format!("the numeric {text} is not supported")));
+    }
     let (negative, digits, point) = plain_digits(text).ok_or_else(|| invalid(text, pg_type))?;
+    let behind = (digits.len() as i64 - point).max(0);
+    let (own_digits, own_scale) = (behind + point.max(1), i8::try_from(behind.min(75)).unwrap_or(0));
+    let own = match own_digits {
+        ..=38 => DataType::Decimal128(u8::try_from(own_digits).unwrap_or(38), own_scale),
+        _ => DataType::Decimal256(76, own_scale),
+    };
+    let target = if target.is_null() { &own } else { target };
     let (precision, scale) = match target {
         DataType::Decimal32(p, s)
         | DataType::Decimal64(p, s)
         | DataType::Decimal128(p, s)
         | DataType::Decimal256(p, s) => (*p, *s),
-        _ => (38, i8::try_from((digits.len() as i64 - point).clamp(0, 37)).unwrap_or(0)),
+        _ => (38, i8::try_from(behind.min(37)).unwrap_or(0)),
     };
     let overflow = || {
         Error::new(Sqlstate::NumericOutOfRange, "numeric field overflow")
@@ -428,7 +457,7 @@ fn array_from_binary(body: &mut Binary, array: PgType, target: &DataType) -> Res
             -1 => None,
             length => Some(body.bytes(usize::try_from(length).map_err(|_| body.wrong())?)?),
         };
-        values.push(decode(body.number, bytes.as_deref(), 1, element, &item, "UTC")?);
+        values.push(decode_as(body.number, bytes.as_deref(), 1, element, &item, "UTC")?);
     }
     Ok(list_of(&values, &item))
 }
@@ -475,7 +504,7 @@ fn array_from_text(text: &str, array: PgType, target: &DataType, zone: &str) -> 
             return Err(malformed());
         }
         let bytes = (quoted || !value.eq_ignore_ascii_case("null")).then_some(value.as_bytes());
-        values.push(decode(values.len() + 1, bytes, 0, element, &item, zone)?);
+        values.push(decode_as(values.len() + 1, bytes, 0, element, &item, zone)?);
     }
     Ok(list_of(&values, &item))
 }

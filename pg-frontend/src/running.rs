@@ -6,6 +6,7 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use kanon_engine::error::{Error, Result};
+use kanon_engine::pg_catalog::modifiers::Origin;
 use kanon_engine::pg_catalog::types::PgType;
 use kanon_engine::session::{Answer, Notice, Rows};
 use pgwire::messages::copy::{CopyDone, CopyOutResponse};
@@ -90,7 +91,8 @@ pub fn put_row_description(schema: &Schema, codes: &[i16], out: &mut BytesMut) -
         .map(|(field, format)| {
             let pg_type = PgType::of_field(field);
             let name = field.name().replace('\0', "");
-            FieldDescription::new(name, 0, 0, pg_type.oid, pg_type.len, pg_type.typmod, format.code())
+            let (table, number) = Origin::of_field(field).map_or((0, 0), |origin| (origin.table, origin.number));
+            FieldDescription::new(name, table as i32, number, pg_type.oid, pg_type.len, pg_type.typmod, format.code())
         })
         .collect();
     put(&RowDescription::new(fields), out)

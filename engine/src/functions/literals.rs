@@ -31,7 +31,7 @@ pub(super) fn beside(text: &str, of_type: &DataType) -> Result<Option<Expr>> {
 }
 
 /// PostgreSQL's words for true and false, and what they begin with.
-fn boolean(word: &str) -> Option<bool> {
+pub(crate) fn boolean(word: &str) -> Option<bool> {
     let word = word.to_ascii_lowercase();
     let begins = |whole: &str, least: usize| word.len() >= least && whole.starts_with(&word);
     match word.as_str() {

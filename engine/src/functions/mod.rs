@@ -5,6 +5,7 @@ mod as_text;
 mod counting;
 mod expressions;
 mod fields;
+mod fitted;
 mod format;
 pub mod json;
 mod lengths;
@@ -21,6 +22,7 @@ mod patterns;
 mod reading;
 mod rows;
 mod scanned;
+pub mod series;
 mod shown;
 #[cfg(test)]
 mod statements;
@@ -29,6 +31,7 @@ mod statements;
 mod testing;
 mod texts;
 mod trunc;
+pub mod whole_numbers;
 
 use std::sync::Arc;
 
@@ -37,6 +40,8 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{AggregateUDF, ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
 use crate::error::Result as OurResult;
+
+pub(crate) use literals::boolean;
 
 /// All of them: in place of DataFusion's, where those have the same names.
 pub fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
@@ -50,15 +55,17 @@ pub fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
         numbers::rint(),
         one_row::one_row(),
         as_text::as_text(),
+        fitted::fitted(),
         Arc::new(ScalarUDF::new_from_impl(trunc::DateTrunc::new())),
         Arc::new(ScalarUDF::new_from_impl(counting::TypeOf::new())),
         Arc::new(ScalarUDF::new_from_impl(scanned::ToNumber::new())),
+        Arc::new(series::function()),
     ];
     let of_rows =
         [counting::SPECS.as_slice(), &format::SPECS, &lists::SPECS, &making::SPECS, &patterned::SPECS, &texts::SPECS];
     let of_rows = of_rows.into_iter().flatten().map(rows::function);
     let ours = lengths::all().into_iter().chain(lists::all()).chain(of_rows).map(Arc::new);
-    all.into_iter().chain(ours).chain(numeric::all()).chain(json::all())
+    all.into_iter().chain(ours).chain(numeric::all()).chain(whole_numbers::all()).chain(json::all())
 }
 
 /// The aggregates of PostgreSQL that DataFusion lacks.

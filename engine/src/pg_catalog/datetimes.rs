@@ -1,7 +1,8 @@
-//! Dates and times in quotes, in the forms that PostgreSQL reads: `'2024-02-29 12:00'`, `'Feb 29, 2024'`, `'20240229'`.
+//! Values in quotes that are cast: dates and times in the forms that PostgreSQL reads, `'2024-02-29 12:00'`, `'Feb 29, 2024'`, `'20240229'`, and numbers and truth
+//! values.
 //!
 //! Arrow reads ISO 8601 alone. So text that is cast to a date, a time or a timestamp, by a statement or because it is compared with one, is
-//! written that way before it is planned any further. What is not read here is left to Arrow, to read or refuse.
+//! written that way before it is planned any further. What nobody can read is an error before anything is computed.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -10,12 +11,15 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
-use crate::error::{Error, Sqlstate};
+use super::rewrite::interval_text;
+use super::types::PgType;
+use crate::error::{Error, Result as OurResult, Sqlstate};
+use crate::functions::boolean;
 
-/// A plan whose dates and times are written as Arrow reads them.
+/// A plan whose dates and times are written as Arrow reads them, and whose numbers are numbers.
 ///
 /// # Errors
-/// 22008 for a day that no month has, and an hour that no day has.
+/// See [`value`] and [`number`].
 pub fn read(plan: LogicalPlan) -> Result<LogicalPlan> {
     if !has_some(&plan)? {
         return Ok(plan);
@@ -44,30 +48,165 @@ fn has_some(plan: &LogicalPlan) -> Result<bool> {
     Ok(found)
 }
 
-/// Text that is cast to a date or a time, and to which type.
+/// Text that is cast to one of these types, and to which.
 fn cast_text(expr: &Expr) -> Option<(&String, &DataType)> {
     let Expr::Cast(cast) = expr else { return None };
     let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = cast.expr.as_ref() else { return None };
     let wanted = cast.field.data_type();
-    let is_moment = matches!(
+    (is_moment(wanted) || is_number(wanted)).then_some((text, wanted))
+}
+
+fn is_moment(wanted: &DataType) -> bool {
+    matches!(
         wanted,
-        DataType::Date32 | DataType::Date64 | DataType::Time32(_) | DataType::Time64(_) | DataType::Timestamp(..)
-    );
-    is_moment.then_some((text, wanted))
+        DataType::Date32
+            | DataType::Date64
+            | DataType::Time32(_)
+            | DataType::Time64(_)
+            | DataType::Timestamp(..)
+            | DataType::Interval(_)
+    )
+}
+
+fn is_number(wanted: &DataType) -> bool {
+    matches!(
+        wanted,
+        DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Float32 | DataType::Float64 | DataType::Boolean
+    )
 }
 
 fn one(mut expr: Expr) -> Result<Transformed<Expr>> {
     let Some((text, wanted)) = cast_text(&expr) else { return Ok(Transformed::no(expr)) };
-    let Some(moment) = Moment::read(text) else { return Ok(Transformed::no(expr)) };
-    if !moment.is_one() {
-        let message = format!("date/time field value out of range: \"{text}\"");
-        return Err(Error::new(Sqlstate::InvalidDatetime, message).into());
+    if is_number(wanted) {
+        return Ok(Transformed::yes(Expr::Literal(number(text, wanted)?, None)));
     }
-    let Some(iso) = moment.iso(wanted) else { return Ok(Transformed::no(expr)) };
+    let Some(iso) = readable(text, wanted)? else { return Ok(Transformed::no(expr)) };
     if let Expr::Cast(cast) = &mut expr {
         *cast.expr = Expr::Literal(ScalarValue::Utf8(Some(iso)), None);
     }
     Ok(Transformed::yes(expr))
+}
+
+/// A text as a date, a time, a timestamp or an interval.
+///
+/// # Errors
+/// 22007 for a text that is none, 22008 for a day that no month has and an hour that no day has, 0A000 for words such as `now` and `infinity`.
+pub fn value(text: &str, wanted: &DataType) -> OurResult<ScalarValue> {
+    let read = readable(text, wanted)?;
+    let text = ScalarValue::Utf8(Some(read.unwrap_or_else(|| text.trim().to_owned())));
+    text.cast_to(wanted).map_err(Error::from)
+}
+
+/// A text as a time of a day in microseconds, and how far from UTC it says that its clock is, in seconds.
+///
+/// # Errors
+/// 22007 for a text that is none, 22008 for an hour that no day has.
+pub fn clock(text: &str) -> OurResult<(i64, Option<i32>)> {
+    let wrong = || {
+        let message = format!("invalid input syntax for type time with time zone: \"{text}\"");
+        Error::new(Sqlstate::InvalidDatetime, message)
+    };
+    let moment = Moment::read(text).ok_or_else(wrong)?;
+    if !moment.is_one() {
+        let message = format!("date/time field value out of range: \"{text}\"");
+        return Err(Error::new(Sqlstate::DatetimeOverflow, message));
+    }
+    let (hour, minute, second, fraction) = moment.time.ok_or_else(wrong)?;
+    let seconds = i64::from(hour) * 3_600 + i64::from(minute) * 60 + i64::from(second);
+    let nanos: i64 = format!("{fraction:0<9}").parse().map_err(|_| wrong())?;
+    let distance = match &moment.zone {
+        None => None,
+        Some(zone) => {
+            let east = zone.get(1..3).zip(zone.get(4..6)).and_then(|(hours, minutes)| {
+                Some(hours.parse::<i32>().ok()? * 3_600 + minutes.parse::<i32>().ok()? * 60)
+            });
+            // The name of a zone says nothing without a day.
+            let east = east.filter(|_| !zone.contains('/')).ok_or_else(wrong)?;
+            Some(if zone.starts_with('-') { -east } else { east })
+        }
+    };
+    Ok((seconds * 1_000_000 + (nanos + 500) / 1_000, distance))
+}
+
+/// A text as Arrow reads it; `None` if it is so already.
+fn readable(text: &str, wanted: &DataType) -> OurResult<Option<String>> {
+    if let DataType::Interval(_) = wanted {
+        let read = interval_text(text);
+        return if read.is_some() || is_read(text, wanted) { Ok(read) } else { Err(unreadable(text, wanted)) };
+    }
+    let Some(moment) = Moment::read(text) else {
+        let word = text.trim().trim_start_matches(['-', '+']).to_ascii_lowercase();
+        if WORDS.contains(&word.as_str()) {
+            return Err(Error::unsupported(format!("the moment \"{}\" is not supported", text.trim())));
+        }
+        return if is_read(text, wanted) { Ok(None) } else { Err(unreadable(text, wanted)) };
+    };
+    if !moment.is_one() {
+        let error = Error::new(Sqlstate::DatetimeOverflow, format!("date/time field value out of range: \"{text}\""));
+        let is_month = moment.date.is_none_or(|(_, month, day)| (1..=12).contains(&month) && (1..=31).contains(&day));
+        return Err(match is_month {
+            true => error,
+            false => error.hint("Perhaps you need a different \"datestyle\" setting."),
+        });
+    }
+    moment.iso(wanted).map(Some).ok_or_else(|| unreadable(text, wanted))
+}
+
+/// Moments that have a name.
+const WORDS: [&str; 7] = ["now", "today", "tomorrow", "yesterday", "epoch", "infinity", "allballs"];
+
+fn is_read(text: &str, wanted: &DataType) -> bool {
+    ScalarValue::Utf8(Some(text.trim().to_owned())).cast_to(wanted).is_ok_and(|value| !value.is_null())
+}
+
+fn unreadable(text: &str, wanted: &DataType) -> Error {
+    let name = match PgType::of(wanted) {
+        PgType::TIME => "time".to_owned(),
+        PgType::TIMESTAMP => "timestamp".to_owned(),
+        other => other.with_typmod(-1).sql_name(),
+    };
+    let state = if is_moment(wanted) { Sqlstate::InvalidDatetime } else { Sqlstate::InvalidTextRepresentation };
+    Error::new(state, format!("invalid input syntax for type {name}: \"{text}\""))
+}
+
+/// A text as a number or a truth value.
+///
+/// # Errors
+/// 22P02 for a text that is none, 22003 for one that the type does not hold.
+fn number(text: &str, wanted: &DataType) -> OurResult<ScalarValue> {
+    let word = text.trim_ascii();
+    let wrong = || unreadable(text, wanted);
+    let out_of_range = || {
+        let name = PgType::of(wanted).sql_name();
+        let message = match wanted.is_integer() {
+            true => format!("value \"{text}\" is out of range for type {name}"),
+            false => format!("\"{text}\" is out of range for type {name}"),
+        };
+        Error::new(Sqlstate::NumericOutOfRange, message)
+    };
+    if *wanted == DataType::Boolean {
+        return boolean(word).map(|value| ScalarValue::Boolean(Some(value))).ok_or_else(wrong);
+    }
+    let digits = word.strip_prefix(['-', '+']).unwrap_or(word);
+    if wanted.is_integer() {
+        if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+            return Err(wrong());
+        }
+        let number: i64 = word.parse().map_err(|_| out_of_range())?;
+        let value = ScalarValue::Int64(Some(number)).cast_to(wanted);
+        return value.ok().filter(|value| !value.is_null()).ok_or_else(out_of_range);
+    }
+    let is_written = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    let is_named = ["nan", "inf", "infinity"].contains(&digits.to_ascii_lowercase().as_str());
+    let value: f64 = word.parse().ok().filter(|_| is_written || is_named).ok_or_else(wrong)?;
+    let value = if *wanted == DataType::Float32 { f64::from(value as f32) } else { value };
+    // Zero that was not written as such is too small.
+    let is_lost =
+        value == 0.0 && digits.split(['e', 'E']).next().is_some_and(|d| d.contains(|c: char| ('1'..='9').contains(&c)));
+    if is_written && (value.is_infinite() || is_lost) {
+        return Err(out_of_range());
+    }
+    ScalarValue::Float64(Some(value)).cast_to(wanted).map_err(Error::from)
 }
 
 /// What a text says.
@@ -248,7 +387,7 @@ fn time(word: &str) -> Option<(u32, u32, u32, String)> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 mod tests {
-    use datafusion::arrow::datatypes::TimeUnit;
+    use datafusion::arrow::datatypes::{IntervalUnit, TimeUnit};
 
     use super::*;
 
@@ -288,5 +427,44 @@ mod tests {
             assert!(!Moment::read(text).unwrap().is_one(), "{text}");
         }
         assert!(Moment::read("2000-02-29").unwrap().is_one());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error() {
+        let interval = DataType::Interval(IntervalUnit::MonthDayNano);
+        for (text, wanted, code) in [
+            ("x", DataType::Date32, "22007"),
+            ("2024-02-30", DataType::Date32, "22008"),
+            ("25:00", DataType::Time64(TimeUnit::Microsecond), "22008"),
+            ("12:00", DataType::Date32, "22007"),
+            ("infinity", DataType::Date32, "0A000"),
+            ("1 foo", interval.clone(), "22007"),
+        ] {
+            assert_eq!(value(text, &wanted).unwrap_err().state.code(), code, "{text}");
+        }
+        assert_eq!(value("2020-01-01 +00", &DataType::Date32).unwrap(), ScalarValue::Date32(Some(18_262)));
+        assert_eq!(
+            value("12:30:00+00", &DataType::Time64(TimeUnit::Microsecond)).unwrap(),
+            ScalarValue::Time64Microsecond(Some(45_000_000_000))
+        );
+        assert!(value("1 day 02:00", &interval).is_ok());
+    }
+
+    #[test]
+    fn numbers_are_read_as_postgresql_reads_them() {
+        let read =
+            |text: &str, wanted: DataType| number(text, &wanted).map_err(|error| (error.state.code(), error.message));
+        assert_eq!(read(" -5 ", DataType::Int32), Ok(ScalarValue::Int32(Some(-5))));
+        assert_eq!(read("yes", DataType::Boolean), Ok(ScalarValue::Boolean(Some(true))));
+        assert_eq!(read("1e3", DataType::Float64), Ok(ScalarValue::Float64(Some(1000.0))));
+        for (text, wanted, code, message) in [
+            ("abc", DataType::Int32, "22P02", "invalid input syntax for type integer: \"abc\""),
+            ("3000000000", DataType::Int32, "22003", "value \"3000000000\" is out of range for type integer"),
+            ("1.5", DataType::Int64, "22P02", "invalid input syntax for type bigint: \"1.5\""),
+            ("1e400", DataType::Float64, "22003", "\"1e400\" is out of range for type double precision"),
+            ("maybe", DataType::Boolean, "22P02", "invalid input syntax for type boolean: \"maybe\""),
+        ] {
+            assert_eq!(read(text, wanted), Err((code, message.to_owned())), "{text}");
+        }
     }
 }

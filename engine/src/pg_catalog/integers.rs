@@ -14,9 +14,11 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, cast, lit};
 
-use super::modifiers::declared;
+use super::modifiers::{Origin, said};
 use super::types::{METADATA_KEY, PgType};
 use crate::functions::arithmetic::inputs_schema;
+use crate::functions::series::SERIES;
+use crate::functions::whole_numbers::is_checked;
 
 /// The key of a number's metadata that tells that it was bound to a placeholder.
 pub const BOUND_KEY: &str = "kanon.bound";
@@ -60,24 +62,26 @@ const GIVE_WHAT_THEY_TAKE: [&str; 16] = [
     "array_prepend",
     "kanon_array_remove",
     "kanon_array_replace",
-    "generate_series",
+    SERIES,
     "array_element",
     "array_slice",
 ];
 
-/// A query whose answer has PostgreSQL's integers, and a precision only where one was declared.
+/// A query whose answer has PostgreSQL's integers, and a precision only where one was declared; and the columns of tables that it answers.
 ///
 /// # Errors
 /// If the plan is no plan.
-pub fn narrowed(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub fn narrowed(plan: LogicalPlan) -> Result<(LogicalPlan, Vec<Option<Origin>>)> {
     let plan = named(plan)?;
+    let said = said(&plan);
+    let origins = said.iter().map(|said| said.origin).collect();
     let whole = columns(&plan);
     let fields = plan.schema().fields().iter().zip(&whole);
     let wanted: Vec<Option<DataType>> = fields.map(|(field, whole)| (*whole)?.instead_of(field.data_type())).collect();
-    let fields = plan.schema().fields().iter().zip(declared(&plan));
-    let open: Vec<bool> = fields.map(|(field, declared)| field.data_type().is_decimal() && !declared).collect();
+    let fields = plan.schema().fields().iter().zip(&said);
+    let open: Vec<bool> = fields.map(|(field, said)| field.data_type().is_decimal() && !said.is_declared).collect();
     if wanted.iter().all(Option::is_none) && !open.contains(&true) {
-        return Ok(plan);
+        return Ok((plan, origins));
     }
     let numeric = BTreeMap::from([(METADATA_KEY.to_owned(), PgType::NUMERIC.name.to_owned())]);
     let numeric = Some(FieldMetadata::from(numeric));
@@ -96,7 +100,7 @@ pub fn narrowed(plan: LogicalPlan) -> Result<LogicalPlan> {
             }
         })
         .collect();
-    LogicalPlanBuilder::from(plan).project(exprs)?.build()
+    Ok((LogicalPlanBuilder::from(plan).project(exprs)?.build()?, origins))
 }
 
 /// A plan with the names of types in place of `pg_typeof(…)`.
@@ -279,10 +283,8 @@ fn whole(expr: &Expr, known: &Known) -> Option<Whole> {
         Expr::Unnest(unnest) => whole(&unnest.expr, known),
         Expr::ScalarFunction(function) => match function.func.name() {
             name if GIVE_INT4.contains(&name) => Some(Whole::Int4),
-            "array_element" | "array_slice" | "array_fill" | "trim_array" | "generate_series" => {
-                whole(function.args.first()?, known)
-            }
-            name if GIVE_WHAT_THEY_TAKE.contains(&name) => all(&mut function.args.iter()),
+            "array_element" | "array_slice" | "array_fill" | "trim_array" => whole(function.args.first()?, known),
+            name if GIVE_WHAT_THEY_TAKE.contains(&name) || is_checked(name) => all(&mut function.args.iter()),
             _ => None,
         },
         Expr::AggregateFunction(function) => match function.func.name() {
@@ -314,14 +316,14 @@ mod tests {
         let ctx = SessionContext::new();
         ctx.sql("CREATE TABLE t (small INT, large BIGINT, name TEXT)").await.unwrap();
         let plan = ctx.state().create_logical_plan(sql).await.unwrap();
-        let plan = narrowed(plan).unwrap();
+        let (plan, _) = narrowed(plan).unwrap();
         let names: Vec<String> = plan.schema().fields().iter().map(|f| f.name().clone()).collect();
         let batches = ctx.execute_logical_plan(plan).await.unwrap().collect().await.unwrap();
         if let Some(batch) = batches.first() {
             assert_eq!(names, batch.schema().fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>());
         }
         let plan = ctx.state().create_logical_plan(sql).await.unwrap();
-        narrowed(plan).unwrap().schema().fields().iter().map(|f| f.data_type().clone()).collect()
+        narrowed(plan).unwrap().0.schema().fields().iter().map(|f| f.data_type().clone()).collect()
     }
 
     #[tokio::test]

@@ -18,13 +18,14 @@ mod directory;
 mod functions;
 pub mod integers;
 pub(crate) mod keywords;
-mod modifiers;
+pub mod modifiers;
 mod provider;
 mod rewrite;
 mod rows;
 pub mod sessions;
 #[cfg(test)]
 pub(crate) mod testing;
+mod typed;
 pub mod types;
 mod values;
 
@@ -48,6 +49,7 @@ pub(crate) use functions::quote_literal;
 pub use functions::type_oid;
 pub use rewrite::{display_name, rewrite, unreadable};
 use sessions::Sessions;
+pub use typed::Types;
 
 /// The one database.
 pub const DATABASE_NAME: &str = "kanon";

@@ -1,51 +1,138 @@
-//! Which numbers of an answer have a precision that somebody declared: columns of tables and casts, and what only hands them on. All others are `numeric`, as in PostgreSQL.
+//! What a plan tells of the columns of an answer besides their types: whether a number's precision was declared, and which column of which table one is.
+//!
+//! Both are handed on by what only hands columns on. A number whose precision nobody declared is a plain `numeric`, and what is computed is of no table, as in PostgreSQL.
 
-use datafusion::arrow::datatypes::DataType;
-use datafusion::common::JoinType;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use std::collections::HashMap;
 
-/// Whether each column of a plan is of the type that was declared.
-pub fn declared(plan: &LogicalPlan) -> Vec<bool> {
-    let none = || vec![false; plan.schema().fields().len()];
-    let found: Vec<bool> = match plan {
-        LogicalPlan::TableScan(_) => vec![true; plan.schema().fields().len()],
+use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::common::{Column, JoinType};
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
+
+use super::provider::SystemTable;
+use crate::catalog::guarded::GuardedTable;
+
+/// The keys of a field's metadata that say which column of which table it is: the table's OID, and the column's number.
+const TABLE_KEY: &str = "kanon.pg_table";
+const NUMBER_KEY: &str = "kanon.pg_column";
+
+/// A column of a table, as `pg_attribute` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// `attrelid`
+    pub table: u32,
+    /// `attnum`
+    pub number: i16,
+}
+
+impl Origin {
+    /// What a field says of its origin.
+    pub fn of_field(field: &Field) -> Option<Origin> {
+        let said = |key: &str| field.metadata().get(key);
+        Some(Origin { table: said(TABLE_KEY)?.parse().ok()?, number: said(NUMBER_KEY)?.parse().ok()? })
+    }
+
+    /// Marks a field with its origin; what it said before is not so any more.
+    pub(crate) fn mark(origin: Option<Origin>, field: Field) -> Field {
+        let has_none = !field.metadata().contains_key(TABLE_KEY);
+        if origin.is_none() && has_none {
+            return field;
+        }
+        let mut metadata = field.metadata().clone();
+        match origin {
+            Some(origin) => {
+                metadata.insert(TABLE_KEY.to_owned(), origin.table.to_string());
+                metadata.insert(NUMBER_KEY.to_owned(), origin.number.to_string());
+            }
+            None => metadata.retain(|key, _| key != TABLE_KEY && key != NUMBER_KEY),
+        }
+        field.with_metadata(metadata)
+    }
+}
+
+/// What is said of one column.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Whether it is of the type that was declared.
+    pub is_declared: bool,
+    /// The column of a table that it is.
+    pub origin: Option<Origin>,
+}
+
+/// What a plan says of each of its columns.
+pub fn said(plan: &LogicalPlan) -> Vec<Said> {
+    let none = || vec![Said::default(); plan.schema().fields().len()];
+    let padded = |mut said: Vec<Said>| {
+        said.resize(plan.schema().fields().len(), Said::default());
+        said
+    };
+    let found: Vec<Said> = match plan {
+        LogicalPlan::TableScan(scan) => of_scan(scan),
         LogicalPlan::Projection(projection) => of_exprs(&projection.expr, &projection.input),
-        LogicalPlan::Aggregate(aggregate) => {
-            let mut all = of_exprs(&aggregate.group_expr, &aggregate.input);
-            all.resize(plan.schema().fields().len(), false);
-            all
-        }
-        LogicalPlan::Window(window) => {
-            let mut all = declared(&window.input);
-            all.resize(plan.schema().fields().len(), false);
-            all
-        }
+        LogicalPlan::Aggregate(aggregate) => padded(of_exprs(&aggregate.group_expr, &aggregate.input)),
+        LogicalPlan::Window(window) => padded(said(&window.input)),
         LogicalPlan::Filter(_)
         | LogicalPlan::Sort(_)
         | LogicalPlan::Limit(_)
         | LogicalPlan::Repartition(_)
         | LogicalPlan::SubqueryAlias(_)
-        | LogicalPlan::Distinct(_) => plan.inputs().first().map(|input| declared(input)).unwrap_or_default(),
+        | LogicalPlan::Subquery(_)
+        | LogicalPlan::Distinct(_) => plan.inputs().first().map(|input| said(input)).unwrap_or_default(),
         LogicalPlan::Join(join) => match join.join_type {
             JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {
-                [declared(&join.left), declared(&join.right)].concat()
+                [said(&join.left), said(&join.right)].concat()
             }
             _ => none(),
         },
+        LogicalPlan::Unnest(unnest) => {
+            let of_input = said(&unnest.input);
+            let is_whole = |place: &usize| {
+                unnest.list_type_columns.iter().all(|(list, _)| list != place)
+                    && !unnest.struct_type_columns.contains(place)
+            };
+            let of = |place: &usize| of_input.get(*place).copied().filter(|_| is_whole(place)).unwrap_or_default();
+            unnest.dependency_indices.iter().map(of).collect()
+        }
         _ => none(),
     };
     if found.len() == plan.schema().fields().len() { found } else { none() }
 }
 
-fn of_exprs(exprs: &[Expr], input: &LogicalPlan) -> Vec<bool> {
-    let of_input = declared(input);
-    let of = |expr: &Expr| match expr.clone().unalias() {
-        Expr::Cast(cast) => matches!(cast.field.data_type(), DataType::Decimal128(..) | DataType::Decimal256(..)),
-        Expr::Column(column) => {
-            let place = input.schema().maybe_index_of_column(&column);
-            place.and_then(|place| of_input.get(place).copied()).unwrap_or(false)
-        }
-        _ => false,
+fn of_scan(scan: &TableScan) -> Vec<Said> {
+    let oid = source_as_provider(&scan.source).ok().and_then(|provider| {
+        let guarded = provider.downcast_ref::<GuardedTable>().map(|guarded| guarded.table().oid);
+        guarded.or_else(|| provider.downcast_ref::<SystemTable>().map(SystemTable::oid))
+    });
+    let origin = |place: usize| Some(Origin { table: oid?, number: i16::try_from(place + 1).ok()? });
+    let places: Vec<usize> = match &scan.projection {
+        Some(places) => places.clone(),
+        None => (0..scan.projected_schema.fields().len()).collect(),
+    };
+    places.into_iter().map(|place| Said { is_declared: true, origin: origin(place) }).collect()
+}
+
+fn of_exprs(exprs: &[Expr], input: &LogicalPlan) -> Vec<Said> {
+    let of_input = said(input);
+    let columns = input.schema().columns();
+    let places: HashMap<&Column, usize> = columns.iter().enumerate().map(|(place, column)| (column, place)).collect();
+    let of_column = |column: &Column| {
+        let place = places.get(column).copied().or_else(|| input.schema().maybe_index_of_column(column));
+        place.and_then(|place| of_input.get(place).copied()).unwrap_or_default()
+    };
+    let of = |expr: &Expr| match without_alias(expr) {
+        Expr::Cast(cast) => Said {
+            is_declared: matches!(cast.field.data_type(), DataType::Decimal128(..) | DataType::Decimal256(..)),
+            origin: None,
+        },
+        Expr::Column(column) => of_column(column),
+        _ => Said::default(),
     };
     exprs.iter().map(of).collect()
+}
+
+fn without_alias(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => without_alias(&alias.expr),
+        other => other,
+    }
 }

@@ -53,6 +53,13 @@ pub(crate) struct SystemTable {
     shared: Arc<Shared>,
 }
 
+impl SystemTable {
+    /// Its OID in `pg_class`.
+    pub(crate) fn oid(&self) -> u32 {
+        self.relation.oid
+    }
+}
+
 impl fmt::Debug for SystemTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SystemTable({}.{})", self.relation.schema_name, self.relation.name)

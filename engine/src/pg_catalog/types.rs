@@ -148,7 +148,8 @@ impl PgType {
 
     /// The type that stands for a field: what its metadata names, else [`PgType::of`] its Arrow type.
     pub fn of_field(field: &Field) -> PgType {
-        if let Some(named) = field.metadata().get(METADATA_KEY).and_then(|name| PgType::by_name(name)) {
+        let named = field.metadata().get(METADATA_KEY).and_then(|name| PgType::by_name(name));
+        if let Some(named) = named.filter(|named| named.may_be(field.data_type())) {
             let typmod = field.metadata().get(TYPMOD_KEY).and_then(|typmod| typmod.parse().ok());
             return typmod.map_or(named, |typmod| named.with_typmod(typmod));
         }
@@ -156,6 +157,18 @@ impl PgType {
             Some("arrow.uuid") => PgType::UUID,
             Some("arrow.json") => PgType::JSON,
             _ => PgType::of(field.data_type()),
+        }
+    }
+
+    /// Whether values of an Arrow type may be of this type: a cast to another type hands on what its argument was called.
+    fn may_be(self, data_type: &DataType) -> bool {
+        let is_text = matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+        match self {
+            PgType::OID | PgType::XID | PgType::NUMERIC => data_type.is_numeric(),
+            PgType::TEXT | PgType::VARCHAR | PgType::BPCHAR | PgType::NAME | PgType::JSON | PgType::JSONB => {
+                is_text || matches!(data_type, DataType::Dictionary(..))
+            }
+            _ => true,
         }
     }
 

@@ -9,7 +9,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::memory::MemorySourceConfig;
 use datafusion::catalog::{
-    CatalogProvider, CatalogProviderList, SchemaProvider, Session as DataFusionSession, TableProvider,
+    CatalogProvider, CatalogProviderList, SchemaProvider, Session as DataFusionSession, TableFunction, TableProvider,
 };
 use datafusion::datasource::{MemTable, source_as_provider};
 use datafusion::error::{DataFusionError, Result as DfResult};
@@ -28,6 +28,7 @@ use kanon_planner::facts::{Facts, Placement, TableFacts};
 use kanon_planner::private::accuracy::{SITES, companions};
 use kanon_planner::release_unit::{ReleaseNode, ReleaseUnit};
 
+use super::dependent::DependentJoins;
 use super::marks::MarksForValues;
 use super::yielding::YieldAboveJoins;
 use crate::catalog::guarded::GuardedTable;
@@ -36,6 +37,8 @@ use crate::error::{Error, Result, Sqlstate};
 use crate::functions::arithmetic::DateArithmetic;
 use crate::functions::json::JsonOperators;
 use crate::functions::numeric::plan::Extracts;
+use crate::functions::series::{self, GenerateSeries, Series};
+use crate::pg_catalog::Types;
 use crate::statement::temporary::TEMPORARY_SCHEMA;
 
 /// The one database of a node.
@@ -66,6 +69,7 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
         .with_runtime_env(runtime)
         .with_catalog_list(Arc::new(VisibleCatalogs::default()))
         .with_query_planner(Arc::new(ReleaseQueryPlanner))
+        .with_type_planner(Arc::new(Types))
         .with_optimizer_rules(optimizer_rules())
         .with_physical_optimizer_rule(Arc::new(YieldAboveJoins));
     if let Some(functions) = builder.aggregate_functions() {
@@ -81,6 +85,10 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
         functions.extend(crate::system::functions().map(Arc::new));
         functions.extend(super::signals::functions().map(Arc::new));
     }
+    if let Some(functions) = builder.table_functions() {
+        let series = TableFunction::new(series::NAME.to_owned(), Arc::new(GenerateSeries));
+        functions.insert(series::NAME.to_owned(), Arc::new(series));
+    }
     if let Some(planners) = builder.expr_planners() {
         planners.insert(0, Arc::new(DateArithmetic));
         planners.insert(0, Arc::new(Extracts));
@@ -93,6 +101,7 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
     // Before a query's conditions are moved to where they cannot be joined by.
     rules.insert(0, Arc::new(MarksForValues::default()));
+    rules.insert(0, Arc::new(DependentJoins));
     rules
 }
 
@@ -112,7 +121,7 @@ impl Facts for PlanFacts {
         if provider.downcast_ref::<SystemTable>().is_some()
             || crate::pg_catalog::is_system_table(provider.as_ref())
             || provider.downcast_ref::<MemTable>().is_some()
-            || provider.downcast_ref::<GenerateSeriesTable>().is_some()
+            || is_series(provider.as_ref())
         {
             return TableFacts {
                 name,
@@ -132,6 +141,11 @@ impl Facts for PlanFacts {
             provider.downcast_ref::<GuardedTable>().is_some_and(|guarded| guarded.table().is_temporary())
         })
     }
+}
+
+/// Whether a table of a plan is a series of constants.
+pub(super) fn is_series(table: &dyn TableProvider) -> bool {
+    table.is::<Series>() || table.is::<GenerateSeriesTable>()
 }
 
 fn closed(name: String) -> TableFacts {

@@ -360,7 +360,7 @@ impl Session {
         state.cursors.insert(declare.name.clone(), cursor);
         if let Some(report) = report {
             answer.notices.extend(report.notice().map(Notice::new));
-            state.last_query = Some(report);
+            state.last_query.set(Some(report));
         }
         Ok(answer)
     }

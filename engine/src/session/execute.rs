@@ -12,7 +12,7 @@ use super::cursor::no_cursor;
 use super::generic::{values_are_read_alike, with_values};
 use super::kept::{Executable, KeptPlan, KeptPlans};
 use super::parameters::{Parameters, bound};
-use super::query::{Planned, all_are_open, text_rows, text_table};
+use super::query::{Planned, Reads, all_are_open, text_rows, text_table};
 use super::settings;
 use super::stream::Stop;
 use super::{Answer, MAX_PREPARED, Notice, Prepared, Rows, Session, no_prepared};
@@ -116,7 +116,7 @@ impl Session {
             Statement::Refused(error) => Err(error.clone()),
             Statement::Query(query) => {
                 if let Some(Executable { context, plan, schema }) = prepared.plan.executable(self)? {
-                    return Ok(Answer::rows(tag, self.execute_plan(plan, context.task(self), schema, stop)?));
+                    return Ok(Answer::rows(tag, self.execute_plan(plan, context.task(self), schema, Reads::Nothing, stop).await?));
                 }
                 let planned = self.planned_again(query, prepared, parameters).await?;
                 self.answer_query(tag, planned, &Intervals::of(prepared), stop).await
@@ -212,7 +212,7 @@ impl Session {
         let types = &prepared.parameters;
         let are_of_types = values.len() == types.len() && values.iter().zip(types).all(|(v, t)| v.data_type() == *t);
         if let Some(kept) = kept.filter(|_| are_of_types) {
-            let plan = with_values(kept.plan.clone(), &bound(values))?;
+            let plan = with_values(kept.plan.clone(), &bound(values, &[]))?;
             return Ok(Planned { plan, ..kept });
         }
         let (planned, _) = self.plan(query, Parameters::Values(values.clone())).await?;
@@ -222,7 +222,7 @@ impl Session {
             // A statement that cannot be planned without its values is planned for them each time.
             && let Ok((open, _)) = self.plan(query, Parameters::Open(types.clone())).await
             && values_are_read_alike(&open.plan, types)?
-            && with_values(open.plan.clone(), &bound(values)).is_ok_and(|plan| plan == planned.plan)
+            && with_values(open.plan.clone(), &bound(values, &[])).is_ok_and(|plan| plan == planned.plan)
         {
             prepared.plan.keep(self, &open);
         }

@@ -23,6 +23,7 @@ use kanon_planner::release_unit::Decision;
 
 use super::planning::PlanningContext;
 use super::query::Planned;
+use crate::pg_catalog::modifiers::Origin as ColumnOrigin;
 use super::{Prepared, Session, lock};
 use crate::error::Result;
 
@@ -72,6 +73,7 @@ struct Kept {
     context: Arc<PlanningContext>,
     plan: LogicalPlan,
     names: Vec<String>,
+    origins: Vec<Option<ColumnOrigin>>,
     decided: Option<Decision>,
     schema: SchemaRef,
     ready: Option<Ready>,
@@ -101,6 +103,7 @@ impl KeptPlan {
             context: Arc::clone(&planned.context),
             plan: planned.plan.clone(),
             names: planned.names.clone(),
+            origins: planned.origins.clone(),
             decided: planned.decided.clone(),
             schema: planned.schema(),
             ready: None,
@@ -157,13 +160,14 @@ impl KeptPlan {
     /// # Errors
     /// If no state can be made for it: a bug.
     pub(super) fn take(&self, session: &Session) -> Result<Option<Planned>> {
-        let (context, plan, names, decided, ready) = {
+        let (context, plan, names, origins, decided, ready) = {
             let mut place = lock(&self.0.kept);
             let Some(kept) = place.as_ref() else { return Ok(None) };
             let parts = (
                 Arc::clone(&kept.context),
                 kept.plan.clone(),
                 kept.names.clone(),
+                kept.origins.clone(),
                 kept.decided.clone(),
                 kept.ready.clone(),
             );
@@ -178,7 +182,7 @@ impl KeptPlan {
             return Ok(None);
         }
         let state = context.state(session)?;
-        Ok(Some(Planned { plan, context, state, names, decided, ready, kept: self.clone() }))
+        Ok(Some(Planned { plan, context, state, names, origins, decided, ready, kept: self.clone() }))
     }
 }
 
@@ -217,10 +221,11 @@ impl KeptPlans {
     }
 }
 
-/// Whether a plan's answer may depend on when it is asked, or on settings, though its data is the same.
-pub(super) fn depends_on_the_moment(plan: &LogicalPlan) -> bool {
+/// Whether an optimised plan is good for one run alone: functions in it were computed that depend on the moment or on settings; or it is one that goes round.
+pub(super) fn is_for_one_run(plan: &LogicalPlan) -> bool {
     let mut depends = false;
     let walked = plan.apply_with_subqueries(|node| {
+        depends |= matches!(node, LogicalPlan::RecursiveQuery(_) | LogicalPlan::Extension(_));
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
                 depends |= match expr {
@@ -235,23 +240,4 @@ pub(super) fn depends_on_the_moment(plan: &LogicalPlan) -> bool {
         })
     });
     depends || walked.is_err()
-}
-
-/// Whether a plan reads nothing: neither tables nor what is looked up when it is planned.
-pub(super) fn reads_nothing(plan: &LogicalPlan) -> bool {
-    let mut nothing = true;
-    let walked = plan.apply_with_subqueries(|node| {
-        nothing &= matches!(
-            node,
-            LogicalPlan::Projection(_)
-                | LogicalPlan::Filter(_)
-                | LogicalPlan::Sort(_)
-                | LogicalPlan::Limit(_)
-                | LogicalPlan::SubqueryAlias(_)
-                | LogicalPlan::EmptyRelation(_)
-                | LogicalPlan::Values(_)
-        );
-        Ok(if nothing { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
-    });
-    nothing && walked.is_ok()
 }

@@ -8,6 +8,7 @@ pub mod accuracy;
 pub mod backends;
 pub mod context;
 mod cursor;
+mod dependent;
 mod execute;
 mod explain;
 mod fingerprint;

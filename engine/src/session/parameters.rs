@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::ParamValues;
 use datafusion::common::metadata::{FieldMetadata, ScalarAndMetadata};
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -14,7 +14,12 @@ use datafusion::sql::sqlparser::ast::{self, Query, visit_expressions};
 use super::generic::left_open;
 use crate::error::{Error, Result, Sqlstate};
 use crate::functions::arithmetic::inputs_schema;
+use crate::functions::numeric::AS_NUMERIC;
+use crate::functions::series::SERIES;
 use crate::pg_catalog::integers::BOUND_KEY;
+
+/// What stands for a `numeric` whose digits only a value says.
+const NUMERIC: DataType = DataType::Decimal128(38, 10);
 
 /// How the placeholders of a statement are treated.
 pub(super) enum Parameters {
@@ -26,11 +31,13 @@ pub(super) enum Parameters {
     Open(Vec<DataType>),
 }
 
-/// Values as they stand in a plan. A number of 64 bits that is bound is a `bigint`, however small it is: one that is written would be an `integer`.
-pub(super) fn bound(values: Vec<ScalarValue>) -> ParamValues {
+/// Values as they stand in a plan. A number of 64 bits that is bound is a `bigint`, however small it is: one that is written would be an `integer`. So is a text a
+/// text by the word of the client (`is_text`), where one that is written is of the type that is wanted.
+pub(super) fn bound(values: Vec<ScalarValue>, is_text: &[bool]) -> ParamValues {
     let bound = FieldMetadata::from(BTreeMap::from([(BOUND_KEY.to_owned(), String::new())]));
-    let values = values.into_iter().map(|value| {
-        let metadata = matches!(value, ScalarValue::Int64(_)).then(|| bound.clone());
+    let values = values.into_iter().enumerate().map(|(place, value)| {
+        let is_text = is_text.get(place).copied().unwrap_or(false);
+        let metadata = (is_text || matches!(value, ScalarValue::Int64(_))).then(|| bound.clone());
         ScalarAndMetadata::new(value, metadata)
     });
     ParamValues::List(values.collect())
@@ -44,6 +51,8 @@ impl Parameters {
     pub fn bind(self, plan: LogicalPlan, written: &BTreeSet<String>) -> Result<(LogicalPlan, Vec<DataType>)> {
         let found = types_in(&plan)?;
         let mut count = 0;
+        // Which are texts by the word of the client: they are of no other type.
+        let mut is_text = Vec::new();
         for name in written {
             let number = name.trim_start_matches('$').parse::<usize>().ok().filter(|n| (1..=65_535).contains(n));
             let Some(number) = number else {
@@ -71,6 +80,7 @@ impl Parameters {
                         return Err(Error::new(Sqlstate::IndeterminateDatatype, message));
                     }
                     let inferred = found.get(&name).cloned().flatten();
+                    is_text.push(given == Some(DataType::Utf8));
                     let data_type = given.or(implied.get(&name).cloned()).or(inferred).unwrap_or(DataType::Utf8);
                     values.push(ScalarValue::try_from(&data_type)?);
                 }
@@ -81,7 +91,7 @@ impl Parameters {
         if count == 0 {
             return Ok((plan, types));
         }
-        Ok((plan.replace_params_with_values(&bound(values))?, types))
+        Ok((plan.replace_params_with_values(&bound(values, &is_text))?, types))
     }
 }
 
@@ -137,6 +147,25 @@ fn implied_types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
                         let to = cast.field.data_type();
                         if let Some(name) = placeholder(&cast.expr) {
                             found.entry(name).or_insert_with(|| to.clone());
+                        }
+                    }
+                    Expr::ScalarFunction(function) if function.name() == AS_NUMERIC => {
+                        if let Some(name) = function.args.first().and_then(placeholder) {
+                            found.entry(name).or_insert(NUMERIC);
+                        }
+                    }
+                    Expr::ScalarFunction(function) if function.name() == SERIES => {
+                        let known = function.args.iter().filter_map(|arg| arg.get_type(&schema).ok());
+                        let moment =
+                            known.into_iter().find(|of| matches!(of, DataType::Timestamp(..) | DataType::Date32));
+                        for (place, arg) in function.args.iter().enumerate() {
+                            let Some(name) = placeholder(arg) else { continue };
+                            let of_type = match &moment {
+                                None => DataType::Int32,
+                                Some(_) if place == 2 => DataType::Interval(IntervalUnit::MonthDayNano),
+                                Some(moment) => moment.clone(),
+                            };
+                            found.entry(name).or_insert(of_type);
                         }
                     }
                     Expr::ScalarFunction(function) if function.name() == "array_has" => {

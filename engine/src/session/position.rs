@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, DataType, Expr, Ident, ObjectName, ObjectNamePart, Query, Visit, Visitor,
+    ArrayElemTypeDef, DataType, Expr, Ident, ObjectName, ObjectNamePart, Query, Spanned, Value, ValueWithSpan, Visit,
+    Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 
@@ -20,19 +21,86 @@ pub fn locate(error: Error, statement: &Statement, text: &str) -> Error {
     let what = match error.state {
         Sqlstate::UndefinedTable => What::Relation,
         Sqlstate::UndefinedColumn | Sqlstate::AmbiguousColumn | Sqlstate::GroupingError => What::Column,
-        Sqlstate::UndefinedFunction => What::Function,
+        Sqlstate::UndefinedFunction => match error.message.strip_prefix("operator does not exist: ") {
+            Some(operator) => {
+                let place = operator_place(query, operator, text);
+                return match place {
+                    Some(place) => error.at(place),
+                    None => error,
+                };
+            }
+            None => What::Function,
+        },
         Sqlstate::UndefinedObject => What::Type,
-        Sqlstate::InvalidTextRepresentation | Sqlstate::UntranslatableCharacter => What::Literal,
+        Sqlstate::InvalidTextRepresentation
+        | Sqlstate::UntranslatableCharacter
+        | Sqlstate::InvalidDatetime
+        | Sqlstate::DatetimeOverflow => What::Literal,
+        Sqlstate::NumericOutOfRange if error.message.contains('"') => What::Literal,
         _ => return error,
     };
-    let name = if what == What::Literal { Some("") } else { quoted(&error.message) };
+    let name = match what {
+        What::Literal => Some(literal(&error.message).unwrap_or_default()),
+        _ => quoted(&error.message).map(|name| name.rsplit('.').next().unwrap_or(name)),
+    };
     let Some(name) = name else { return error };
     let name = name.trim_end_matches("[]");
-    let mut find = Find { what, name: name.rsplit('.').next().unwrap_or(name), found: None };
+    let mut find = Find { what, name, found: None, bare: None };
     let _ = query.visit(&mut find);
-    match find.found.and_then(|at| characters_before(text, at)) {
+    match find.found.or(find.bare).and_then(|at| characters_before(text, at)) {
         Some(before) => error.at(before + 1),
         None => error,
+    }
+}
+
+/// What stands in double quotes in a message, which may have some itself.
+fn literal(message: &str) -> Option<&str> {
+    let (from, to) = (message.find('"')? + 1, message.rfind('"')?);
+    message.get(from..to)
+}
+
+/// Where an operator stands that there is not between these types: `text = integer`. Literals tell which one it is; of those that may be it, it is the first.
+fn operator_place(query: &Query, operator: &str, text: &str) -> Option<usize> {
+    struct Operators<'a> {
+        words: Vec<&'a str>,
+        places: Vec<(Location, Location, String)>,
+    }
+    impl Visitor for Operators<'_> {
+        type Break = ();
+        fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            let Expr::BinaryOp { left, op, right } = expr else { return ControlFlow::Continue(()) };
+            let op = op.to_string();
+            let at = self.words.iter().position(|word| *word == op || (*word == "!=" && op == "<>"));
+            let Some((before, after)) = at.and_then(|at| Some((self.words.get(..at)?, self.words.get(at + 1..)?)))
+            else {
+                return ControlFlow::Continue(());
+            };
+            if may_be(left, &before.join(" ")) && may_be(right, &after.join(" ")) {
+                self.places.push((left.span().end, right.span().start, op));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut operators = Operators { words: operator.split(' ').collect(), places: Vec::new() };
+    let _ = query.visit(&mut operators);
+    let (from, to, op) = operators.places.into_iter().next()?;
+    let (from, to) = (characters_before(text, from)?, characters_before(text, to)?);
+    let between: String = text.chars().skip(from).take(to.checked_sub(from)?).collect();
+    let at = between.find(op.as_str()).or_else(|| between.find("!="))?;
+    Some(from + between.get(..at)?.chars().count() + 1)
+}
+
+/// Whether an operand may be of a type, as far as it is written out.
+fn may_be(expr: &Expr, of_type: &str) -> bool {
+    match expr {
+        Expr::Nested(inner) => may_be(inner, of_type),
+        Expr::Value(value) => match &value.value {
+            Value::Number(..) => matches!(of_type, "integer" | "bigint" | "numeric"),
+            Value::Boolean(_) => of_type == "boolean",
+            Value::Placeholder(_) => true,
+            _ => false,
+        },
+        _ => true,
     }
 }
 
@@ -79,6 +147,8 @@ struct Find<'a> {
     /// The last part of the name.
     name: &'a str,
     found: Option<Location>,
+    /// Where a string stands that is not cast in words.
+    bare: Option<Location>,
 }
 
 impl Find<'_> {
@@ -104,6 +174,33 @@ impl Find<'_> {
         }
     }
 
+    /// Where the string stands that an expression casts, if it is the one.
+    fn cast_string(&mut self, expr: &Expr) -> Option<Location> {
+        let of = |value: &ValueWithSpan| {
+            let is_it = match &value.value {
+                Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => text == self.name,
+                _ => false,
+            };
+            (is_it && value.span != Span::empty()).then_some(value.span.start)
+        };
+        match expr {
+            Expr::Cast { expr: inner, .. } => match inner.as_ref() {
+                Expr::Value(value) => of(value),
+                _ => None,
+            },
+            Expr::TypedString(typed) => of(&typed.value),
+            Expr::Interval(interval) => match interval.value.as_ref() {
+                Expr::Value(value) => of(value),
+                _ => None,
+            },
+            Expr::Value(value) => {
+                self.bare = self.bare.or_else(|| of(value));
+                None
+            }
+            _ => None,
+        }
+    }
+
     fn object(&mut self, name: &ObjectName) -> ControlFlow<()> {
         let ident = |part: Option<&ObjectNamePart>| part.and_then(ObjectNamePart::as_ident).cloned();
         self.consider(ident(name.0.first()).as_ref(), ident(name.0.last()).as_ref())
@@ -126,13 +223,13 @@ impl Visitor for Find<'_> {
             (What::Column, Expr::CompoundIdentifier(parts)) => self.consider(parts.first(), parts.last()),
             (What::Function, Expr::Function(function)) => self.object(&function.name),
             (What::Type, Expr::Cast { data_type, .. }) => self.data_type(data_type),
-            (What::Literal, expr) => match unreadable(expr) {
-                Some(at) => {
-                    self.found = Some(at);
-                    ControlFlow::Break(())
+            (What::Literal, expr) => {
+                self.found = if self.name.is_empty() { unreadable(expr) } else { self.cast_string(expr) };
+                match self.found {
+                    Some(_) => ControlFlow::Break(()),
+                    None => ControlFlow::Continue(()),
                 }
-                None => ControlFlow::Continue(()),
-            },
+            }
             _ => ControlFlow::Continue(()),
         }
     }
@@ -172,6 +269,15 @@ mod tests {
         let none = "invalid input syntax for type json";
         assert_eq!(place("SELECT '1'::json, '{'::jsonb", Sqlstate::InvalidTextRepresentation, none), Some(19));
         assert_eq!(place("SELECT '1'::json", Sqlstate::InvalidTextRepresentation, none), None);
+        let none = "invalid input syntax for type date: \"x\"";
+        assert_eq!(place("SELECT 'x', 'y'::date, 'x'::date", Sqlstate::InvalidDatetime, none), Some(24));
+        assert_eq!(place("SELECT 1 FROM t WHERE d = 'x'", Sqlstate::InvalidDatetime, none), Some(27));
+        let none = "operator does not exist: text = integer";
+        assert_eq!(place("SELECT a = 'x', é = 1 FROM t", UndefinedFunction, none), Some(19));
+        assert_eq!(
+            place("SELECT a != 1 FROM t", UndefinedFunction, "operator does not exist: text != integer"),
+            Some(10)
+        );
         assert_eq!(place("SELECT nosuch", Sqlstate::DivisionByZero, "division by zero"), None);
     }
 }

@@ -6,22 +6,23 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::execution::TaskContext;
+use datafusion::datasource::source_as_provider;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream, memory::MemoryStream};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
-use futures::future;
+use futures::{StreamExt, future};
 use kanon_planner::boundary::{self, Options};
 use kanon_planner::facts::{Facts, Placement};
 use kanon_planner::intervals::Origin;
 use kanon_planner::release_unit::{Decision, ReleaseUnit};
 
 use super::accuracy::{Intervals, Shown};
-use super::context::{PlanFacts, ReleasedBatches};
-use super::kept::{KeptPlan, Ready, depends_on_the_moment, reads_nothing};
+use super::context::{PlanFacts, ReleasedBatches, is_series};
+use super::kept::{KeptPlan, Ready, is_for_one_run};
 use super::nothing::without_what_is_empty;
 use super::parameters::{Parameters, written_in};
 use super::planning::{PlanningContext, task_of};
@@ -36,6 +37,7 @@ use crate::federation::run as federated;
 use crate::federation::scan::Asker;
 use crate::functions::{self, numeric};
 use crate::pg_catalog;
+use crate::pg_catalog::modifiers::Origin as ColumnOrigin;
 use crate::release;
 use crate::statement::{future_on_large_stack, refuse_ignored};
 use crate::system;
@@ -50,6 +52,8 @@ pub(super) struct Planned {
     pub state: SessionState,
     /// Names of its columns as PostgreSQL would give them.
     pub names: Vec<String>,
+    /// Which columns of tables its columns are.
+    pub origins: Vec<Option<ColumnOrigin>>,
     /// What may happen with it, once that is known.
     pub decided: Option<Decision>,
     /// How far it is planned already.
@@ -61,7 +65,7 @@ pub(super) struct Planned {
 impl Planned {
     /// The columns that clients see.
     pub fn schema(&self) -> SchemaRef {
-        renamed(self.plan.schema().as_arrow(), &self.names)
+        renamed(self.plan.schema().as_arrow(), &self.names, &self.origins)
     }
 }
 
@@ -95,13 +99,13 @@ impl Session {
             let plan = functions::json::as_postgresql(plan)?;
             let plan = functions::arithmetic::as_postgresql(plan)?;
             // What a peer is asked for is of the types that it knows.
-            let plan = if is_subplan { plan } else { pg_catalog::integers::narrowed(plan)? };
+            let (plan, origins) = if is_subplan { (plan, Vec::new()) } else { pg_catalog::integers::narrowed(plan)? };
             let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
             let plan = pg_catalog::datetimes::read(plan)?;
             // A peer has been asked for what there may be.
             let plan = if is_subplan { plan } else { without_what_is_empty(plan, &PlanFacts)? };
             let kept = KeptPlan::default();
-            Ok((Planned { plan, context, state, names, decided: None, ready: None, kept }, types))
+            Ok((Planned { plan, context, state, names, origins, decided: None, ready: None, kept }, types))
         })
         .await?
     }
@@ -149,16 +153,21 @@ impl Session {
             state.config().get_extension::<Asker>().ok_or_else(|| Error::internal("a query without a session"))?;
         // What releases asked for is behind us.
         let _ = asker.planned();
+        let reads = Reads::of(&plan)?;
         let (state, physical) = future_on_large_stack(async move {
+            if reads != Reads::Tables {
+                // What counts up is read in order, and too little to divide.
+                state.config_mut().options_mut().execution.target_partitions = 1;
+            }
             let optimised = match ready {
                 Some(Ready::Optimised(plan)) => plan,
                 _ => state.optimize(&plan)?,
             };
             let physical = state.query_planner().create_physical_plan(&optimised, &state).await?;
-            if keeps && !depends_on_the_moment(&analysed) {
-                let ready = match reads_nothing(&optimised) {
-                    true => Ready::Physical(Arc::clone(&physical)),
-                    false => Ready::Optimised(optimised),
+            if keeps && !is_for_one_run(&analysed) {
+                let ready = match reads {
+                    Reads::Nothing => Ready::Physical(Arc::clone(&physical)),
+                    Reads::Series | Reads::Tables => Ready::Optimised(optimised),
                 };
                 kept.keep_ready(&analysed, ready);
             }
@@ -171,18 +180,22 @@ impl Session {
         }
         let task = task_of(&state);
         self.node.states.give_back(state);
-        Ok((self.execute_plan(physical, task, schema, stop)?, report.map(Arc::new)))
+        Ok((self.execute_plan(physical, task, schema, reads, stop).await?, report.map(Arc::new)))
     }
 
     /// Runs a plan that only has to be executed.
-    pub(super) fn execute_plan(
+    pub(super) async fn execute_plan(
         self: &Arc<Self>,
         plan: Arc<dyn ExecutionPlan>,
         task: Arc<TaskContext>,
         schema: SchemaRef,
+        reads: Reads,
         stop: &Stop,
     ) -> Result<Rows> {
-        let inner = execute_stream(plan, task)?;
+        let mut inner = execute_stream(plan, task)?;
+        if reads == Reads::Nothing {
+            inner = stop.guard(with_first(inner)).await?;
+        }
         let session = Arc::downgrade(self);
         let stream = stoppable(inner, Arc::clone(&schema), stop, move || {
             if let Some(session) = session.upgrade() {
@@ -272,6 +285,42 @@ impl Session {
         }
         Ok(noise)
     }
+}
+
+/// What a plan reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reads {
+    /// Constants alone: what is wrong with them is said before anything of the answer, as in PostgreSQL, which computes them when it plans.
+    Nothing,
+    /// Series as well.
+    Series,
+    Tables,
+}
+
+impl Reads {
+    fn of(plan: &LogicalPlan) -> Result<Reads> {
+        let mut reads = Reads::Nothing;
+        plan.apply_with_subqueries(|node| {
+            reads = reads.max(match node {
+                LogicalPlan::TableScan(scan) => match source_as_provider(&scan.source) {
+                    Ok(provider) if is_series(provider.as_ref()) => Reads::Series,
+                    _ => Reads::Tables,
+                },
+                LogicalPlan::Extension(_) => Reads::Tables,
+                _ => Reads::Nothing,
+            });
+            Ok(if reads == Reads::Tables { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
+        Ok(reads)
+    }
+}
+
+/// A stream whose first batch was waited for.
+async fn with_first(mut stream: SendableRecordBatchStream) -> Result<SendableRecordBatchStream> {
+    let schema = stream.schema();
+    let first = stream.next().await.transpose()?;
+    let all = futures::stream::iter(first.map(Ok)).chain(stream);
+    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, all)))
 }
 
 /// Expressions of more parts are not looked at for their types: of each part that takes as long as the expression is.

@@ -14,6 +14,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::accuracy::KEYS;
 use crate::error::{Error, Sqlstate};
+use crate::pg_catalog::modifiers::Origin;
 
 /// Why a running statement ends before its time.
 pub fn timeout_error() -> Error {
@@ -157,8 +158,9 @@ pub fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> DfResult<RecordBa
         .map_err(|e| DataFusionError::from(Error::internal(e)))
 }
 
-/// A schema with other names; everything may be NULL, as in every answer to a client. What is said of noise is not said by files.
-pub fn renamed(schema: &Schema, names: &[String]) -> SchemaRef {
+/// A schema with other names; everything may be NULL, as in every answer to a client. What is said of noise, and of which column of which table one is, is not said
+/// by files.
+pub fn renamed(schema: &Schema, names: &[String], origins: &[Option<Origin>]) -> SchemaRef {
     let fields: Vec<_> = schema
         .fields()
         .iter()
@@ -170,6 +172,7 @@ pub fn renamed(schema: &Schema, names: &[String]) -> SchemaRef {
                 metadata.retain(|key, _| !KEYS.contains(&key.as_str()));
                 field.set_metadata(metadata);
             }
+            let field = Origin::mark(origins.get(i).copied().flatten(), field);
             match names.get(i) {
                 Some(name) => field.with_name(name.clone()),
                 None => {

@@ -1,6 +1,8 @@
 //! Binary forms of scalar values, as PostgreSQL's send functions write them.
 
 use bytes::{BufMut, BytesMut};
+use kanon_engine::functions::json::inet::Inet;
+use kanon_engine::functions::json::timetz::TimeTz;
 
 use super::time::{MICROS_PER_DAY, PG_EPOCH_DAYS, PG_EPOCH_MICROS};
 
@@ -30,6 +32,26 @@ pub fn put_time(out: &mut BytesMut, micros: i64) -> Result<(), OutOfRange> {
         return Err(OutOfRange("time"));
     }
     out.put_i64(micros);
+    Ok(())
+}
+
+/// A `timetz`: microseconds since midnight, and seconds west of UTC.
+pub fn put_timetz(out: &mut BytesMut, text: &str) -> Result<(), OutOfRange> {
+    let time = TimeTz::read(text).ok_or(OutOfRange("time"))?;
+    out.put_i64(time.micros);
+    out.put_i32(-time.distance);
+    Ok(())
+}
+
+/// An `inet`: the version of its address, the bits of its network, that it is no `cidr`, and the address with its length.
+pub fn put_inet(out: &mut BytesMut, text: &str) -> Result<(), OutOfRange> {
+    let inet = Inet::read(text).ok_or(OutOfRange("inet"))?;
+    let octets = inet.octets();
+    out.put_u8(if inet.address.is_ipv4() { 2 } else { 3 });
+    out.put_u8(inet.prefix);
+    out.put_u8(0);
+    out.put_u8(octets.len() as u8);
+    out.put_slice(&octets);
     Ok(())
 }
 

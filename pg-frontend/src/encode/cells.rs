@@ -225,7 +225,7 @@ impl<'a> Cells<'a> {
                 let (value, places) = numeric::shown(array.value(row), *scale);
                 text::put_decimal(out, &value.to_string(), places);
             }
-            Kind::Str(strings) => out.put_slice(strings.value(row).as_bytes()),
+            Kind::Str(strings) => self.put_str(strings.value(row), out),
             Kind::Bytes(bytes) if self.pg_type.oid == PgType::UUID.oid => text::put_uuid(out, bytes.value(row)),
             Kind::Bytes(bytes) => text::put_bytea(out, bytes.value(row)),
             Kind::Date32(array) => text::put_date(out, i64::from(array.value(row))),
@@ -252,6 +252,15 @@ impl<'a> Cells<'a> {
             Kind::Shown(array) => out.put_slice(shown(*array, row)?.as_bytes()),
         }
         Ok(())
+    }
+
+    /// Appends a string; one of `char(n)` with the blanks at its end, that it is not kept with.
+    fn put_str(&self, value: &str, out: &mut BytesMut) {
+        out.put_slice(value.as_bytes());
+        if self.pg_type.oid == PgType::BPCHAR.oid {
+            let length = usize::try_from(self.pg_type.typmod - 4).unwrap_or(0);
+            out.put_bytes(b' ', length.saturating_sub(value.chars().count()));
+        }
     }
 
     /// Appends the binary form of a value that is not NULL.
@@ -332,11 +341,13 @@ impl<'a> Cells<'a> {
             "uuid" => out.put_slice(&crate::params::uuid_bytes(value)?),
             "char" => out.put_u8(value.bytes().next().unwrap_or(0)),
             "regtype" if type_oid(value).is_some() => out.put_u32(type_oid(value).unwrap_or_default()),
+            "inet" => binary::put_inet(value, out)?,
+            "timetz" => binary::put_timetz(value, out)?,
             "int2vector" | "oidvector" | "regclass" | "regtype" | "regproc" | "regnamespace" | "regrole"
-            | "regoper" | "regoperator" | "regprocedure" | "inet" | "pg_lsn" | "aclitem" => {
+            | "regoper" | "regoperator" | "regprocedure" | "pg_lsn" | "aclitem" => {
                 return Err(Error::unsupported(format!("binary format of type {}", self.pg_type.name)));
             }
-            _ => out.put_slice(value.as_bytes()),
+            _ => self.put_str(value, out),
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
-//! PostgreSQL's `json` and `jsonb`, and `uuid`: types, operators and functions.
+//! PostgreSQL's `json` and `jsonb`, `uuid`, `inet` and `timetz`: types, operators and functions.
 //!
-//! A value is text, and its field says of which type it is: that of `json` as it was given, that of `jsonb` in the one form that
+//! A value is text, and its field says of which type it is: that of `json` as it was given, that of `jsonb`, `inet` and `timetz` in the one form that
 //! PostgreSQL prints, that of `uuid` in small letters. So whatever moves text moves them, and only what looks into them is here.
 //!
 //! ```text
@@ -14,6 +14,7 @@
 
 mod build;
 mod change;
+pub mod inet;
 mod look;
 mod operators;
 mod order;
@@ -22,6 +23,7 @@ mod read;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 mod tests;
+pub mod timetz;
 mod uuid;
 mod values;
 mod write;
@@ -47,6 +49,7 @@ pub use plans::as_postgresql;
 
 use super::moments::zone;
 use crate::error::{Error, Sqlstate};
+use crate::pg_catalog::datetimes;
 use crate::pg_catalog::types::{METADATA_KEY, PgType, annotate};
 use values::{Column, is_json};
 
@@ -69,6 +72,8 @@ enum Answer {
     Json,
     Jsonb,
     Uuid,
+    Inet,
+    TimeTz,
     /// JSON of a row.
     Row,
     Text,
@@ -116,7 +121,14 @@ const fn variadic(name: &'static str, takes: &'static [Takes], least: usize, ans
 }
 
 fn specs() -> impl Iterator<Item = &'static Spec> {
-    build::SPECS.iter().chain(look::SPECS).chain(change::SPECS).chain(plans::SPECS).chain(uuid::SPECS)
+    build::SPECS
+        .iter()
+        .chain(look::SPECS)
+        .chain(change::SPECS)
+        .chain(plans::SPECS)
+        .chain(uuid::SPECS)
+        .chain(inet::SPECS)
+        .chain(timetz::SPECS)
 }
 
 /// All of them.
@@ -140,6 +152,8 @@ pub fn is_read(function: &str, text: &str) -> bool {
     match function {
         "kanon_json" => read::check(text).is_ok(),
         "kanon_jsonb" => write::normal(text).is_ok(),
+        "kanon_inet" => inet::normal(text).is_some(),
+        "kanon_timetz" => datetimes::clock(text).is_ok(),
         _ => uuid::normal(text).is_some(),
     }
 }
@@ -282,6 +296,12 @@ impl Function {
             return Ok(());
         }
         if let (Some(target), [field]) = (cast_target(self.spec.name), fields) {
+            if self.spec.name == "kanon_timetz" && field.data_type().is_temporal() {
+                return Err(Error::unsupported(format!(
+                    "casts from {} to {target} are not supported",
+                    type_name(field)
+                )));
+            }
             let message = format!("cannot cast type {} to {target}", type_name(field));
             return Err(Error::new(Sqlstate::CannotCoerce, message));
         }
@@ -298,6 +318,8 @@ fn cast_target(name: &str) -> Option<&'static str> {
         "kanon_json" => Some("json"),
         "kanon_jsonb" => Some("jsonb"),
         "kanon_uuid" => Some("uuid"),
+        "kanon_inet" => Some("inet"),
+        "kanon_timetz" => Some("time with time zone"),
         _ => None,
     }
 }
@@ -345,6 +367,8 @@ impl ScalarUDFImpl for Function {
             Answer::Json => annotate(field(DataType::Utf8), PgType::JSON),
             Answer::Jsonb => annotate(field(DataType::Utf8), PgType::JSONB),
             Answer::Uuid => annotate(field(DataType::Utf8), PgType::UUID),
+            Answer::Inet => annotate(field(DataType::Utf8), PgType::INET),
+            Answer::TimeTz => annotate(field(DataType::Utf8), PgType::TIMETZ),
             Answer::Row => annotate(field(DataType::Utf8), PgType::RECORD),
             Answer::Text => field(DataType::Utf8),
             Answer::Int => field(DataType::Int32),
@@ -433,5 +457,5 @@ fn array_of(answer: Answer, values: Vec<Value>) -> ArrayRef {
 
 /// Whether values of a type are text that is of our making.
 fn is_ours(of: PgType) -> bool {
-    is_json(of) || of == PgType::UUID
+    is_json(of) || [PgType::UUID, PgType::INET, PgType::TIMETZ].contains(&of)
 }

@@ -1,4 +1,4 @@
-//! Operators of `json`, `jsonb` and `uuid`, planned by what stands beside them.
+//! Operators of `json`, `jsonb`, `uuid`, `inet` and `timetz`, planned by what stands beside them.
 
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, ScalarValue};
@@ -17,6 +17,8 @@ pub(super) enum Kind {
     Json,
     Jsonb,
     Uuid,
+    Inet,
+    TimeTz,
 }
 
 impl Kind {
@@ -26,6 +28,8 @@ impl Kind {
             PgType::JSON => Some(Kind::Json),
             PgType::JSONB => Some(Kind::Jsonb),
             PgType::UUID => Some(Kind::Uuid),
+            PgType::INET => Some(Kind::Inet),
+            PgType::TIMETZ => Some(Kind::TimeTz),
             _ => None,
         }
     }
@@ -52,6 +56,29 @@ impl Kind {
             Kind::Json => "kanon_json",
             Kind::Jsonb => "kanon_jsonb",
             Kind::Uuid => "kanon_uuid",
+            Kind::Inet => "kanon_inet",
+            Kind::TimeTz => "kanon_timetz",
+        }
+    }
+
+    /// What PostgreSQL calls it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::Json => "json",
+            Kind::Jsonb => "jsonb",
+            Kind::Uuid => "uuid",
+            Kind::Inet => "inet",
+            Kind::TimeTz => "time with time zone",
+        }
+    }
+
+    /// What values are compared and sorted by: bytes in their order, or the text itself.
+    pub(super) fn key(self, expr: Expr) -> Result<Expr> {
+        match self {
+            Kind::Json | Kind::Uuid => Ok(expr),
+            Kind::Jsonb => call("kanon_jsonb_key", vec![expr]),
+            Kind::Inet => call("kanon_inet_key", vec![expr]),
+            Kind::TimeTz => call("kanon_timetz_key", vec![expr]),
         }
     }
 }
@@ -135,13 +162,11 @@ impl ExprPlanner for JsonOperators {
                     Gt => Operator::Gt,
                     _ => Operator::GtEq,
                 };
-                let kind =
-                    if of_left == Some(Kind::Uuid) || of_right == Some(Kind::Uuid) { Kind::Uuid } else { Kind::Jsonb };
+                let plain =
+                    [of_left, of_right].into_iter().flatten().find(|kind| !matches!(kind, Kind::Json | Kind::Jsonb));
+                let kind = plain.unwrap_or(Kind::Jsonb);
                 let (left, right) = both(&expr, (of_left, of_right), kind, schema)?;
-                match kind {
-                    Kind::Uuid => binary_expr(left, operator, right),
-                    _ => binary_expr(key(left)?, operator, key(right)?),
-                }
+                binary_expr(kind.key(left)?, operator, kind.key(right)?)
             }
             _ if is_ours && matches!(op, Question | QuestionPipe | QuestionAnd | HashMinus) => {
                 return Err(no_such(&expr, schema).into());
@@ -150,11 +175,6 @@ impl ExprPlanner for JsonOperators {
         };
         Ok(PlannerResult::Planned(planned))
     }
-}
-
-/// The bytes by which values of `jsonb` are compared.
-pub(super) fn key(expr: Expr) -> Result<Expr> {
-    call("kanon_jsonb_key", vec![expr])
 }
 
 /// `->`, `->>`, `#>` and `#>>`.
@@ -202,9 +222,7 @@ fn both(
 
 fn no_such(expr: &RawBinaryExpr, schema: &DFSchema) -> Error {
     let name = |side: &Expr| match (Kind::of(side, schema), side.to_field(schema)) {
-        (Some(Kind::Json), _) => "json".to_owned(),
-        (Some(Kind::Jsonb), _) => "jsonb".to_owned(),
-        (Some(Kind::Uuid), _) => "uuid".to_owned(),
+        (Some(kind), _) => kind.name().to_owned(),
         (None, Ok((_, field))) if !is_open(side) => type_name(&field),
         _ => "unknown".to_owned(),
     };

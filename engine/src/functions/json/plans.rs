@@ -1,4 +1,4 @@
-//! What of `json`, `jsonb` and `uuid` a plan alone can tell: the type of what CASE chooses, casts from them, their order.
+//! What of `json`, `jsonb`, `uuid`, `inet` and `timetz` a plan alone can tell: the type of what CASE chooses, casts from them, their order.
 
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::DFSchema;
@@ -10,7 +10,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, cast, lit};
 
 use super::super::arithmetic::inputs_schema;
 use super::look::{name_of_type, refused};
-use super::operators::{Kind, chooses, key};
+use super::operators::{Kind, chooses};
 use super::read::{self, Value as Json};
 use super::write::plain_number;
 use super::{Answer, Row, Spec, Takes, Value, call, is_ours, specs, strict};
@@ -26,6 +26,8 @@ pub(super) const SPECS: &[Spec] = &[
     strict("kanon_as_json", &[Takes::Text], Answer::Json, same),
     strict("kanon_as_jsonb", &[Takes::Text], Answer::Jsonb, same),
     strict("kanon_as_uuid", &[Takes::Text], Answer::Uuid, same),
+    strict("kanon_as_inet", &[Takes::Text], Answer::Inet, same),
+    strict("kanon_as_timetz", &[Takes::Text], Answer::TimeTz, same),
     strict(PLAIN, &[Takes::Any], Answer::Same, same),
     strict(DISTINCT, &[Takes::Any], Answer::Same, same),
     strict("kanon_jsonb_scalar", &[Takes::Json, Takes::Text], Answer::Text, scalar),
@@ -98,8 +100,9 @@ pub fn as_postgresql(plan: LogicalPlan) -> Result<LogicalPlan> {
         let mut changed = plan.map_expressions(|expr| {
             let name = names.save(&expr);
             let mut done = expr.transform_up(|expr| one(expr, &schema))?;
-            if is_sort && Kind::of(&done.data, &schema) == Some(Kind::Jsonb) {
-                done = Transformed::yes(key(done.data)?);
+            let kind = if is_sort { Kind::of(&done.data, &schema) } else { None };
+            if let Some(kind) = kind.filter(|kind| !matches!(kind, Kind::Json | Kind::Uuid)) {
+                done = Transformed::yes(kind.key(done.data)?);
             }
             Ok(if done.transformed { done.update_data(|expr| name.restore(expr)) } else { done })
         })?;
@@ -139,40 +142,56 @@ fn one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 Expr::ScalarFunction(function) if function.name() == PLAIN => function.args.first(),
                 _ => None,
             };
-            let Some(inner) = inner.filter(|_| !is_text(wanted)) else { return Ok(Transformed::no(Expr::Cast(of))) };
+            let Some(inner) = inner else { return Ok(Transformed::no(Expr::Cast(of))) };
             let kind = Kind::of(inner, schema);
+            if is_text(wanted) {
+                return Ok(match kind {
+                    Some(Kind::Inet) => Transformed::yes(call("kanon_inet_text", vec![inner.clone()])?),
+                    _ => Transformed::no(Expr::Cast(of)),
+                });
+            }
             let target = PgType::of(wanted);
             let name = target.with_typmod(-1).sql_name();
             if kind == Some(Kind::Jsonb) && (target == PgType::BOOL || wanted.is_numeric()) {
                 let text = call("kanon_jsonb_scalar", vec![inner.clone(), lit(name)])?;
                 return Ok(Transformed::yes(cast(text, wanted.clone())));
             }
-            let of = match kind {
-                Some(Kind::Json) => "json",
-                Some(Kind::Jsonb) => "jsonb",
-                _ => "uuid",
-            };
+            let of = kind.map_or("uuid", Kind::name);
+            if kind == Some(Kind::TimeTz) {
+                return Err(Error::unsupported(format!("casts from {of} to {name} are not supported")).into());
+            }
             Err(Error::new(Sqlstate::CannotCoerce, format!("cannot cast type {of} to {name}")).into())
         }
         Expr::Case(_) => chosen(expr, schema),
+        // They would be compared as texts.
+        Expr::AggregateFunction(ref function) if matches!(function.func.name(), "min" | "max") => {
+            let kind = function.params.args.first().and_then(|arg| Kind::of(arg, schema));
+            match kind {
+                Some(kind @ (Kind::Inet | Kind::TimeTz)) => {
+                    let message = format!("{} of {} is not supported", function.func.name(), kind.name());
+                    Err(Error::unsupported(message).into())
+                }
+                _ => Ok(Transformed::no(expr)),
+            }
+        }
         Expr::ScalarFunction(ref function) if chooses(function.name()) => chosen(expr, schema),
         Expr::InList(InList { expr: tested, list, negated }) => {
             let kind = Kind::of(&tested, schema);
             let (tested, list) = match kind {
-                Some(Kind::Uuid) => {
+                Some(kind @ (Kind::Uuid | Kind::Inet | Kind::TimeTz)) => {
                     let read = |item: Expr| match Kind::of(&item, schema) {
-                        None => call(Kind::Uuid.maker(), vec![item]),
+                        None => call(kind.maker(), vec![item]),
                         Some(_) => Ok(item),
                     };
                     (tested, list.into_iter().map(read).collect::<Result<_>>()?)
                 }
                 Some(Kind::Jsonb) => {
-                    let read = |item: Expr| key(call(Kind::Jsonb.maker(), vec![item])?);
-                    (Box::new(key(*tested)?), list.into_iter().map(read).collect::<Result<_>>()?)
+                    let read = |item: Expr| Kind::Jsonb.key(call(Kind::Jsonb.maker(), vec![item])?);
+                    (Box::new(Kind::Jsonb.key(*tested)?), list.into_iter().map(read).collect::<Result<_>>()?)
                 }
                 _ => (tested, list),
             };
-            let is_changed = matches!(kind, Some(Kind::Uuid | Kind::Jsonb));
+            let is_changed = kind.is_some_and(|kind| kind != Kind::Json);
             let expr = Expr::InList(InList { expr: tested, list, negated });
             Ok(if is_changed { Transformed::yes(expr) } else { Transformed::no(expr) })
         }
@@ -186,6 +205,8 @@ fn chosen(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Some(Kind::Json) => "kanon_as_json",
         Some(Kind::Jsonb) => "kanon_as_jsonb",
         Some(Kind::Uuid) => "kanon_as_uuid",
+        Some(Kind::Inet) => "kanon_as_inet",
+        Some(Kind::TimeTz) => "kanon_as_timetz",
         None => return Ok(Transformed::no(expr)),
     };
     Ok(Transformed::yes(call(function, vec![expr])?))

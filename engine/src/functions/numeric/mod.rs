@@ -12,6 +12,7 @@
 
 mod division;
 mod extract;
+mod operators;
 pub mod plan;
 mod rounding;
 mod text;

@@ -9,6 +9,11 @@
 //! | decimal · decimal beyond 38 digits | of 76 digits, or [`PRODUCT_OF`] |
 //! | `round`, `trunc`, `ceil`, `floor` of a decimal | of the digits that are asked for |
 //! | `extract(…)` | a decimal |
+//! | `+`, `-`, `*` of whole numbers | [`whole_numbers`](super::super::whole_numbers): they do not wrap |
+//! | a cast to `varchar(n)`, `char(n)`, `name` | a text of that length |
+//! | a text beside a number | an error: there is no such operator |
+
+use std::cell::OnceCell;
 
 use datafusion::arrow::datatypes::{DataType, Decimal128Type, DecimalType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -21,11 +26,14 @@ use datafusion::logical_expr::{Case, Expr, ExprSchemable, LogicalPlan, LogicalPl
 
 use super::super::arithmetic::inputs_schema;
 use super::super::as_text::{is_written_otherwise, text_of};
+use super::super::fitted::{as_type, is_fitted};
 use super::super::numbers;
+use super::super::whole_numbers::checked;
 use super::division::{PRODUCT_OF, QUOTIENT_OF};
 use super::text::AS_NUMERIC;
-use super::{MOST_DIGITS, QUOTIENT, digits_and_scale, is_decimal, rounding};
+use super::{MOST_DIGITS, QUOTIENT, digits_and_scale, is_decimal, operators, rounding};
 use crate::pg_catalog::integers::Wholes;
+use crate::pg_catalog::types::PgType;
 
 /// Functions of doubles: of a decimal they take the double next to it.
 const OF_DOUBLES: [&str; 24] = [
@@ -74,20 +82,32 @@ pub fn exact(plan: LogicalPlan) -> Result<LogicalPlan> {
 /// # Errors
 /// If the plan is no plan.
 pub fn inexact(plan: LogicalPlan) -> Result<LogicalPlan> {
-    rewritten(plan, |expr, _, _| Ok(inexact_one(expr)))
+    rewritten(plan, |expr, _| Ok(inexact_one(expr)))
 }
 
-fn rewritten(
-    plan: LogicalPlan,
-    one: impl Fn(Expr, &LogicalPlan, &DFSchema) -> Result<Transformed<Expr>>,
-) -> Result<LogicalPlan> {
+/// What is around an expression.
+pub(super) struct Around<'a> {
+    node: &'a LogicalPlan,
+    pub(super) schema: &'a DFSchema,
+    wholes: OnceCell<Wholes>,
+}
+
+impl Around<'_> {
+    /// Which whole numbers the columns are.
+    pub(super) fn wholes(&self) -> &Wholes {
+        self.wholes.get_or_init(|| Wholes::of(self.node))
+    }
+}
+
+fn rewritten(plan: LogicalPlan, one: impl Fn(Expr, &Around<'_>) -> Result<Transformed<Expr>>) -> Result<LogicalPlan> {
     let done = plan.transform_up_with_subqueries(|node| {
         let names = NamePreserver::new(&node);
         let schema = inputs_schema(&node);
         let before = node.clone();
+        let around = Around { node: &before, schema: &schema, wholes: OnceCell::new() };
         let mut changed = node.map_expressions(|expr| {
             let name = names.save(&expr);
-            let done = expr.transform_up(|expr| one(expr, &before, &schema))?;
+            let done = expr.transform_up(|expr| one(expr, &around))?;
             Ok(if done.transformed { done.update_data(|expr| name.restore(expr)) } else { done })
         })?;
         changed.data = match changed.data {
@@ -123,6 +143,10 @@ fn inexact_one(expr: Expr) -> Transformed<Expr> {
             Some(of) => Transformed::yes(cast(of, INEXACT)),
             None => Transformed::no(Expr::ScalarFunction(function)),
         },
+        // What a type is called besides is for open answers.
+        Expr::Cast(of) if !of.field.metadata().is_empty() => {
+            Transformed::yes(cast(*of.expr, of.field.data_type().clone()))
+        }
         other => Transformed::no(other),
     }
 }
@@ -170,7 +194,8 @@ fn alike(exprs: &mut [&mut Expr], schema: &DFSchema) -> bool {
     changed
 }
 
-fn exact_one(mut expr: Expr, node: &LogicalPlan, schema: &DFSchema) -> Result<Transformed<Expr>> {
+fn exact_one(mut expr: Expr, around: &Around<'_>) -> Result<Transformed<Expr>> {
+    let schema = around.schema;
     let type_of = |expr: &Expr| expr.get_type(schema).ok();
     match &mut expr {
         Expr::Literal(ScalarValue::Decimal128(Some(digits), _, scale), metadata) if *scale < 0 => {
@@ -209,8 +234,15 @@ fn exact_one(mut expr: Expr, node: &LogicalPlan, schema: &DFSchema) -> Result<Tr
             let (Some(of_left), Some(of_right)) = (type_of(left), type_of(right)) else {
                 return Ok(Transformed::no(expr));
             };
+            operators::check(binary.op, left, right, around)?;
             if !is_decimal(&of_left) && !is_decimal(&of_right) {
-                return Ok(Transformed::no(expr));
+                let is_integer = || !around.wholes().is_bigint(left) && !around.wholes().is_bigint(right);
+                let is_whole = of_left.is_integer() && of_right.is_integer();
+                let has_function = is_whole && checked(binary.op, false).is_some();
+                return Ok(match has_function.then(|| checked(binary.op, is_integer())).flatten() {
+                    Some(function) => Transformed::yes(function.call(vec![left.clone(), right.clone()])),
+                    None => Transformed::no(expr),
+                });
             }
             let (Some((of_x, x)), Some((of_y, y))) = (digits_and_scale(&of_left), digits_and_scale(&of_right)) else {
                 return Ok(Transformed::no(expr));
@@ -232,10 +264,15 @@ fn exact_one(mut expr: Expr, node: &LogicalPlan, schema: &DFSchema) -> Result<Tr
             return Ok(Transformed::yes(expr));
         }
         Expr::Between(between) => {
+            operators::check(Operator::GtEq, &between.expr, &between.low, around)?;
+            operators::check(Operator::LtEq, &between.expr, &between.high, around)?;
             let changed = alike(&mut [&mut *between.expr, &mut *between.low, &mut *between.high], schema);
             return Ok(Transformed::new_transformed(expr, changed));
         }
         Expr::InList(list) => {
+            for item in &list.list {
+                operators::check(Operator::Eq, &list.expr, item, around)?;
+            }
             let mut all: Vec<&mut Expr> = std::iter::once(list.expr.as_mut()).chain(&mut list.list).collect();
             if alike(&mut all, schema) {
                 return Ok(Transformed::yes(expr));
@@ -244,6 +281,13 @@ fn exact_one(mut expr: Expr, node: &LogicalPlan, schema: &DFSchema) -> Result<Tr
         Expr::Case(case) => {
             let changed = of_case(case, schema);
             return Ok(Transformed::new_transformed(expr, changed));
+        }
+        Expr::Cast(of) if is_fitted(PgType::of_field(&of.field)) => {
+            let text = match type_of(&of.expr) {
+                Some(present) if is_written_otherwise(&present) => text_of(of.expr.as_ref().clone()),
+                _ => cast(of.expr.as_ref().clone(), DataType::Utf8),
+            };
+            return Ok(Transformed::yes(as_type(text, PgType::of_field(&of.field))));
         }
         Expr::Cast(of)
             if matches!(of.field.data_type(), DataType::Utf8)
@@ -302,14 +346,14 @@ fn exact_one(mut expr: Expr, node: &LogicalPlan, schema: &DFSchema) -> Result<Tr
         }
         Expr::AggregateFunction(function) => {
             let name = function.func.name().to_owned();
-            if let Some(wide) = of_aggregate(&name, &function.params.args, node, schema) {
+            if let Some(wide) = of_aggregate(&name, &function.params.args, around) {
                 function.params.args = wide;
                 return Ok(Transformed::yes(expr));
             }
         }
         Expr::WindowFunction(function) => {
             let name = function.fun.name().to_owned();
-            if let Some(wide) = of_aggregate(&name, &function.params.args, node, schema) {
+            if let Some(wide) = of_aggregate(&name, &function.params.args, around) {
                 function.params.args = wide;
                 return Ok(Transformed::yes(expr));
             }
@@ -382,16 +426,16 @@ fn of_case(case: &mut Case, schema: &DFSchema) -> bool {
 }
 
 /// The arguments of an aggregate if they are to be of another type.
-fn of_aggregate(name: &str, args: &[Expr], node: &LogicalPlan, schema: &DFSchema) -> Option<Vec<Expr>> {
+fn of_aggregate(name: &str, args: &[Expr], around: &Around<'_>) -> Option<Vec<Expr>> {
     let first = args.first()?;
-    let of_first = first.get_type(schema).ok()?;
+    let of_first = first.get_type(around.schema).ok()?;
     match name {
         "avg" => {
             digits_and_scale(&of_first).filter(|_| of_first != DataType::Null)?;
             Some(vec![cast(first.clone(), DataType::Decimal256(MOST_DIGITS - 4, AVERAGED))])
         }
         "sum" => match &of_first {
-            DataType::Int64 if Wholes::of(node).is_bigint(first) => {
+            DataType::Int64 if around.wholes().is_bigint(first) => {
                 Some(vec![cast(first.clone(), DataType::Decimal128(28, 0))])
             }
             DataType::UInt64 => Some(vec![cast(first.clone(), DataType::Decimal128(28, 0))]),

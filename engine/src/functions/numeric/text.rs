@@ -100,6 +100,10 @@ impl Written {
 }
 
 fn invalid(text: &str) -> datafusion::error::DataFusionError {
+    let word = text.trim_ascii().trim_start_matches(['-', '+']).to_ascii_lowercase();
+    if ["nan", "infinity", "inf"].contains(&word.as_str()) {
+        return Error::unsupported(format!("the numeric {} is not supported", text.trim_ascii())).into();
+    }
     let message = format!("invalid input syntax for type numeric: \"{text}\"");
     Error::new(Sqlstate::InvalidTextRepresentation, message).into()
 }

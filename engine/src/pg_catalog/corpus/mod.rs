@@ -10,6 +10,7 @@ use datafusion::catalog::{
     CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider,
 };
 use datafusion::common::ParamValues;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement as DfStatement;
@@ -18,7 +19,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::types::PgType;
-use super::{View, display_name, functions, rewrite, testing};
+use super::{Types, View, display_name, functions, rewrite, testing};
 
 struct Answered {
     columns: Vec<(String, PgType)>,
@@ -33,7 +34,8 @@ fn context_of(viewer: &super::Viewer) -> SessionContext {
     let view = View::of(viewer.clone());
     let mut config = SessionConfig::new().with_default_catalog_and_schema("kanon", "public");
     view.put_into(config.options_mut());
-    let context = SessionContext::new_with_config(config);
+    let state = SessionStateBuilder::new_with_default_features().with_config(config).with_type_planner(Arc::new(Types));
+    let context = SessionContext::new_with_state(state.build());
     let catalog = MemoryCatalogProvider::new();
     for table in &viewer.visible {
         let schema = catalog.schema(&table.schema_name).unwrap_or_else(|| {

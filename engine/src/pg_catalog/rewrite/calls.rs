@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart,
-    Select, SelectItem, TableFactor, TimezoneInfo, UnaryOperator, Value, visit_expressions_mut,
+    Select, SelectItem, TableAliasColumnDef, TableFactor, TimezoneInfo, UnaryOperator, Value, visit_expressions_mut,
 };
 
 use super::{call, called, folded, literals, naming, string, take};
 use crate::error::{Error, Result, Sqlstate};
 use crate::functions::regular_expression;
+use crate::functions::series::{NAME, SERIES};
 
 /// The arguments of `make_interval`, in order.
 const INTERVAL: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
@@ -204,7 +205,7 @@ fn is_interval(expr: &Expr) -> bool {
 /// The function that gives the rows of one that makes rows, as an array.
 pub(super) fn array_of(name: &str) -> Option<&'static str> {
     Some(match name {
-        "generate_series" => "generate_series",
+        NAME => SERIES,
         "generate_subscripts" => "kanon_generate_subscripts",
         "regexp_matches" => "kanon_pattern_matches",
         "regexp_split_to_table" => "regexp_split_to_array",
@@ -225,37 +226,71 @@ fn renamed(expr: &mut Expr, name: &str) {
 pub(super) fn make_rows(select: &mut Select, wanted: impl Fn(&str) -> bool) {
     for item in &mut select.projection {
         let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { continue };
-        // What is unnested already stays so: it has another name, but for a series.
+        // What is unnested already stays so: it has another name.
         let _ = visit_expressions_mut(expr, |expr| {
-            let name = called(expr).filter(|name| name != "generate_series" && wanted(name));
+            let name = called(expr).filter(|name| wanted(name));
             if let Some(array) = name.as_deref().and_then(array_of) {
                 renamed(expr, array);
                 *expr = call("unnest", vec![take(expr)]);
             }
             ControlFlow::<()>::Continue(())
         });
-        if called(expr).is_some_and(|name| name == "generate_series" && wanted(&name)) {
-            *expr = call("unnest", vec![take(expr)]);
-        }
     }
 }
 
-/// A function of FROM that makes rows of constants, but for a series: that is a table here.
+/// A function of FROM that makes rows: an array that is unnested, whose arguments may name what stands before it. A series of constants is a table.
 pub(super) fn rows_of(factor: &mut TableFactor) {
-    let TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } = factor else { return };
-    let function = name.0.last().and_then(ObjectNamePart::as_ident).map(folded).unwrap_or_default();
-    let Some(array) = array_of(&function).filter(|_| function != "generate_series" && name.0.len() == 1) else {
-        return;
+    let (name, arguments, alias, with_ordinality) = match factor {
+        TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
+            (name, &mut args.args, alias, *with_ordinality)
+        }
+        TableFactor::Function { name, args, alias, with_ordinality, .. } => (name, args, alias, *with_ordinality),
+        _ => return,
     };
-    let arguments = args.args.iter_mut().filter_map(|argument| match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(take(expr)),
+    let function = name.0.last().and_then(ObjectNamePart::as_ident).map(folded).unwrap_or_default();
+    let Some(array) = array_of(&function).filter(|_| name.0.len() == 1) else { return };
+    let exprs = arguments.iter_mut().filter_map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
         _ => None,
     });
-    let array_exprs = vec![call(array, arguments.collect())];
+    let mut exprs: Vec<&mut Expr> = exprs.collect();
+    let is_table = array == SERIES && !with_ordinality && exprs.iter().all(|expr| is_constant(expr));
+    if is_table {
+        if exprs.iter().all(|expr| is_small(expr)) {
+            exprs.iter_mut().for_each(|expr| **expr = cast(take(expr), DataType::Integer(None)));
+        }
+        return literals::name_series(&function, alias);
+    }
+    let array_exprs = vec![call(array, exprs.into_iter().map(take).collect())];
     let mut alias = alias.take();
     literals::name_series(&function, &mut alias);
-    let with_ordinality = *with_ordinality;
     *factor = TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_offset_alias: None, with_ordinality };
+}
+
+/// `unnest(list) WITH ORDINALITY`: beside each element its number.
+pub(super) fn count_rows(factor: &mut TableFactor) {
+    let TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } = factor else { return };
+    let ([list], true) = (array_exprs.as_slice(), *with_ordinality) else { return };
+    let one = cast(number(1), DataType::BigInt(None));
+    let count = cast(call("cardinality", vec![list.clone()]), DataType::BigInt(None));
+    array_exprs.push(call(SERIES, vec![one, count]));
+    literals::name_series("unnest", alias);
+    if let Some(columns) = alias.as_mut().map(|alias| &mut alias.columns).filter(|columns| columns.len() == 1) {
+        columns.push(TableAliasColumnDef { name: Ident::new("ordinality"), data_type: None });
+    }
+    *with_ordinality = false;
+}
+
+/// Whether an expression is of what is written out alone.
+fn is_constant(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => !matches!(value.value, Value::Placeholder(_)),
+        Expr::TypedString(_) => true,
+        Expr::Interval(interval) => is_constant(&interval.value),
+        Expr::Nested(inner) | Expr::UnaryOp { expr: inner, .. } | Expr::Cast { expr: inner, .. } => is_constant(inner),
+        Expr::BinaryOp { left, right, .. } => is_constant(left) && is_constant(right),
+        _ => false,
+    }
 }
 
 /// Names what is the same expression under two of its names: `bool_and(a)` and `every(a)`.

@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, DataType, ExactNumberInfo, Expr, Ident, ObjectName, ObjectNamePart, Select,
-    SelectItem, TimezoneInfo, Value,
+    SelectItem, TimezoneInfo,
 };
 
 use crate::error::{Error, Result, Sqlstate};
@@ -58,9 +58,7 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
         if let Some(usual) = usual_type(data_type) {
             *data_type = usual;
         }
-        if is_open_numeric(data_type)
-            && !matches!(inner.as_ref(), Expr::Value(value) if matches!(value.value, Value::Placeholder(_)))
-        {
+        if is_open_numeric(data_type) {
             *expr = call(AS_NUMERIC, vec![take(inner)]);
             return Ok(());
         }
@@ -201,6 +199,10 @@ fn is_open_numeric(data_type: &DataType) -> bool {
     )
 }
 
+fn plain_name(name: &str) -> ObjectName {
+    ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))])
+}
+
 fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Text | DataType::Varchar(_) | DataType::CharacterVarying(_))
 }
@@ -212,8 +214,11 @@ fn usual_type(data_type: &DataType) -> Option<DataType> {
             let quoted = name.0.last().and_then(ObjectNamePart::as_ident).is_some_and(|i| i.quote_style.is_some());
             let name = custom_name(name)?;
             Some(match name.as_str() {
-                "oid" | "xid" | "cid" => DataType::IntUnsigned(None),
-                "name" | "bpchar" | "text" | "varchar" | "unknown" | "cstring" | "pg_node_tree" | "sql_identifier"
+                // See [`Types`](crate::pg_catalog::Types).
+                "oid" | "name" => DataType::Custom(plain_name(&name), Vec::new()),
+                "xid" | "cid" => DataType::IntUnsigned(None),
+                "varchar" if modifiers.is_empty() => DataType::Varchar(None),
+                "bpchar" | "text" | "varchar" | "unknown" | "cstring" | "pg_node_tree" | "sql_identifier"
                 | "character_data" | "yes_or_no" | "aclitem" => DataType::Text,
                 "char" if quoted => DataType::Text,
                 "int2" => DataType::SmallInt(None),

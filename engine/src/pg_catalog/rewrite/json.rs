@@ -1,4 +1,4 @@
-//! `json`, `jsonb` and `uuid` in statements: casts to them, aggregates, and functions that answer rows.
+//! `json`, `jsonb`, `uuid`, `inet` and `timetz` in statements: casts to them, aggregates, and functions that answer rows.
 //!
 //! | statement | becomes |
 //! | --- | --- |
@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, DataType, DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectNamePart, OrderByExpr,
-    OrderByOptions, Query, TableFactor, Value, Visit, Visitor,
+    OrderByOptions, Query, TableFactor, TimezoneInfo, Value, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 
@@ -69,6 +69,7 @@ pub(super) fn maker(data_type: &DataType) -> Option<&'static str> {
         DataType::JSON => Some("kanon_json"),
         DataType::JSONB => Some("kanon_jsonb"),
         DataType::Uuid => Some("kanon_uuid"),
+        DataType::Time(None, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => Some("kanon_timetz"),
         DataType::Custom(name, modifiers) if modifiers.is_empty() => {
             let parts: Vec<String> = name.0.iter().filter_map(ObjectNamePart::as_ident).map(folded).collect();
             let name = match parts.as_slice() {
@@ -80,6 +81,8 @@ pub(super) fn maker(data_type: &DataType) -> Option<&'static str> {
                 "json" => Some("kanon_json"),
                 "jsonb" => Some("kanon_jsonb"),
                 "uuid" => Some("kanon_uuid"),
+                "inet" => Some("kanon_inet"),
+                "timetz" => Some("kanon_timetz"),
                 _ => None,
             }
         }

@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, Ident, ObjectNamePart, Parens, Query, Select, SelectItem, SetExpr, TableAlias,
     TableAliasColumnDef, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
@@ -22,6 +23,7 @@ use super::naming::display_name;
 use super::{call, called, folded, take};
 use crate::error::{Error, Result};
 use crate::pg_catalog::Viewer;
+use crate::pg_catalog::defs::relation;
 
 /// The name of a function that is called in FROM, if it is one of these.
 pub(super) fn called_rows(factor: &TableFactor) -> Option<String> {
@@ -119,12 +121,16 @@ enum Source {
 /// Columns of the WITH queries around, by name.
 pub(super) type WithColumns = HashMap<String, Option<Vec<String>>>;
 
-/// Puts columns in place of names of FROM that stand for a value or a row.
-pub(super) fn name_rows(query: &mut Query, with: &mut WithColumns, viewer: &Viewer) {
+/// Learns the columns of the WITH queries of a query.
+pub(super) fn learn_with(query: &Query, with: &mut WithColumns, viewer: &Viewer) {
     for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
         let columns = aliased(Some(&cte.alias), columns_of(&cte.query, with, viewer));
         with.insert(folded(&cte.alias.name), columns);
     }
+}
+
+/// Puts columns in place of names of FROM that stand for a value or a row.
+pub(super) fn name_rows(query: &mut Query, with: &WithColumns, viewer: &Viewer) {
     let select = match query.body.as_mut() {
         SetExpr::Select(select) => select,
         SetExpr::Values(values) => return type_columns(&mut values.rows),
@@ -216,7 +222,7 @@ fn alias_of(factor: &TableFactor) -> Option<&TableAlias> {
     }
 }
 
-fn name_of_factor(factor: &TableFactor) -> Option<String> {
+pub(super) fn name_of_factor(factor: &TableFactor) -> Option<String> {
     match (alias_of(factor), factor) {
         (Some(alias), _) => Some(folded(&alias.name)),
         (None, TableFactor::Table { name, .. }) => name.0.last().and_then(ObjectNamePart::as_ident).map(folded),
@@ -258,13 +264,17 @@ fn columns_of_select(select: &Select, with: &WithColumns, viewer: &Viewer) -> Op
     Some(columns)
 }
 
-fn columns_of_factor(factor: &TableFactor, with: &WithColumns, viewer: &Viewer) -> Option<Vec<String>> {
+/// The columns of a table of FROM; `None` if they cannot be told.
+pub(super) fn columns_of_factor(factor: &TableFactor, with: &WithColumns, viewer: &Viewer) -> Option<Vec<String>> {
     let columns = match factor {
         TableFactor::Table { name, args: None, .. } => {
             let parts: Vec<String> = name.0.iter().filter_map(ObjectNamePart::as_ident).map(folded).collect();
             match parts.as_slice() {
                 [name] if with.contains_key(name) => with.get(name).cloned().flatten(),
-                [name] => table(viewer, "public", name).or_else(|| table(viewer, "federation", name)),
+                [name] => temporary(viewer, name)
+                    .or_else(|| table(viewer, "public", name))
+                    .or_else(|| table(viewer, "federation", name))
+                    .or_else(|| table(viewer, "pg_catalog", name)),
                 [.., schema, name] => table(viewer, schema, name),
                 _ => None,
             }
@@ -275,9 +285,23 @@ fn columns_of_factor(factor: &TableFactor, with: &WithColumns, viewer: &Viewer) 
     aliased(alias_of(factor), columns)
 }
 
+fn temporary(viewer: &Viewer, name: &str) -> Option<Vec<String>> {
+    let found = viewer.visible.iter().find(|table| table.is_temporary() && table.name == name)?;
+    Some(names_of(&found.schema))
+}
+
 fn table(viewer: &Viewer, schema_name: &str, name: &str) -> Option<Vec<String>> {
-    let found = viewer.visible.iter().find(|table| table.schema_name == schema_name && table.name == name)?;
-    Some(found.schema.fields().iter().map(|field| field.name().clone()).collect())
+    match viewer.visible.iter().find(|table| table.schema_name == schema_name && table.name == name) {
+        Some(found) => Some(names_of(&found.schema)),
+        None => {
+            let schema_name = ["pg_catalog", "information_schema"].into_iter().find(|known| *known == schema_name)?;
+            relation(schema_name, name).map(|found| names_of(&found.schema))
+        }
+    }
+}
+
+fn names_of(schema: &SchemaRef) -> Vec<String> {
+    schema.fields().iter().map(|field| field.name().clone()).collect()
 }
 
 /// Columns under the names that an alias gives them.

@@ -245,9 +245,15 @@ fn bare(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Item> {
 }
 
 /// An interval in the words that Arrow reads: months, days and microseconds. `None` for what is not read here.
-fn interval_text(text: &str) -> Option<String> {
+pub(in super::super) fn interval_text(text: &str) -> Option<String> {
     const SECOND: i64 = 1_000_000;
     let (mut months, mut days, mut micros) = (0i64, 0i64, 0i64);
+    let iso = iso_words(text);
+    let text = iso.as_deref().unwrap_or(text).trim();
+    let (text, is_ago) = match text.len().checked_sub(4).and_then(|at| text.split_at_checked(at)) {
+        Some((before, ago)) if ago.eq_ignore_ascii_case(" ago") => (before, true),
+        _ => (text, false),
+    };
     let mut words = text.split_whitespace().peekable();
     words.peek()?;
     while let Some(word) = words.next() {
@@ -276,7 +282,40 @@ fn interval_text(text: &str) -> Option<String> {
             _ => return None,
         }
     }
-    Some(format!("{months} months {days} days {micros} microseconds"))
+    let sign = if is_ago { -1 } else { 1 };
+    Some(format!("{} months {} days {} microseconds", sign * months, sign * days, sign * micros))
+}
+
+/// `P1Y2M3DT4H5M6S`, in words.
+fn iso_words(text: &str) -> Option<String> {
+    let rest = text.trim().strip_prefix(['P', 'p'])?;
+    let (mut out, mut number, mut is_time) = (String::new(), String::new(), false);
+    for c in rest.chars() {
+        let unit = match c.to_ascii_uppercase() {
+            'T' if !is_time && number.is_empty() => {
+                is_time = true;
+                continue;
+            }
+            '0'..='9' | '.' | '-' => {
+                number.push(c);
+                continue;
+            }
+            'Y' if !is_time => "year",
+            'M' if !is_time => "month",
+            'W' if !is_time => "week",
+            'D' if !is_time => "day",
+            'H' if is_time => "hour",
+            'M' if is_time => "minute",
+            'S' if is_time => "second",
+            _ => return None,
+        };
+        if number.is_empty() {
+            return None;
+        }
+        out.push_str(&format!(" {number} {unit}"));
+        number.clear();
+    }
+    (number.is_empty() && !out.is_empty()).then_some(out)
 }
 
 /// `[-]H:M[:S[.f]]` in microseconds.
@@ -330,7 +369,11 @@ mod tests {
             ("1.5 hours", Some((0, 0, 5_400_000_000))),
             ("100 hours", Some((0, 0, 360_000_000_000))),
             ("2 weeks", Some((0, 14, 0))),
-            ("P1Y", None),
+            ("P1Y2M3DT4H5M6.5S", Some((14, 3, 14_706_500_000))),
+            ("PT-1H", Some((0, 0, -3_600_000_000))),
+            ("1 day 2 hours ago", Some((0, -1, -7_200_000_000))),
+            ("P1Y2", None),
+            ("P1H", None),
             ("1.5 months", None),
             ("", None),
             ("1:99", None),

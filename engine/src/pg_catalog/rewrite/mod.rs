@@ -14,6 +14,7 @@ mod literals;
 mod naming;
 mod spellings;
 mod subqueries;
+mod using;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -29,6 +30,7 @@ use super::functions;
 use crate::error::{Error, Result};
 
 pub use json::unreadable;
+pub(super) use literals::interval_text;
 pub use naming::display_name;
 
 /// Rewrites a query in place, and answers the names of its columns as PostgreSQL gives them, in order. The list is empty when
@@ -61,12 +63,15 @@ struct Scope {
     reads_catalog: bool,
     /// Whether it has values of `json`, `jsonb` or `uuid`.
     makes_json: bool,
+    /// Whether tables are joined by the names of their columns.
+    joins_by_name: bool,
 }
 
 impl Visitor for Scope {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        self.joins_by_name |= using::joins_by_name(query);
         if let Some(with) = &query.with {
             self.with.extend(with.cte_tables.iter().map(|cte| folded(&cte.alias.name)));
         }
@@ -122,8 +127,14 @@ impl VisitorMut for Rewriter<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if self.scope.makes_json || self.scope.joins_by_name {
+            json_rows::learn_with(query, &mut self.with_columns, self.viewer);
+        }
+        if self.scope.joins_by_name {
+            using::qualify(query, &self.with_columns, self.viewer);
+        }
         if self.scope.makes_json {
-            json_rows::name_rows(query, &mut self.with_columns, self.viewer);
+            json_rows::name_rows(query, &self.with_columns, self.viewer);
         }
         ControlFlow::Continue(())
     }
@@ -176,8 +187,9 @@ impl VisitorMut for Rewriter<'_> {
         if self.scope.reads_catalog {
             calls::make_rows(select, |name| !name.starts_with("generate_"));
             subqueries::fold_empty(select, &self.scope);
-        } else {
-            calls::make_rows(select, |_| true);
+        }
+        calls::make_rows(select, |_| true);
+        if !self.scope.reads_catalog {
             calls::keep_apart(select);
         }
         ControlFlow::Continue(())
@@ -189,7 +201,7 @@ impl VisitorMut for Rewriter<'_> {
         {
             return self.fail(error);
         }
-        if let TableFactor::Table { name, args: Some(_), .. } = factor {
+        if let TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } = factor {
             strip_schema(name);
             for part in &mut name.0 {
                 if let ObjectNamePart::Identifier(ident) = part {
@@ -199,17 +211,12 @@ impl VisitorMut for Rewriter<'_> {
         }
         spellings::unnest_beside(factor);
         from::rewrite_factor(factor);
-        if !self.scope.reads_catalog {
-            calls::rows_of(factor);
-        }
+        calls::rows_of(factor);
+        calls::count_rows(factor);
         match factor {
-            TableFactor::Table { name, alias, args, with_ordinality, .. } => {
+            TableFactor::Table { name, args, .. } => {
                 if args.is_some() {
                     strip_schema(name);
-                    let function = name.0.last().and_then(ObjectNamePart::as_ident).map(folded).unwrap_or_default();
-                    if function == "generate_series" && name.0.len() == 1 && !*with_ordinality {
-                        literals::name_series(&function, alias);
-                    }
                 } else if let Some(found) = self.scope.system_relation(name)
                     && name.0.len() == 1
                 {

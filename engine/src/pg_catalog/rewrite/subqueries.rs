@@ -8,10 +8,12 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Array, BinaryOperator, Expr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, OrderByKind, Query,
-    Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut, visit_expressions,
-    visit_expressions_mut,
+    Array, BinaryOperator, Expr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, LimitClause,
+    OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+    visit_expressions, visit_expressions_mut,
 };
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 
 use super::expressions::column_name;
 use super::{Scope, call, called, null, take};
@@ -72,11 +74,41 @@ pub(super) fn make_array(expr: &mut Expr) {
         return;
     }
     let FunctionArguments::Subquery(query) = &mut function.args else { return };
-    if collect(query) {
+    if collect(query) || collect_whole(query) {
         let query = std::mem::replace(query, empty_query());
         let none = Expr::Array(Array { elem: Vec::new(), named: true });
         *expr = call("coalesce", vec![Expr::Subquery(query), none]);
     }
+}
+
+/// Any query → `SELECT array_agg(v ORDER BY n) FROM (SELECT v, row_number() OVER () AS n FROM (…) AS q (v)) AS q`.
+fn collect_whole(query: &mut Box<Query>) -> bool {
+    let is_ordered = query.order_by.is_some();
+    if is_ordered && query.limit_clause.is_none() {
+        // An order of rows that are read by others is kept with a limit alone.
+        let all = Expr::Value(Value::Number(i64::MAX.to_string(), false).into());
+        query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(all), offset: None, limit_by: Vec::new() });
+    }
+    let around = match is_ordered {
+        false => "SELECT array_agg(v) FROM (SELECT 1) AS kanon_array (v)",
+        true => {
+            "SELECT array_agg(v ORDER BY n) FROM (SELECT v, row_number() OVER () AS n FROM (SELECT 1) AS kanon_array (v)) AS kanon_array"
+        }
+    };
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(around).and_then(|mut parser| parser.parse_query());
+    let Ok(mut around) = parsed else { return false };
+    let Some(innermost) = innermost(&mut around) else { return false };
+    std::mem::swap(innermost, query);
+    *query = around;
+    true
+}
+
+/// The query in FROM that has no FROM itself.
+fn innermost(query: &mut Query) -> Option<&mut Box<Query>> {
+    let table = select_of_mut(query)?.from.first_mut()?;
+    let TableFactor::Derived { subquery, .. } = &mut table.relation else { return None };
+    let has_from = select_of(subquery).is_some_and(|select| !select.from.is_empty());
+    if has_from { innermost(subquery) } else { Some(subquery) }
 }
 
 fn called_array(function: &datafusion::sql::sqlparser::ast::Function) -> bool {
@@ -137,6 +169,15 @@ fn is_aggregate(select: &Select) -> bool {
         }
         _ => false,
     })
+}
+
+/// Whether an expression of a SELECT makes rows.
+fn makes_rows(select: &Select) -> bool {
+    let rows = visit_expressions(&select.projection, |expr| match called(expr).as_deref() {
+        Some("unnest") => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    rows.is_break()
 }
 
 /// Whether a query has no row whatever the catalog holds.
@@ -202,8 +243,10 @@ fn make_aggregate(query: &mut Query) {
 /// `SELECT e FROM … ORDER BY 1` → `SELECT array_agg(e ORDER BY e) FROM …`.
 fn collect(query: &mut Query) -> bool {
     let is_plain = query.limit_clause.is_none()
-        && select_of(query)
-            .is_some_and(|s| has_no_groups(s) && !is_aggregate(s) && s.distinct.is_none() && s.projection.len() == 1);
+        && select_of(query).is_some_and(|s| {
+            let is_one = has_no_groups(s) && !is_aggregate(s) && s.distinct.is_none() && s.projection.len() == 1;
+            is_one && s.having.is_none() && !makes_rows(s)
+        });
     if !is_plain {
         return false;
     }
