@@ -58,16 +58,24 @@ fn cast_text(expr: &Expr) -> Option<(&String, &DataType)> {
 
 fn one(mut expr: Expr) -> Result<Transformed<Expr>> {
     let Some((text, wanted)) = cast_text(&expr) else { return Ok(Transformed::no(expr)) };
-    let Some(moment) = Moment::read(text) else { return Ok(Transformed::no(expr)) };
-    if !moment.is_one() {
-        let message = format!("date/time field value out of range: \"{text}\"");
-        return Err(Error::new(Sqlstate::InvalidDatetime, message).into());
-    }
-    let Some(iso) = moment.iso(wanted) else { return Ok(Transformed::no(expr)) };
+    let Some(iso) = as_iso(text, wanted)? else { return Ok(Transformed::no(expr)) };
     if let Expr::Cast(cast) = &mut expr {
         *cast.expr = Expr::Literal(ScalarValue::Utf8(Some(iso)), None);
     }
     Ok(Transformed::yes(expr))
+}
+
+/// A text that PostgreSQL reads as a date or a time, as Arrow reads it; `None` if it is not in one of these forms.
+///
+/// # Errors
+/// 22008 for a day that no month has, and an hour that no day has.
+pub fn as_iso(text: &str, wanted: &DataType) -> crate::error::Result<Option<String>> {
+    let Some(moment) = Moment::read(text) else { return Ok(None) };
+    if !moment.is_one() {
+        let message = format!("date/time field value out of range: \"{text}\"");
+        return Err(Error::new(Sqlstate::DatetimeOverflow, message));
+    }
+    Ok(moment.iso(wanted))
 }
 
 /// What a text says.

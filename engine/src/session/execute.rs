@@ -13,7 +13,8 @@ use super::parameters::Parameters;
 use super::query::{Planned, memory_rows, text_rows, text_table};
 use super::settings::{self, Settings as SessionSettings};
 use super::stream::Stop;
-use super::{Answer, MAX_PREPARED, Notice, Prepared, Rows, Session, no_prepared};
+use super::transaction::Begun;
+use super::{Answer, MAX_PREPARED, MAX_PREPARED_MIB, Notice, Prepared, Rows, Session, no_prepared};
 use crate::error::{Error, Result, Sqlstate};
 use crate::statement::{
     Declare, Direction, Discard, Explain, ExplainFormat, Fetch, Modes, Set, Settings, Statement, StewardStatement,
@@ -147,6 +148,14 @@ impl Session {
                     )
                     .hint("DEALLOCATE those that are no longer needed."));
                 }
+                let held: usize = state.prepared.values().map(|prepared| prepared.text.len()).sum();
+                if held + inner.text.len() > MAX_PREPARED_MIB << 20 {
+                    return Err(Error::new(
+                        Sqlstate::StatementTooComplex,
+                        format!("a session may keep {MAX_PREPARED_MIB} MiB of prepared statements"),
+                    )
+                    .hint("DEALLOCATE those that are no longer needed."));
+                }
                 state.prepared.insert(prepare.name.clone(), Arc::new(inner));
                 Ok(Answer::done(tag))
             }
@@ -220,7 +229,7 @@ impl Session {
 
     fn run_set(&self, set: &Set) -> Result<Answer> {
         let mut state = self.state();
-        if set.local && state.transaction.status() == super::TransactionStatus::Idle {
+        if set.local && !state.transaction.is_open() {
             // Checked, and then forgotten at once: its transaction is this statement.
             if let Some(values) = &set.value {
                 state.settings.clone().set(&set.name, &values.join(", "), true)?;
@@ -266,17 +275,31 @@ impl Session {
         let answer = Answer::done(tag);
         match transaction {
             Transaction::Begin { modes, .. } => {
-                if state.transaction.begin() {
-                    let message = "there is already a transaction in progress";
-                    return Ok(answer.warning(Sqlstate::ActiveTransaction, message));
+                match state.transaction.begin() {
+                    Begun::Already => {
+                        let message = "there is already a transaction in progress";
+                        return Ok(answer.warning(Sqlstate::ActiveTransaction, message));
+                    }
+                    Begun::Anew => {
+                        state.settings.begin();
+                        state.temporary.begin();
+                    }
+                    Begun::GoesOn => {}
                 }
-                state.settings.begin();
-                state.temporary.begin();
                 set_modes(&mut state.settings, modes, true)?;
                 Ok(answer)
             }
             Transaction::Commit { chain } | Transaction::Rollback { chain } => {
                 let commit = matches!(transaction, Transaction::Commit { .. });
+                if *chain && state.transaction.status() == super::TransactionStatus::Idle {
+                    let message = format!("{tag} AND CHAIN can only be used in transaction blocks");
+                    return Err(Error::new(Sqlstate::NoActiveTransaction, message));
+                }
+                let implicit = state.transaction.is_implicit();
+                let warned = |answer: Answer| match implicit {
+                    true => answer.warning(Sqlstate::NoActiveTransaction, "there is no transaction in progress"),
+                    false => answer,
+                };
                 let Some(committed) = state.transaction.end(commit) else {
                     let message = "there is no transaction in progress";
                     return Ok(answer.warning(Sqlstate::NoActiveTransaction, message));
@@ -290,7 +313,7 @@ impl Session {
                     state.temporary.begin();
                 }
                 let tag = if committed { "COMMIT" } else { "ROLLBACK" };
-                Ok(Answer { parameter_status: told, ..Answer::done(tag) })
+                Ok(warned(Answer { parameter_status: told, ..Answer::done(tag) }))
             }
             Transaction::Savepoint(name) => {
                 state.transaction.savepoint(name)?;
@@ -337,7 +360,7 @@ impl Session {
                 )
                 .hint("CLOSE those that are no longer needed."));
             }
-            if !declare.hold && state.transaction.status() == super::TransactionStatus::Idle {
+            if !declare.hold && !state.transaction.is_open() {
                 return Err(Error::new(
                     Sqlstate::NoActiveTransaction,
                     "DECLARE CURSOR can only be used in transaction blocks",
@@ -382,7 +405,7 @@ impl Session {
         let mut told = Vec::new();
         match what {
             Discard::All => {
-                if state.transaction.status() != super::TransactionStatus::Idle {
+                if state.transaction.is_open() {
                     return Err(Error::new(
                         Sqlstate::ActiveTransaction,
                         "DISCARD ALL cannot run inside a transaction block",
