@@ -409,6 +409,11 @@ impl Error {
     pub fn terminated() -> Self {
         Error::new(Sqlstate::AdminShutdown, "terminating connection due to administrator command")
     }
+    /// 25P02.
+    pub fn in_failed_transaction() -> Self {
+        let message = "current transaction is aborted, commands ignored until end of transaction block";
+        Error::new(Sqlstate::InFailedTransaction, message)
+    }
     /// Adds a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

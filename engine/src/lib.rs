@@ -14,6 +14,7 @@ pub mod config;
 pub mod error;
 pub mod federation;
 pub mod functions;
+pub mod fuzz;
 pub mod ledger;
 mod nearest;
 pub mod node;

@@ -10,12 +10,18 @@
 //! handle works for anybody but the login that made it, and that errors carry SQLSTATEs. It never decides what may be
 //! released: that is the session's.
 
+mod actions;
 mod handles;
 mod info;
 mod listener;
 mod logins;
+mod options;
+mod outer;
+mod running;
 mod service;
 mod stream;
+mod types;
+mod values;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +35,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
+use outer::Outer;
 use service::Service;
 
 /// The largest message taken: a statement may be long, and is refused with a reason by the session's own bound.
@@ -63,7 +70,7 @@ pub async fn serve(node: Arc<Node>, listener: TcpListener, shutdown: Cancellatio
         max_connections: node.config.max_connections,
     };
     let connections = listener::accept(listener, policy, shutdown.clone());
-    let service = FlightServiceServer::new(Service::new(node))
+    let service = FlightServiceServer::new(Outer(Service::new(node)))
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .max_encoding_message_size(usize::MAX);
     Server::builder()

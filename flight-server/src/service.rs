@@ -4,53 +4,55 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
+use arrow_flight::sql::action_cancel_query_result::CancelResult;
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
-    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
-    CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys,
+    ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest,
+    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any, Command, CommandGetCatalogs,
+    CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys,
     CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables, CommandGetXdbcTypeInfo,
     CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementIngest, CommandStatementQuery,
     CommandStatementUpdate, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo, TicketStatementQuery,
 };
 use arrow_flight::{
-    Action, ActionType, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage,
-    SchemaAsIpc, Ticket,
+    Action, ActionType, CancelStatus, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest,
+    HandshakeResponse, IpcMessage, SchemaAsIpc, SchemaResult, Ticket,
 };
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::arrow::ipc::writer::IpcWriteOptions;
 use datafusion::scalar::ScalarValue;
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _};
 use kanon_engine::error::{Error, Result as KanonResult, Sqlstate};
-use kanon_engine::federation::descriptor::DESCRIPTOR_ACTION;
 use kanon_engine::federation::wire::to_status;
 use kanon_engine::node::Node;
 use kanon_engine::session::{Answer, Prepared, Session};
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::actions;
 use crate::handles::Handles;
 use crate::info;
 use crate::listener::ConnectionInfo;
-use crate::logins::{Login, Logins, peer_key};
+use crate::logins::{Login, Logins};
+use crate::running::Running;
 use crate::stream::{self, FlightStream, public_schema};
+use crate::types;
+use crate::values::bound_values;
 
 /// Statements that were asked for and not fetched, over all clients; and how long they wait.
 const MAX_STATEMENTS: usize = 10_000;
 const STATEMENT_IDLE: Duration = Duration::from_secs(600);
 /// Prepared statements, over all clients; and how long they are kept unused.
 const MAX_PREPARED: usize = 10_000;
-const PREPARED_IDLE: Duration = Duration::from_secs(3600);
-
-const CLOSE_SESSION: &str = "CloseSession";
+pub(crate) const PREPARED_IDLE: Duration = Duration::from_secs(3600);
 
 /// A statement that a client comes back for.
-struct Statement {
-    login: Arc<Login>,
+pub(crate) struct Statement {
+    pub(crate) login: Arc<Login>,
     prepared: Arc<Prepared>,
     /// The values bound last.
     parameters: Mutex<Vec<ScalarValue>>,
@@ -60,15 +62,16 @@ struct Statement {
 
 /// Flight SQL over a node's sessions.
 pub(crate) struct Service {
-    node: Arc<Node>,
-    logins: Logins,
-    statements: Handles<Statement>,
-    prepared: Handles<Statement>,
+    pub(crate) node: Arc<Node>,
+    pub(crate) logins: Logins,
+    pub(crate) statements: Handles<Statement>,
+    pub(crate) prepared: Handles<Statement>,
+    pub(crate) running: Arc<Running>,
 }
 
-type StatusResult<T> = Result<T, Status>;
+pub(crate) type StatusResult<T> = Result<T, Status>;
 
-fn failed(error: Error) -> Status {
+pub(crate) fn failed(error: Error) -> Status {
     to_status(&error)
 }
 
@@ -79,15 +82,16 @@ impl Service {
             node,
             statements: Handles::new(MAX_STATEMENTS, STATEMENT_IDLE),
             prepared: Handles::new(MAX_PREPARED, PREPARED_IDLE),
+            running: Arc::default(),
         }
     }
 
-    fn login<T>(&self, request: &Request<T>) -> StatusResult<Arc<Login>> {
+    pub(crate) fn login<T>(&self, request: &Request<T>) -> StatusResult<Arc<Login>> {
         self.logins.of(request.metadata()).map_err(failed)
     }
 
     /// A prepared statement by its handle, if this login made it.
-    fn prepared<T>(&self, handle: &[u8], request: &Request<T>) -> StatusResult<Arc<Statement>> {
+    pub(crate) fn prepared<T>(&self, handle: &[u8], request: &Request<T>) -> StatusResult<Arc<Statement>> {
         let login = self.login(request)?;
         name(handle)
             .and_then(|n| self.prepared.get(n))
@@ -109,7 +113,7 @@ impl Service {
         self.statements.insert(Arc::new(done)).map_err(failed)
     }
 
-    async fn run(&self, statement: &Statement) -> StatusResult<FlightStream> {
+    async fn run(&self, handle: &str, statement: &Statement) -> StatusResult<FlightStream> {
         if let Some(answer) = statement.answered.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Ok(stream::encode(answer, Arc::clone(&statement.login.session)));
         }
@@ -120,8 +124,9 @@ impl Service {
             return Err(failed(Error::new(Sqlstate::ProtocolViolation, message)));
         }
         let session = Arc::clone(&statement.login.session);
-        let answer = session.execute(&statement.prepared, values).await.map_err(failed)?;
-        Ok(stream::encode(answer, session))
+        let run = self.running.begin(handle, &statement.login);
+        let answer = run.guard(session.execute(&statement.prepared, values)).await.map_err(failed)?;
+        Ok(run.rows(stream::encode(answer, session)))
     }
 
     async fn update(&self, session: &Arc<Session>, prepared: &Prepared, values: Vec<ScalarValue>) -> KanonResult<i64> {
@@ -132,6 +137,29 @@ impl Service {
             count += i64::try_from(batch?.num_rows()).unwrap_or(0);
         }
         Ok(count)
+    }
+
+    /// The columns of an answer, without running anything.
+    pub(crate) async fn schema_of(&self, request: Request<FlightDescriptor>) -> StatusResult<SchemaResult> {
+        let unreadable = |_| failed(Error::new(Sqlstate::ProtocolViolation, "the command cannot be read"));
+        let any = Any::decode(&*request.get_ref().cmd).map_err(|_| unreadable(()))?;
+        let schema = match Command::try_from(any).map_err(|_| unreadable(()))? {
+            Command::CommandStatementQuery(query) => {
+                let login = self.login(&request)?;
+                answer_schema(&prepare_one(&login.session, &query.query).await.map_err(failed)?)
+            }
+            Command::CommandPreparedStatementQuery(query) => {
+                let statement = self.prepared(&query.prepared_statement_handle, &request)?;
+                bound_schema(&statement).await?
+            }
+            // What the catalog answers is described without being run.
+            _ => {
+                let info = FlightService::get_flight_info(self, request).await?.into_inner();
+                info.try_decode_schema().map_err(|e| failed(Error::internal(e)))?
+            }
+        };
+        let options = IpcWriteOptions::default();
+        SchemaAsIpc::new(&schema, &options).try_into().map_err(|e| failed(Error::internal(e)))
     }
 
     /// An answer that the client fetches with the very command it asked with.
@@ -194,11 +222,11 @@ fn no_rows(schema: Schema) -> StatusResult<Response<FlightStream>> {
     one_batch(Ok(RecordBatch::new_empty(Arc::new(schema))))
 }
 
-fn name(handle: &[u8]) -> Option<&str> {
+pub(crate) fn name(handle: &[u8]) -> Option<&str> {
     std::str::from_utf8(handle).ok()
 }
 
-fn unknown_statement() -> Status {
+pub(crate) fn unknown_statement() -> Status {
     failed(Error::new(Sqlstate::InvalidStatementName, "the statement does not exist or has expired").hint("Ask again."))
 }
 
@@ -210,43 +238,6 @@ fn ipc_schema(schema: &Schema) -> StatusResult<Bytes> {
     let message: IpcMessage =
         SchemaAsIpc::new(schema, &IpcWriteOptions::default()).try_into().map_err(|e| failed(Error::internal(e)))?;
     Ok(message.0)
-}
-
-/// The row of values that a client binds, in the types of the statement.
-async fn bound_values(
-    request: Request<PeekableFlightDataStream>,
-    prepared: &Prepared,
-) -> StatusResult<Vec<Vec<ScalarValue>>> {
-    /// Most rows of values at once.
-    const MAX_ROWS: usize = 10_000;
-    let mut batches = FlightRecordBatchStream::new_from_flight_data(request.into_inner().map_err(FlightError::from));
-    let unreadable = |_| failed(Error::new(Sqlstate::ProtocolViolation, "the parameters cannot be read"));
-    let mut rows = Vec::new();
-    while let Some(batch) = batches.try_next().await.map_err(unreadable)? {
-        if batch.num_columns() != prepared.parameters.len() {
-            let message = format!(
-                "the statement has {} parameters, and {} were given",
-                prepared.parameters.len(),
-                batch.num_columns()
-            );
-            return Err(failed(Error::new(Sqlstate::ProtocolViolation, message)));
-        }
-        if rows.len() + batch.num_rows() > MAX_ROWS {
-            return Err(failed(Error::unsupported("more than 10000 rows of parameters")));
-        }
-        for row in 0..batch.num_rows() {
-            let values = batch.columns().iter().zip(&prepared.parameters).enumerate().map(|(i, (column, to))| {
-                ScalarValue::try_from_array(column, row).and_then(|value| value.cast_to(to)).map_err(|_| {
-                    Error::new(
-                        Sqlstate::InvalidBinaryRepresentation,
-                        format!("the value of parameter ${} cannot be read as {to}", i + 1),
-                    )
-                })
-            });
-            rows.push(values.collect::<KanonResult<Vec<_>>>().map_err(failed)?);
-        }
-    }
-    Ok(rows)
 }
 
 #[tonic::async_trait]
@@ -380,7 +371,7 @@ impl FlightSqlService for Service {
         query: CommandGetXdbcTypeInfo,
         request: Request<FlightDescriptor>,
     ) -> StatusResult<Response<FlightInfo>> {
-        let schema = info::xdbc_type_info().map_err(failed)?.schema();
+        let schema = types::xdbc_type_info().map_err(failed)?.schema();
         self.info(query, &schema, request)
     }
 
@@ -404,7 +395,7 @@ impl FlightSqlService for Service {
         // Whoever else's handle it is, it stays theirs.
         self.statements.get(sql).filter(|s| Arc::ptr_eq(&s.login, &login)).ok_or_else(unknown_statement)?;
         let statement = self.statements.remove(sql).ok_or_else(unknown_statement)?;
-        Ok(Response::new(self.run(&statement).await?))
+        Ok(Response::new(self.run(sql, &statement).await?))
     }
 
     async fn do_get_prepared_statement(
@@ -413,7 +404,8 @@ impl FlightSqlService for Service {
         request: Request<Ticket>,
     ) -> StatusResult<Response<FlightStream>> {
         let statement = self.prepared(&query.prepared_statement_handle, &request)?;
-        Ok(Response::new(self.run(&statement).await?))
+        let handle = name(&query.prepared_statement_handle).unwrap_or_default();
+        Ok(Response::new(self.run(handle, &statement).await?))
     }
 
     async fn do_get_catalogs(
@@ -523,7 +515,7 @@ impl FlightSqlService for Service {
         request: Request<Ticket>,
     ) -> StatusResult<Response<FlightStream>> {
         self.login(&request)?;
-        let info = info::xdbc_type_info().map_err(failed)?;
+        let info = types::xdbc_type_info().map_err(failed)?;
         one_batch(query.into_builder(&info).build())
     }
 
@@ -618,31 +610,25 @@ impl FlightSqlService for Service {
         &self,
         request: Request<Action>,
     ) -> StatusResult<Response<<Self as FlightService>::DoActionStream>> {
-        match request.get_ref().r#type.as_str() {
-            DESCRIPTOR_ACTION => {
-                let connection = request.extensions().get::<ConnectionInfo>().copied();
-                let key = peer_key(connection).map_err(failed)?;
-                if !self.node.federation.trusted_keys().contains(&key.fingerprint()) {
-                    return Err(failed(Error::new(Sqlstate::InvalidAuthorization, "the node is not trusted any more")));
-                }
-                let snapshot = self.node.catalog.snapshot();
-                let token = self.node.federation.own_descriptor(&snapshot).await.map_err(failed)?;
-                let answer = arrow_flight::Result { body: token.into() };
-                Ok(Response::new(Box::pin(futures::stream::once(async { Ok(answer) }))))
-            }
-            CLOSE_SESSION => {
-                self.login(&request)?;
-                self.logins.log_out(request.metadata());
-                Ok(Response::new(Box::pin(futures::stream::empty())))
-            }
-            other => Err(failed(Error::unsupported(format!("action \"{other}\" is not supported")))),
-        }
+        self.act(request).await
+    }
+
+    async fn do_action_cancel_query(
+        &self,
+        query: ActionCancelQueryRequest,
+        request: Request<Action>,
+    ) -> StatusResult<ActionCancelQueryResult> {
+        let result = match self.cancel(&query.info, &request)? {
+            CancelStatus::Cancelled => CancelResult::Cancelled,
+            CancelStatus::Cancelling => CancelResult::Cancelling,
+            CancelStatus::NotCancellable => CancelResult::NotCancellable,
+            CancelStatus::Unspecified => CancelResult::Unspecified,
+        };
+        Ok(ActionCancelQueryResult { result: result.into() })
     }
 
     async fn list_custom_actions(&self) -> Option<Vec<StatusResult<ActionType>>> {
-        let close =
-            ActionType { r#type: CLOSE_SESSION.to_owned(), description: "Ends the session of the token.".to_owned() };
-        Some(vec![Ok(close)])
+        Some(actions::listed().map(Ok).collect())
     }
 
     async fn register_sql_info(&self, _id: i32, _result: &SqlInfo) {}

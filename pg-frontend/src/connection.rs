@@ -1,5 +1,6 @@
 //! One connection after start-up: reads messages, runs statements, says when it is ready.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use kanon_engine::error::{Error, Sqlstate};
 use kanon_engine::session::settings::parse_duration_ms;
 use kanon_engine::session::{Answer, Piece, TransactionStatus};
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, ReadyForQuery, TransactionStatus as WireStatus};
+use pgwire::messages::startup::ParameterStatus;
 use tokio::time::Instant;
 
 use crate::cancel::Cancelable;
@@ -36,6 +38,10 @@ pub struct Connection {
     skipping: bool,
     /// How long the client may stay silent, while it is its turn.
     patience: Option<Patience>,
+    /// The settings that clients are told of, as this one was told last.
+    told: HashMap<String, String>,
+    /// Those that statements changed since.
+    changed: Vec<(String, String)>,
 }
 
 /// When a client that is to send a statement has been silent for too long.
@@ -48,7 +54,19 @@ struct Patience {
 impl Connection {
     /// Over a socket whose start-up is done, up to the first ReadyForQuery.
     pub fn new(wire: Wire, desk: Arc<dyn Desk>, cancelable: Arc<Cancelable>, server: Arc<Server>) -> Connection {
-        Connection { wire, desk, cancelable, server, extended: Extended::default(), skipping: false, patience: None }
+        let told = desk.reported_settings().into_iter().collect();
+        let extended = Extended::default();
+        Connection {
+            wire,
+            desk,
+            cancelable,
+            server,
+            extended,
+            skipping: false,
+            patience: None,
+            told,
+            changed: Vec::new(),
+        }
     }
 
     /// Serves the client until it leaves, or the node stops.
@@ -166,7 +184,20 @@ impl Connection {
             self.extended.portals.clear();
         }
         self.patience = self.patience_for(status);
+        self.tell_changes().map_err(Stop::Fatal)?;
         put(&ReadyForQuery::new(status), &mut self.wire.writer.buffer).map_err(Stop::Fatal)
+    }
+
+    /// Settings are told of once the client's turn comes, each with its last value, if it is another than the client knows.
+    fn tell_changes(&mut self) -> Result<(), Error> {
+        let last: BTreeMap<String, (String, String)> =
+            self.changed.drain(..).map(|(name, value)| (name.to_lowercase(), (name, value))).collect();
+        for (name, value) in last.into_values() {
+            if self.told.insert(name.clone(), value.clone()).as_ref() != Some(&value) {
+                put(&ParameterStatus::new(name, value), &mut self.wire.writer.buffer)?;
+            }
+        }
+        Ok(())
     }
 
     /// How long the client may now take to send its next statement, as in PostgreSQL from ReadyForQuery on.
@@ -199,13 +230,26 @@ impl Connection {
         if pieces.is_empty() {
             put(&EmptyQueryResponse::new(), &mut self.wire.writer.buffer)?;
         }
+        if pieces.len() > 1 {
+            let checked = self.desk.check_syntax(&pieces).await;
+            checked.map_err(|(error, piece)| in_whole(error, text, &piece))?;
+        }
+        let mut outcome = Ok(());
         for piece in &pieces {
-            self.run_piece(piece).await.map_err(|stop| match stop {
+            if pieces.len() > 1 {
+                self.desk.begin_text();
+            }
+            outcome = self.run_piece(piece).await.map_err(|stop| match stop {
                 Stop::Error(error) => Stop::Error(in_whole(error, text, piece)),
                 other => other,
-            })?;
+            });
+            if outcome.is_err() {
+                self.desk.fail_transaction();
+                break;
+            }
         }
-        Ok(())
+        self.changed.extend(self.desk.end_text()?);
+        outcome
     }
 
     async fn run_piece(&mut self, piece: &Piece) -> Result<(), Stop> {
@@ -264,7 +308,9 @@ impl Connection {
             self.extended.statements.clear();
         }
         let min_messages = self.desk.setting("client_min_messages").unwrap_or_default();
-        Ok(running.complete(rows, &min_messages, &mut self.wire.writer.buffer)?)
+        let changed = running.complete(rows, &min_messages, &mut self.wire.writer.buffer)?;
+        self.changed.extend(changed);
+        Ok(())
     }
 
     /// Runs work of the session while the socket and the guard are watched.

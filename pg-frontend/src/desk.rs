@@ -119,12 +119,18 @@ pub trait Desk: Send + Sync + 'static {
     fn id(&self) -> i32;
     /// Splits a text into statements; empty ones are left out.
     fn split(&self, text: &str) -> Result<Vec<Piece>>;
+    /// Looks whether all statements of a text can be read; if not, at the first that cannot.
+    async fn check_syntax(&self, pieces: &[Piece]) -> std::result::Result<(), (Error, Piece)>;
     /// Plans one statement; `types` are the client's types of its parameters, `None` where it leaves them open.
     async fn prepare(&self, text: &str, types: &[Option<DataType>]) -> Result<Planned>;
     /// Runs a statement up to its first row.
     async fn execute(&self, planned: &Planned, parameters: Vec<ScalarValue>) -> Result<Answer>;
     /// Stops what is running.
     fn cancel(&self);
+    /// The next statement is one of a text of several: together they are one transaction, unless there is one.
+    fn begin_text(&self);
+    /// The text is over, and the transaction that it was. Gives the settings that changed with its end.
+    fn end_text(&self) -> Result<Vec<(String, String)>>;
     /// Fails an open transaction, for an error that the desk does not know of.
     fn fail_transaction(&self);
     /// Where the transaction stands.

@@ -1,8 +1,8 @@
 //! The extended protocol: statements are parsed once, bound to parameters as portals, and run in portions.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
 use kanon_engine::error::{Error, Sqlstate};
 use kanon_engine::pg_catalog::types::{PgType, arrow_of};
@@ -13,16 +13,19 @@ use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 
 use crate::connection::{Connection, in_whole};
 use crate::desk::Planned;
-use crate::encode::formats_for;
+use crate::encode::codes_for;
 use crate::error::put;
+use crate::held::{Held, Weight};
 use crate::message::{Bind, Target};
 use crate::params::decode;
 use crate::running::{Progress, Running, Stop, answered_schema, put_row_description};
 
-/// Prepared statements a connection may hold.
+/// Named prepared statements a connection may hold, and MiB of their texts.
 const MAX_STATEMENTS: usize = 10_000;
-/// Portals a connection may hold.
+const MAX_STATEMENTS_MIB: usize = 16;
+/// Named portals a connection may hold, and MiB of the texts and parameters that they were made of.
 const MAX_PORTALS: usize = 1_000;
+const MAX_PORTALS_MIB: usize = 64;
 
 /// A parsed statement.
 pub struct Statement {
@@ -30,6 +33,27 @@ pub struct Statement {
     prepared: Option<Planned>,
     /// The parameters' types as told to the client.
     types: Vec<PgType>,
+    /// Of its text.
+    bytes: usize,
+}
+
+impl Statement {
+    fn has_rows(&self) -> bool {
+        self.prepared.as_ref().is_some_and(|prepared| prepared.schema.is_some())
+    }
+
+    /// Whether a failed transaction lets it run.
+    fn ends_a_transaction(&self) -> bool {
+        let text = self.prepared.as_ref().map_or("", |prepared| prepared.text.trim_start());
+        let word: String = text.chars().take_while(char::is_ascii_alphabetic).collect();
+        self.types.is_empty() && ["commit", "end", "rollback", "abort"].contains(&word.to_ascii_lowercase().as_str())
+    }
+}
+
+impl Weight for Arc<Statement> {
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 /// A statement bound to parameters.
@@ -37,6 +61,14 @@ pub struct Portal {
     statement: Arc<Statement>,
     result_formats: Vec<i16>,
     state: State,
+    /// Of its statement's text and its parameters, as they came.
+    bytes: usize,
+}
+
+impl Weight for Portal {
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 enum State {
@@ -49,12 +81,20 @@ enum State {
 }
 
 /// What a connection holds for the extended protocol.
-#[derive(Default)]
 pub struct Extended {
     /// By name; the unnamed one has the empty name.
-    pub statements: HashMap<String, Arc<Statement>>,
+    pub statements: Held<Arc<Statement>>,
     /// By name; the unnamed one has the empty name.
-    pub portals: HashMap<String, Portal>,
+    pub portals: Held<Portal>,
+}
+
+impl Default for Extended {
+    fn default() -> Extended {
+        Extended {
+            statements: Held::new("prepared statements", MAX_STATEMENTS, MAX_STATEMENTS_MIB),
+            portals: Held::new("portals", MAX_PORTALS, MAX_PORTALS_MIB),
+        }
+    }
 }
 
 impl Extended {
@@ -79,25 +119,19 @@ fn no_portal(name: &str) -> Error {
     Error::new(Sqlstate::InvalidCursorName, format!("portal \"{name}\" does not exist"))
 }
 
-fn too_many(what: &str, limit: usize) -> Error {
-    Error::new(Sqlstate::StatementTooComplex, format!("a connection can hold at most {limit} {what}"))
-}
-
 impl Connection {
     /// Parse.
     pub(crate) async fn parse(&mut self, name: String, text: &str, oids: &[u32]) -> Result<(), Stop> {
         if name.is_empty() {
             self.extended.forget_unnamed();
-        } else if self.extended.statements.contains_key(&name) || self.desk.is_kept(&name) {
+        } else if self.extended.statements.get(&name).is_some() || self.desk.is_kept(&name) {
             let message = format!("prepared statement \"{name}\" already exists");
             return Err(Error::new(Sqlstate::DuplicatePreparedStatement, message).into());
         }
-        if self.extended.statements.len() >= MAX_STATEMENTS {
-            return Err(too_many("prepared statements", MAX_STATEMENTS).into());
-        }
+        self.extended.statements.has_room(&name, text.len())?;
         let pieces = self.desk.split(text)?;
         let statement = match pieces.as_slice() {
-            [] => Statement { prepared: None, types: Vec::new() },
+            [] => Statement { prepared: None, types: Vec::new(), bytes: text.len() },
             [piece] => {
                 let hints: Vec<_> = oids.iter().map(|oid| arrow_of(*oid)).collect();
                 let guard = self.begin();
@@ -105,14 +139,15 @@ impl Connection {
                 let prepared = self.during(&guard, desk.prepare(&piece.text, &hints)).await?;
                 self.cancelable.end();
                 let prepared = prepared.map_err(|error| in_whole(error, text, piece))?;
-                let types = prepared.parameters.iter().enumerate();
-                let types = types
-                    .map(|(at, inferred)| {
+                // Types that are told count even if the text has no such parameter.
+                let types = (0..oids.len().max(prepared.parameters.len()))
+                    .map(|at| {
                         let told = oids.get(at).copied().filter(|oid| arrow_of(*oid).is_some());
-                        told.and_then(PgType::by_oid).unwrap_or_else(|| PgType::of(inferred))
+                        let inferred = prepared.parameters.get(at).map(PgType::of);
+                        told.and_then(PgType::by_oid).or(inferred).unwrap_or(PgType::TEXT)
                     })
                     .collect();
-                Statement { prepared: Some(prepared), types }
+                Statement { prepared: Some(prepared), types, bytes: text.len() }
             }
             _ => {
                 let message = "cannot insert multiple commands into a prepared statement";
@@ -142,13 +177,15 @@ impl Connection {
             );
             return Err(Error::new(Sqlstate::ProtocolViolation, message).into());
         }
-        if !bind.portal.is_empty() && self.extended.portals.contains_key(&bind.portal) {
+        if self.desk.transaction_status() == TransactionStatus::Failed && !statement.ends_a_transaction() {
+            return Err(Error::in_failed_transaction().into());
+        }
+        if !bind.portal.is_empty() && self.extended.portals.get(&bind.portal).is_some() {
             let message = format!("cursor \"{}\" already exists", bind.portal);
             return Err(Error::new(Sqlstate::DuplicateCursor, message).into());
         }
-        if self.extended.portals.len() >= MAX_PORTALS {
-            return Err(too_many("portals", MAX_PORTALS).into());
-        }
+        let bytes = statement.bytes + bind.parameters.iter().flatten().map(bytes::Bytes::len).sum::<usize>();
+        self.extended.portals.has_room(&bind.portal, bytes)?;
         let mut parameters = Vec::with_capacity(given);
         if let Some(prepared) = &statement.prepared {
             let formats = match bind.formats.as_slice() {
@@ -157,27 +194,36 @@ impl Connection {
                 many => many.to_vec(),
             };
             let zone = self.desk.setting("TimeZone").unwrap_or_else(|| "UTC".to_owned());
-            let targets = statement.types.iter().zip(&prepared.parameters);
-            for (number, ((bytes, format), (pg_type, target))) in
-                bind.parameters.iter().zip(formats).zip(targets).enumerate()
+            for (number, ((bytes, format), pg_type)) in
+                bind.parameters.iter().zip(formats).zip(&statement.types).enumerate()
             {
-                parameters.push(decode(number + 1, bytes.as_deref(), format, *pg_type, target, &zone)?);
+                // One that the text does not have is read all the same.
+                let own = || arrow_of(pg_type.oid).unwrap_or(DataType::Utf8);
+                let target = prepared.parameters.get(number).cloned().unwrap_or_else(own);
+                let value = decode(number + 1, bytes.as_deref(), format, *pg_type, &target, &zone)?;
+                if number < prepared.parameters.len() {
+                    parameters.push(value);
+                }
             }
             if let Some(schema) = &prepared.schema {
-                formats_for(&bind.result_formats, schema.fields().len())?;
+                codes_for(&bind.result_formats, schema.fields().len())?;
             }
         }
-        let portal = Portal { statement, result_formats: bind.result_formats, state: State::Bound(parameters) };
+        let portal = Portal { statement, result_formats: bind.result_formats, state: State::Bound(parameters), bytes };
         self.extended.portals.insert(bind.portal, portal);
         Ok(put(&BindComplete::new(), &mut self.wire.writer.buffer)?)
     }
 
     /// Describe.
     pub(crate) fn describe(&mut self, target: Target, name: &str) -> Result<(), Stop> {
+        let failed = self.desk.transaction_status() == TransactionStatus::Failed;
         let out = &mut self.wire.writer.buffer;
         let (statement, formats) = match target {
             Target::Statement => {
                 let statement = self.extended.statement(name)?;
+                if failed && statement.has_rows() {
+                    return Err(Error::in_failed_transaction().into());
+                }
                 put(&ParameterDescription::new(statement.types.iter().map(|t| t.oid).collect()), out)?;
                 (statement, &[] as &[i16])
             }
@@ -191,6 +237,7 @@ impl Connection {
             },
         };
         match statement.prepared.as_ref().and_then(|prepared| prepared.schema.as_ref()) {
+            Some(_) if failed => Err(Error::in_failed_transaction().into()),
             Some(schema) => Ok(put_row_description(schema, formats, out)?),
             None => Ok(put(&NoData::new(), out)?),
         }

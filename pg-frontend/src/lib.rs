@@ -27,6 +27,8 @@ pub mod desk;
 pub mod encode;
 pub mod error;
 pub mod extended;
+pub mod fuzz;
+mod held;
 pub mod message;
 mod node_house;
 pub mod params;

@@ -6,8 +6,8 @@
 use bytes::{Buf, Bytes, BytesMut};
 use kanon_engine::error::{Error, Result, Sqlstate};
 
-/// The largest start-up packet, as in PostgreSQL.
-pub const MAX_STARTUP_BYTES: usize = 10_000;
+/// The largest start-up packet, as in PostgreSQL: its length counts itself.
+pub const MAX_STARTUP_BYTES: usize = 10_004;
 /// The largest message of a client that has not yet proved who it is.
 pub const MAX_PASSWORD_BYTES: usize = 65_535;
 /// The largest message without text or parameters in it, as in PostgreSQL.
@@ -180,7 +180,8 @@ impl Body {
     }
 
     fn target(&mut self, what: &str) -> Result<Target> {
-        match self.0.try_get_u8().map_err(|_| cut_short())? {
+        let none = |_| Error::new(Sqlstate::ProtocolViolation, "no data left in message");
+        match self.0.try_get_u8().map_err(none)? {
             b'S' => Ok(Target::Statement),
             b'P' => Ok(Target::Portal),
             other => Err(Error::new(Sqlstate::ProtocolViolation, format!("invalid {what} message subtype {other}"))),
@@ -213,7 +214,14 @@ impl Body {
 /// # Errors
 /// 22021 for anything but UTF-8 without NUL.
 pub fn utf8(bytes: &[u8]) -> Result<&str> {
-    let wrong = |at: usize, length: usize| {
+    let wrong = |at: usize| {
+        // As many bytes as the first says that the character has.
+        let length = match bytes.get(at) {
+            Some(0xc0..=0xdf) => 2,
+            Some(0xe0..=0xef) => 3,
+            Some(0xf0..=0xf7) => 4,
+            _ => 1,
+        };
         let shown: Vec<String> = bytes.iter().skip(at).take(length).map(|byte| format!("0x{byte:02x}")).collect();
         Error::new(
             Sqlstate::CharacterNotInRepertoire,
@@ -222,10 +230,10 @@ pub fn utf8(bytes: &[u8]) -> Result<&str> {
     };
     match std::str::from_utf8(bytes) {
         Ok(text) => match text.bytes().position(|byte| byte == 0) {
-            Some(at) => Err(wrong(at, 1)),
+            Some(at) => Err(wrong(at)),
             None => Ok(text),
         },
-        Err(error) => Err(wrong(error.valid_up_to(), error.error_len().unwrap_or(1))),
+        Err(error) => Err(wrong(error.valid_up_to())),
     }
 }
 

@@ -54,6 +54,9 @@ impl Desk for SessionDesk {
     fn split(&self, text: &str) -> Result<Vec<Piece>> {
         self.0.split(text)
     }
+    async fn check_syntax(&self, pieces: &[Piece]) -> std::result::Result<(), (Error, Piece)> {
+        self.0.check_syntax(pieces.to_vec()).await
+    }
     async fn prepare(&self, text: &str, types: &[Option<DataType>]) -> Result<Planned> {
         let prepared = self.0.prepare(text, types).await?;
         Ok(Planned {
@@ -72,6 +75,12 @@ impl Desk for SessionDesk {
     }
     fn cancel(&self) {
         self.0.cancel();
+    }
+    fn begin_text(&self) {
+        self.0.begin_text();
+    }
+    fn end_text(&self) -> Result<Vec<(String, String)>> {
+        self.0.end_text()
     }
     fn fail_transaction(&self) {
         self.0.fail_transaction();

@@ -89,7 +89,7 @@ fn from_text(text: &str, pg_type: PgType, target: &DataType, zone: &str) -> Resu
         PgType::OID | PgType::XID => ScalarValue::UInt32(Some(integer(text, pg_type)?)),
         PgType::FLOAT4 => ScalarValue::Float32(Some(float(text, pg_type)? as f32)),
         PgType::FLOAT8 => ScalarValue::Float64(Some(float(text, pg_type)?)),
-        PgType::BYTEA => ScalarValue::Binary(Some(bytea(text).ok_or_else(|| invalid(text, pg_type))?)),
+        PgType::BYTEA => ScalarValue::Binary(Some(bytea(text, pg_type)?)),
         PgType::DATE => moment(DataType::Date32)?,
         PgType::TIME => moment(DataType::Time64(TimeUnit::Microsecond))?,
         PgType::TIMESTAMP => moment(DataType::Timestamp(TimeUnit::Microsecond, None))?,
@@ -136,17 +136,36 @@ fn float(text: &str, pg_type: PgType) -> Result<f64> {
         PgType::FLOAT4 => (value as f32).is_infinite(),
         _ => value.is_infinite(),
     };
-    if plain && infinite { Err(out_of_range(text, pg_type)) } else { Ok(value) }
+    if plain && infinite {
+        let message = format!("\"{word}\" is out of range for type {}", pg_type.sql_name());
+        return Err(Error::new(Sqlstate::NumericOutOfRange, message));
+    }
+    Ok(value)
 }
 
-fn bytea(text: &str) -> Option<Vec<u8>> {
-    if let Some(hex) = text.strip_prefix("\\x") {
-        let hex: Vec<u8> = hex.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-        if !hex.len().is_multiple_of(2) {
-            return None;
-        }
-        return hex.chunks_exact(2).map(hex_pair).collect();
+fn bytea(text: &str, pg_type: PgType) -> Result<Vec<u8>> {
+    match text.strip_prefix("\\x") {
+        Some(hex) => bytea_of_hex(hex),
+        None => bytea_escaped(text).ok_or_else(|| invalid(text, pg_type)),
     }
+}
+
+fn bytea_of_hex(hex: &str) -> Result<Vec<u8>> {
+    let wrong = |message: String| Err(Error::new(Sqlstate::InvalidParameterValue, message));
+    let mut digits = Vec::with_capacity(hex.len());
+    for c in hex.chars().filter(|c| !c.is_ascii_whitespace()) {
+        match c.to_digit(16) {
+            Some(digit) => digits.push(digit as u8),
+            None => return wrong(format!("invalid hexadecimal digit: \"{c}\"")),
+        }
+    }
+    if !digits.len().is_multiple_of(2) {
+        return wrong("invalid hexadecimal data: odd number of digits".to_owned());
+    }
+    Ok(digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
+}
+
+fn bytea_escaped(text: &str) -> Option<Vec<u8>> {
     // The older form: \\ and \ooo.
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -333,7 +352,7 @@ impl Binary {
 }
 
 fn datetime_out_of_range(pg_type: PgType) -> Error {
-    Error::new(Sqlstate::InvalidDatetime, format!("{} out of range", pg_type.name))
+    Error::new(Sqlstate::DatetimeOverflow, format!("{} out of range", pg_type.name))
 }
 
 fn from_binary(number: usize, bytes: &[u8], pg_type: PgType, target: &DataType) -> Result<ScalarValue> {
@@ -389,6 +408,11 @@ fn from_binary(number: usize, bytes: &[u8], pg_type: PgType, target: &DataType) 
     if body.rest.has_remaining() { Err(body.wrong()) } else { Ok(value) }
 }
 
+fn external_numeric(what: &str) -> Error {
+    let message = format!("invalid {what} in external \"numeric\" value");
+    Error::new(Sqlstate::InvalidBinaryRepresentation, message)
+}
+
 /// The text of a binary numeric: groups of four decimal digits around the point.
 fn numeric_text(body: &mut Binary) -> Result<String> {
     let (count, weight, sign, scale) = (body.i16()?, i32::from(body.i16()?), body.i16()? as u16, body.i16()?);
@@ -397,7 +421,7 @@ fn numeric_text(body: &mut Binary) -> Result<String> {
         0xC000 => return Ok("NaN".to_owned()),
         0xD000 => return Ok("Infinity".to_owned()),
         0xF000 => return Ok("-Infinity".to_owned()),
-        _ => return Err(body.wrong()),
+        _ => return Err(external_numeric("sign")),
     }
     let count = i32::from(count);
     if count < 0 || scale < 0 || !(-300..=300).contains(&weight) || count > 600 {
@@ -407,7 +431,7 @@ fn numeric_text(body: &mut Binary) -> Result<String> {
     for _ in 0..count {
         let group = body.i16()?;
         if !(0..10_000).contains(&group) {
-            return Err(body.wrong());
+            return Err(external_numeric("digit"));
         }
         groups.push(group);
     }
@@ -449,13 +473,26 @@ fn array_from_binary(body: &mut Binary, array: PgType, target: &DataType) -> Res
             let (length, _lower_bound) = (body.i32()?, body.i32()?);
             usize::try_from(length).map_err(|_| body.wrong())?
         }
-        _ => return Err(Error::unsupported("array parameters of several dimensions")),
+        2..=6 => return Err(Error::unsupported("array parameters of several dimensions")),
+        7.. => {
+            let message = format!("number of array dimensions ({dimensions}) exceeds the maximum allowed (6)");
+            return Err(Error::new(Sqlstate::ProgramLimitExceeded, message));
+        }
+        _ => {
+            let message = format!("invalid number of dimensions: {dimensions}");
+            return Err(Error::new(Sqlstate::InvalidBinaryRepresentation, message));
+        }
     };
     let mut values = Vec::new();
     for _ in 0..length {
         let bytes = match body.i32()? {
             -1 => None,
-            length => Some(body.bytes(usize::try_from(length).map_err(|_| body.wrong())?)?),
+            length => {
+                let element = usize::try_from(length).ok().filter(|length| *length <= body.rest.remaining());
+                let cut_short =
+                    || Error::new(Sqlstate::InvalidBinaryRepresentation, "insufficient data left in message");
+                Some(body.bytes(element.ok_or_else(cut_short)?)?)
+            }
         };
         values.push(decode_as(body.number, bytes.as_deref(), 1, element, &item, "UTC")?);
     }
@@ -469,7 +506,11 @@ fn array_from_text(text: &str, array: PgType, target: &DataType, zone: &str) -> 
     };
     let element = array.element().ok_or_else(malformed)?;
     let item = item_type(target, element);
-    let inner = text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).ok_or_else(malformed)?;
+    let inside = text
+        .trim()
+        .strip_prefix('{')
+        .ok_or_else(|| malformed().detail("Array value must start with \"{\" or dimension information."))?;
+    let inner = inside.strip_suffix('}').ok_or_else(|| malformed().detail("Unexpected end of input."))?;
     let mut values = Vec::new();
     let mut chars = inner.chars().peekable();
     let mut more = !inner.trim().is_empty();

@@ -12,12 +12,11 @@ use kanon_engine::session::{Answer, Notice, Rows};
 use pgwire::messages::copy::{CopyDone, CopyOutResponse};
 use pgwire::messages::data::{FieldDescription, RowDescription};
 use pgwire::messages::response::CommandComplete;
-use pgwire::messages::startup::ParameterStatus;
 
 use crate::desk::{CopyLayout, CopyStyle};
 use crate::encode::copy::{binary_header, put_copy_header, put_copy_trailer};
 use crate::encode::time::Zone;
-use crate::encode::{RowEncoder, formats_for};
+use crate::encode::{RowEncoder, codes_for};
 use crate::error::{put, put_notice};
 use crate::wire::{Gone, Writer};
 
@@ -83,7 +82,7 @@ struct Copying {
 
 /// Appends a RowDescription.
 pub fn put_row_description(schema: &Schema, codes: &[i16], out: &mut BytesMut) -> Result<()> {
-    let formats = formats_for(codes, schema.fields().len())?;
+    let formats = codes_for(codes, schema.fields().len())?;
     let fields = schema
         .fields()
         .iter()
@@ -92,7 +91,7 @@ pub fn put_row_description(schema: &Schema, codes: &[i16], out: &mut BytesMut) -
             let pg_type = PgType::of_field(field);
             let name = field.name().replace('\0', "");
             let (table, number) = Origin::of_field(field).map_or((0, 0), |origin| (origin.table, origin.number));
-            FieldDescription::new(name, table as i32, number, pg_type.oid, pg_type.len, pg_type.typmod, format.code())
+            FieldDescription::new(name, table as i32, number, pg_type.oid, pg_type.len, pg_type.typmod, format)
         })
         .collect();
     put(&RowDescription::new(fields), out)
@@ -201,9 +200,9 @@ impl Running {
         }
     }
 
-    /// Appends what ends a statement: NOTICEs that the client wants (its setting client_min_messages), changed parameters,
-    /// CommandComplete.
-    pub fn complete(self, rows: u64, min_messages: &str, out: &mut BytesMut) -> Result<()> {
+    /// Appends what ends a statement: NOTICEs that the client wants (its setting client_min_messages) and CommandComplete. Gives the
+    /// settings that it changed and that clients are told of.
+    pub fn complete(self, rows: u64, min_messages: &str, out: &mut BytesMut) -> Result<Vec<(String, String)>> {
         for notice in &self.notices {
             let wanted = match min_messages {
                 "error" => false,
@@ -214,10 +213,8 @@ impl Running {
                 put_notice(notice, out)?;
             }
         }
-        for (name, value) in self.parameter_status {
-            put(&ParameterStatus::new(name, value), out)?;
-        }
-        put(&CommandComplete::new(tag_with_count(self.tag, rows)), out)
+        put(&CommandComplete::new(tag_with_count(self.tag, rows)), out)?;
+        Ok(self.parameter_status)
     }
 }
 

@@ -89,14 +89,14 @@ async fn open(mut tcp: TcpStream, server: &Arc<Server>) -> Result<Option<(Wire, 
             Opening::SslRequest => match &server.tls {
                 None => {
                     tcp.write_all(b"N").await?;
+                    if input.has_remaining() {
+                        return refuse(Wire::new(Box::new(tcp), input), sent_ahead()).await;
+                    }
                     return open_on(Box::new(tcp), input, server, false).await;
                 }
                 Some((acceptor, _)) => {
                     if input.has_remaining() {
-                        // Bytes sent ahead of the handshake may be somebody else's.
-                        let error =
-                            Error::new(Sqlstate::ProtocolViolation, "received unencrypted data after SSL request");
-                        return refuse(Wire::new(Box::new(tcp), input), error).await;
+                        return refuse(Wire::new(Box::new(tcp), input), sent_ahead()).await;
                     }
                     tcp.write_all(b"S").await?;
                     let stream = acceptor.accept(tcp).await?;
@@ -106,6 +106,12 @@ async fn open(mut tcp: TcpStream, server: &Arc<Server>) -> Result<Option<(Wire, 
             other => return opened(Wire::new(Box::new(tcp), input), other, server, false).await,
         }
     }
+}
+
+/// Bytes sent ahead of the handshake may be somebody else's.
+fn sent_ahead() -> Error {
+    Error::new(Sqlstate::ProtocolViolation, "received unencrypted data after SSL request")
+        .detail("This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.")
 }
 
 /// The packet that follows the answer to SSLRequest.
@@ -190,8 +196,17 @@ async fn log_in(
         }
     };
     let database = parameters.get("database").filter(|name| !name.is_empty()).unwrap_or(DATABASE);
-    if parameters.get("replication").is_some_and(|value| !matches!(value, "false" | "off" | "no" | "0")) {
-        return Err(Stop::Fatal(Error::unsupported("replication is not supported")));
+    match parameters.get("replication").map(str::to_ascii_lowercase).as_deref() {
+        None | Some("false" | "off" | "no" | "0" | "f" | "n") => {}
+        Some("true" | "on" | "yes" | "1" | "t" | "y" | "database") => {
+            return Err(Stop::Fatal(Error::unsupported("replication is not supported")));
+        }
+        Some(other) => {
+            let message = format!("invalid value for parameter \"replication\": \"{other}\"");
+            let error = Error::new(Sqlstate::InvalidParameterValue, message);
+            let hint = "Valid values are: \"false\", 0, \"true\", 1, \"database\".";
+            return Err(Stop::Fatal(error.hint(hint)));
+        }
     }
     if server.limits.require_tls && !encrypted {
         let message = format!(
@@ -260,15 +275,20 @@ fn command_line_options(text: &str) -> Result<Vec<(String, String)>, Error> {
     let mut words = words.into_iter().filter(|word| !word.is_empty());
     let mut options = Vec::new();
     while let Some(word) = words.next() {
-        let invalid =
-            || Error::new(Sqlstate::SyntaxError, format!("invalid command-line argument for server process: {word}"));
+        let invalid = || {
+            let message = format!("invalid command-line argument for server process: {word}");
+            Error::new(Sqlstate::SyntaxError, message).hint("Try \"postgres --help\" for more information.")
+        };
         let (assignment, long) = match (word.strip_prefix("--"), word.strip_prefix("-c")) {
             (Some(long), _) => (long.to_owned(), true),
             (None, Some("")) => (words.next().ok_or_else(invalid)?, false),
             (None, Some(rest)) => (rest.to_owned(), false),
             (None, None) => return Err(invalid()),
         };
-        let (name, value) = assignment.split_once('=').ok_or_else(invalid)?;
+        let (name, value) = assignment.split_once('=').ok_or_else(|| {
+            let dashes = if long { "--" } else { "-c " };
+            Error::new(Sqlstate::SyntaxError, format!("{dashes}{assignment} requires a value"))
+        })?;
         options.push((if long { name.replace('-', "_") } else { name.to_owned() }, value.to_owned()));
     }
     Ok(options)

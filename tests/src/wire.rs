@@ -51,6 +51,48 @@ pub fn sync() -> Vec<u8> {
     message(b'S', b"")
 }
 
+/// The client's side of SCRAM-SHA-256 up to its last message, which is given back.
+pub async fn scram(socket: &mut TcpStream, password: &str) -> Vec<u8> {
+    let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
+    let mut first = b"SCRAM-SHA-256\0".to_vec();
+    first.extend(u32::try_from(scram.message().len()).unwrap().to_be_bytes());
+    first.extend(scram.message());
+    socket.write_all(&message(b'p', &first)).await.unwrap();
+    let (kind, challenge) = next(socket).await.unwrap();
+    assert_eq!(kind, b'R', "{}", String::from_utf8_lossy(&challenge));
+    scram.update(&challenge[4..]).unwrap();
+    message(b'p', scram.message())
+}
+
+/// Brings a socket to its first ReadyForQuery. Gives what the server says of itself, without what is random: SCRAM, the key for
+/// cancelling.
+///
+/// # Errors
+/// The server's error, as it stands in its message.
+pub async fn log_in(socket: &mut TcpStream, role: (&str, &str)) -> Result<Vec<u8>, String> {
+    let parameters = format!("user\0{}\0database\0kanon\0\0", role.0);
+    let mut startup = u32::try_from(parameters.len() + 8).unwrap().to_be_bytes().to_vec();
+    startup.extend([0, 3, 0, 0]);
+    startup.extend(parameters.as_bytes());
+    socket.write_all(&startup).await.unwrap();
+    next(socket).await.ok_or("no answer")?;
+    let proof = scram(socket, role.1).await;
+    socket.write_all(&proof).await.unwrap();
+    let mut greeting = Vec::new();
+    loop {
+        let (kind, body) = next(socket).await.ok_or("no answer")?;
+        if kind == b'E' {
+            return Err(String::from_utf8_lossy(&body).into_owned());
+        }
+        if !matches!(kind, b'R' | b'K') {
+            greeting.extend(message(kind, &body));
+        }
+        if kind == b'Z' {
+            return Ok(greeting);
+        }
+    }
+}
+
 /// A connection of the analyst, to a node or to PostgreSQL.
 pub struct Wire {
     port: u16,
@@ -64,31 +106,7 @@ impl Wire {
     pub async fn connect(port: u16) -> Wire {
         let mut socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         socket.set_nodelay(true).unwrap();
-        let parameters = format!("user\0{}\0database\0kanon\0\0", ANALYST.0);
-        let mut startup = u32::try_from(parameters.len() + 8).unwrap().to_be_bytes().to_vec();
-        startup.extend([0, 3, 0, 0]);
-        startup.extend(parameters.as_bytes());
-        socket.write_all(&startup).await.unwrap();
-        let mut scram = ScramSha256::new(ANALYST.1.as_bytes(), ChannelBinding::unsupported());
-        next(&mut socket).await.unwrap();
-        let mut first = b"SCRAM-SHA-256\0".to_vec();
-        first.extend(u32::try_from(scram.message().len()).unwrap().to_be_bytes());
-        first.extend(scram.message());
-        socket.write_all(&message(b'p', &first)).await.unwrap();
-        let (kind, challenge) = next(&mut socket).await.unwrap();
-        assert_eq!(kind, b'R', "{}", String::from_utf8_lossy(&challenge));
-        scram.update(&challenge[4..]).unwrap();
-        socket.write_all(&message(b'p', scram.message())).await.unwrap();
-        let mut greeting = Vec::new();
-        loop {
-            let (kind, body) = next(&mut socket).await.unwrap();
-            if !matches!(kind, b'R' | b'K') {
-                greeting.extend(message(kind, &body));
-            }
-            if kind == b'Z' {
-                break;
-            }
-        }
+        let greeting = log_in(&mut socket, ANALYST).await.unwrap();
         Wire { port, socket, greeting }
     }
 
@@ -115,7 +133,8 @@ impl Wire {
     }
 }
 
-async fn next(socket: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+/// The next message: its type and body; `None` at the end of the connection.
+pub async fn next(socket: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
     let mut head = [0; 5];
     socket.read_exact(&mut head).await.ok()?;
     let mut body = vec![0; u32::from_be_bytes(head[1..].try_into().unwrap()) as usize - 4];

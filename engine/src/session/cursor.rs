@@ -336,7 +336,7 @@ impl Session {
                     Error::new(Sqlstate::StatementTooComplex, message).hint("CLOSE those that are no longer needed.")
                 );
             }
-            if !declare.hold && state.transaction.status() == TransactionStatus::Idle {
+            if !declare.hold && !state.transaction.is_open() {
                 let message = "DECLARE CURSOR can only be used in transaction blocks";
                 return Err(Error::new(Sqlstate::NoActiveTransaction, message));
             }

@@ -15,7 +15,8 @@ use super::parameters::{Parameters, bound};
 use super::query::{Planned, Reads, all_are_open, text_rows, text_table};
 use super::settings;
 use super::stream::Stop;
-use super::{Answer, MAX_PREPARED, Notice, Prepared, Rows, Session, no_prepared};
+use super::transaction::Begun;
+use super::{Answer, MAX_PREPARED, MAX_PREPARED_MIB, Notice, Prepared, Rows, Session, no_prepared};
 use crate::error::{Error, Result, Sqlstate};
 use crate::statement::{
     Discard, Explain, ExplainFormat, Set, Settings, Statement, StewardStatement, Transaction, steward,
@@ -151,6 +152,14 @@ impl Session {
                     )
                     .hint("DEALLOCATE those that are no longer needed."));
                 }
+                let held: usize = state.prepared.values().map(|kept| kept.prepared.text.len()).sum();
+                if held + inner.text.len() > MAX_PREPARED_MIB << 20 {
+                    return Err(Error::new(
+                        Sqlstate::StatementTooComplex,
+                        format!("a session may keep {MAX_PREPARED_MIB} MiB of prepared statements"),
+                    )
+                    .hint("DEALLOCATE those that are no longer needed."));
+                }
                 state.prepared.insert(prepare.name.clone(), Kept::from_sql(inner, prepared.text.clone()));
                 Ok(Answer::done(tag))
             }
@@ -259,7 +268,7 @@ impl Session {
 
     fn run_set(&self, set: &Set) -> Result<Answer> {
         let mut state = self.state();
-        if set.local && state.transaction.status() == super::TransactionStatus::Idle {
+        if set.local && !state.transaction.is_open() {
             // Checked, and then forgotten at once: its transaction is this statement.
             if let Some(values) = &set.value {
                 state.settings.clone().set(&set.name, &values.join(", "), true)?;
@@ -305,18 +314,32 @@ impl Session {
         let answer = Answer::done(tag);
         match transaction {
             Transaction::Begin { modes, .. } => {
-                if state.transaction.begin() {
-                    state.set_modes(modes)?;
-                    let message = "there is already a transaction in progress";
-                    return Ok(answer.warning(Sqlstate::ActiveTransaction, message));
+                match state.transaction.begin() {
+                    Begun::Already => {
+                        state.set_modes(modes)?;
+                        let message = "there is already a transaction in progress";
+                        return Ok(answer.warning(Sqlstate::ActiveTransaction, message));
+                    }
+                    Begun::Anew => {
+                        state.settings.begin();
+                        state.temporary.begin();
+                    }
+                    Begun::GoesOn => {}
                 }
-                state.settings.begin();
-                state.temporary.begin();
                 state.set_modes(modes)?;
                 Ok(answer)
             }
             Transaction::Commit { chain } | Transaction::Rollback { chain } => {
                 let commit = matches!(transaction, Transaction::Commit { .. });
+                if *chain && state.transaction.status() == super::TransactionStatus::Idle {
+                    let message = format!("{tag} AND CHAIN can only be used in transaction blocks");
+                    return Err(Error::new(Sqlstate::NoActiveTransaction, message));
+                }
+                let implicit = state.transaction.is_implicit();
+                let warned = |answer: Answer| match implicit {
+                    true => answer.warning(Sqlstate::NoActiveTransaction, "there is no transaction in progress"),
+                    false => answer,
+                };
                 let Some(committed) = state.transaction.end(commit) else {
                     let message = "there is no transaction in progress";
                     return Ok(answer.warning(Sqlstate::NoActiveTransaction, message));
@@ -334,7 +357,7 @@ impl Session {
                     }
                 }
                 let tag = if committed { "COMMIT" } else { "ROLLBACK" };
-                Ok(Answer { parameter_status: told, ..Answer::done(tag) })
+                Ok(warned(Answer { parameter_status: told, ..Answer::done(tag) }))
             }
             Transaction::Savepoint(name) => {
                 state.transaction.savepoint(name)?;
@@ -372,7 +395,7 @@ impl Session {
         let mut told = Vec::new();
         match what {
             Discard::All => {
-                if state.transaction.status() != super::TransactionStatus::Idle {
+                if state.transaction.is_open() {
                     return Err(Error::new(
                         Sqlstate::ActiveTransaction,
                         "DISCARD ALL cannot run inside a transaction block",

@@ -62,6 +62,8 @@ use transaction::Transaction;
 
 /// Most statements that one session may keep prepared by PREPARE.
 const MAX_PREPARED: usize = 1_000;
+/// MiB of their texts.
+const MAX_PREPARED_MIB: usize = 16;
 
 static NEXT_ID: AtomicI32 = AtomicI32::new(1_000);
 
@@ -238,6 +240,22 @@ impl Session {
         statement::split(text)
     }
 
+    /// Reads the statements of a text: PostgreSQL runs none of them if it cannot read all.
+    ///
+    /// # Errors
+    /// 42601, with the piece that cannot be read.
+    pub async fn check_syntax(&self, pieces: Vec<Piece>) -> std::result::Result<(), (Error, Piece)> {
+        let unreadable = on_large_stack(move || {
+            let mut errors = pieces.into_iter().filter_map(|piece| Some((statement::parse(&piece.text).err()?, piece)));
+            errors.find(|(error, _)| error.state == Sqlstate::SyntaxError)
+        });
+        match unreadable.await {
+            Ok(Some(unreadable)) => Err(unreadable),
+            // What else is wrong with one is said when it is its turn.
+            Ok(None) | Err(_) => Ok(()),
+        }
+    }
+
     /// Reads and plans one statement. `types` are the client's types of its parameters (missing or `None`: inferred).
     pub async fn prepare(&self, text: &str, types: &[Option<DataType>]) -> Result<Prepared> {
         let prepared = self.prepare_inner(text.to_owned(), types.to_vec()).await;
@@ -320,6 +338,32 @@ impl Session {
     /// A frontend tells of an error of its own (a bad message), so that an open transaction fails.
     pub fn fail_transaction(&self) {
         self.state().transaction.fail();
+    }
+
+    /// The next statement is one of a text of several: unless there is a transaction, they are one together, as in PostgreSQL.
+    pub fn begin_text(&self) {
+        let mut state = self.state();
+        if state.transaction.begin_implicit() {
+            state.settings.begin();
+            state.temporary.begin();
+        }
+    }
+
+    /// The text of several statements is over: what its transaction did holds, or is undone if one of them failed. Answers the settings of
+    /// which clients are to be told.
+    ///
+    /// # Errors
+    /// What the end of a transaction may fail with.
+    pub fn end_text(&self) -> Result<Vec<(String, String)>> {
+        let mut state = self.state();
+        if !state.transaction.is_implicit() {
+            return Ok(Vec::new());
+        }
+        let committed = state.transaction.end(true).unwrap_or_default();
+        let told = state.settings.end(committed);
+        state.cursors.retain(|_, cursor| cursor.outlives(committed));
+        state.temporary.end(committed)?;
+        Ok(told)
     }
 
     /// Where the transaction stands.

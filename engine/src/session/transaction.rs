@@ -7,15 +7,28 @@ use crate::error::{Error, Result, Sqlstate};
 #[derive(Debug, Default)]
 pub struct Transaction {
     open: bool,
+    /// Nobody began it: it is that of a text of several statements, and clients do not know of it.
+    implicit: bool,
     failed: bool,
     queried: bool,
     savepoints: Vec<String>,
 }
 
+/// What BEGIN did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// A transaction began.
+    Anew,
+    /// That of the text of several statements goes on beyond it.
+    GoesOn,
+    /// One was open already (PostgreSQL warns).
+    Already,
+}
+
 impl Transaction {
     /// As ReadyForQuery tells it.
     pub fn status(&self) -> TransactionStatus {
-        match (self.open, self.failed) {
+        match (self.open && !self.implicit, self.failed) {
             (false, _) => TransactionStatus::Idle,
             (true, false) => TransactionStatus::InTransaction,
             (true, true) => TransactionStatus::Failed,
@@ -33,10 +46,7 @@ impl Transaction {
     /// 25P02 in a failed transaction.
     pub fn check(&self) -> Result<()> {
         if self.failed {
-            return Err(Error::new(
-                Sqlstate::InFailedTransaction,
-                "current transaction is aborted, commands ignored until end of transaction block",
-            ));
+            return Err(Error::in_failed_transaction());
         }
         Ok(())
     }
@@ -51,9 +61,33 @@ impl Transaction {
         self.queried
     }
 
-    /// BEGIN; true if one was open already (PostgreSQL warns).
-    pub fn begin(&mut self) -> bool {
-        std::mem::replace(&mut self.open, true)
+    /// Whether what a statement does is undone if a later one fails.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Whether it is that of a text of several statements.
+    pub fn is_implicit(&self) -> bool {
+        self.implicit
+    }
+
+    /// BEGIN.
+    pub fn begin(&mut self) -> Begun {
+        let implicit = std::mem::take(&mut self.implicit);
+        match (std::mem::replace(&mut self.open, true), implicit) {
+            (false, _) => Begun::Anew,
+            (true, true) => Begun::GoesOn,
+            (true, false) => Begun::Already,
+        }
+    }
+
+    /// The transaction of a text of several statements; false if there is one already.
+    pub fn begin_implicit(&mut self) -> bool {
+        if self.open {
+            return false;
+        }
+        (self.open, self.implicit) = (true, true);
+        true
     }
 
     /// COMMIT or ROLLBACK: what was done, `None` if no transaction was open (PostgreSQL warns). A failed one is rolled back by COMMIT.
@@ -99,7 +133,7 @@ impl Transaction {
     }
 
     fn inside(&self, what: &str) -> Result<()> {
-        if self.open {
+        if self.open && !self.implicit {
             return Ok(());
         }
         Err(Error::new(Sqlstate::NoActiveTransaction, format!("{what} can only be used in transaction blocks")))
@@ -122,8 +156,8 @@ mod tests {
     fn a_failed_transaction_goes_on_after_rollback_to_a_savepoint() {
         let mut t = Transaction::default();
         assert_eq!(t.savepoint("a").unwrap_err().state, Sqlstate::NoActiveTransaction);
-        assert!(!t.begin());
-        assert!(t.begin());
+        assert_eq!(t.begin(), Begun::Anew);
+        assert_eq!(t.begin(), Begun::Already);
         t.savepoint("a").unwrap();
         t.fail();
         assert_eq!(t.check().unwrap_err().state, Sqlstate::InFailedTransaction);
@@ -134,6 +168,22 @@ mod tests {
         assert_eq!(t.end(true), Some(false));
         assert_eq!(t.status(), TransactionStatus::Idle);
         assert_eq!(t.end(true), None);
+    }
+
+    #[test]
+    fn the_transaction_of_a_text_is_nobody_s_until_begin() {
+        let mut t = Transaction::default();
+        assert!(t.begin_implicit());
+        assert!(!t.begin_implicit());
+        assert_eq!(t.status(), TransactionStatus::Idle);
+        assert_eq!(t.savepoint("a").unwrap_err().state, Sqlstate::NoActiveTransaction);
+        assert_eq!(t.begin(), Begun::GoesOn);
+        assert!(!t.is_implicit());
+        t.savepoint("a").unwrap();
+        assert_eq!(t.end(true), Some(true));
+        assert!(t.begin_implicit());
+        t.fail();
+        assert_eq!(t.end(true), Some(false), "it failed");
     }
 
     #[test]

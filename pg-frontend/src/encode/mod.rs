@@ -53,15 +53,16 @@ impl Format {
     }
 }
 
-/// The formats of `count` columns: none given is text for all, one is for all, else one each.
+/// The codes of the formats of `count` columns: none given is text for all, one is for all, else one each. Whether they are known matters
+/// only to who encodes.
 ///
 /// # Errors
-/// 08P01 for another number of formats.
-pub fn formats_for(codes: &[i16], count: usize) -> Result<Vec<Format>> {
+/// 08P01 for another number of codes.
+pub fn codes_for(codes: &[i16], count: usize) -> Result<Vec<i16>> {
     match codes {
-        [] => Ok(vec![Format::Text; count]),
-        [one] => Ok(vec![Format::from_code(*one)?; count]),
-        many if many.len() == count => many.iter().map(|code| Format::from_code(*code)).collect(),
+        [] => Ok(vec![Format::Text.code(); count]),
+        [one] => Ok(vec![*one; count]),
+        many if many.len() == count => Ok(many.to_vec()),
         many => Err(Error::new(
             Sqlstate::ProtocolViolation,
             format!("bind message has {} result formats but query has {count} columns", many.len()),
@@ -87,19 +88,18 @@ impl RowEncoder {
     /// Plans the columns of a schema.
     ///
     /// # Errors
-    /// 54011 for more columns than a DataRow can have; see [`formats_for`].
+    /// 54011 for more columns than a DataRow can have, 22023 for a format that there is not; see [`codes_for`].
     pub fn new(schema: &Schema, codes: &[i16], zone: Zone) -> Result<RowEncoder> {
         let count = schema.fields().len();
         if i16::try_from(count).is_err() {
             return Err(Error::new(Sqlstate::TooManyColumns, "an answer can have at most 32767 columns"));
         }
-        let formats = formats_for(codes, count)?;
         let columns = schema
             .fields()
             .iter()
-            .zip(formats)
-            .map(|(field, format)| Column { pg_type: PgType::of_field(field), format })
-            .collect();
+            .zip(codes_for(codes, count)?)
+            .map(|(field, code)| Ok(Column { pg_type: PgType::of_field(field), format: Format::from_code(code)? }))
+            .collect::<Result<_>>()?;
         Ok(RowEncoder { columns, zone })
     }
 

@@ -152,6 +152,10 @@ impl Desk for TestDesk {
         Ok(pieces)
     }
 
+    async fn check_syntax(&self, _pieces: &[Piece]) -> std::result::Result<(), (Error, Piece)> {
+        Ok(())
+    }
+
     async fn prepare(&self, text: &str, types: &[Option<DataType>]) -> Result<Planned> {
         let mut planned =
             Planned { text: text.to_owned(), parameters: Vec::new(), schema: None, copy: None, inner: Arc::new(()) };
@@ -236,6 +240,12 @@ impl Desk for TestDesk {
     }
 
     fn cancel(&self) {}
+
+    fn begin_text(&self) {}
+
+    fn end_text(&self) -> Result<Vec<(String, String)>> {
+        Ok(Vec::new())
+    }
 
     fn fail_transaction(&self) {
         let mut status = self.status.lock().unwrap();

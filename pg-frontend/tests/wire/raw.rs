@@ -204,7 +204,7 @@ async fn messages_that_cannot_be_are_errors_and_lost_streams_end() {
         (
             "invalid UTF-8",
             message(b'Q', b"SELECT '\xc3\x28'\0"),
-            &["ERROR 22021 invalid byte sequence for encoding \"UTF8\": 0xc3", "ZI", "ZI"],
+            &["ERROR 22021 invalid byte sequence for encoding \"UTF8\": 0xc3 0x28", "ZI", "ZI"],
         ),
         (
             "parse cut short",

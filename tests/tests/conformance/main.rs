@@ -4,6 +4,7 @@
 //! answer is another here, and why: then it must be so still.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod flight;
 mod world;
 
 use std::collections::BTreeMap;
@@ -102,16 +103,19 @@ fn shown(bytes: &[u8]) -> String {
 struct Case {
     sql: String,
     differs: bool,
+    /// Over Flight SQL alone.
+    differs_over_flight: bool,
 }
 
 fn cases(text: &str) -> Vec<Case> {
     let mut cases = Vec::new();
     for part in text.split("\n\n").filter(|part| !part.trim().is_empty()) {
-        let differs = part.lines().any(|line| line.starts_with("-- differs: "));
+        let said = |what: &str| part.lines().any(|line| line.starts_with(what));
+        let (differs, differs_over_flight) = (said("-- differs: "), said("-- over Flight SQL: "));
         let sql: Vec<&str> = part.lines().filter(|line| !line.starts_with("-- ")).collect();
         let sql = sql.join("\n").trim().to_owned();
         if !sql.is_empty() {
-            cases.push(Case { sql, differs });
+            cases.push(Case { sql, differs, differs_over_flight });
         }
     }
     cases

@@ -29,7 +29,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
 use kanon_planner::facts::{Placement, TableFacts};
 
-use super::{Session, TransactionStatus};
+use super::Session;
 use crate::catalog::{Policy, TEMPORARY, TEMPORARY_SCHEMAS, Table};
 use crate::error::{Error, Result, Sqlstate};
 use crate::statement::steward::TableName;
@@ -281,7 +281,7 @@ impl Session {
     fn change_temporaries<T>(&self, change: impl FnOnce(&mut Temporaries) -> Result<T>) -> Result<T> {
         let mut state = self.state();
         let before = state.temporary.tables();
-        let is_idle = state.transaction.status() == TransactionStatus::Idle;
+        let is_idle = !state.transaction.is_open();
         let temporary = &mut state.temporary;
         let changed = change(temporary).and_then(|done| {
             if is_idle {
