@@ -60,6 +60,7 @@ impl Facts for World {
             name: name.clone(),
             protection: None,
             private: None,
+            domains: BTreeMap::new(),
             closed: None,
             roles: BTreeMap::new(),
             placement: Placement::Local,

@@ -5,13 +5,14 @@ use kanon_tests::tools::psql;
 use kanon_tests::{ANALYST, Federation, SiteSpec};
 
 /// What is asked, by file.
-pub const STATEMENTS: [(&str, &str); 6] = [
+pub const STATEMENTS: [(&str, &str); 7] = [
     ("queries.sql", include_str!("queries.sql")),
     ("functions.sql", include_str!("functions.sql")),
     ("types.sql", include_str!("types.sql")),
     ("shapes.sql", include_str!("shapes.sql")),
     ("more_functions.sql", include_str!("more_functions.sql")),
     ("json.sql", include_str!("json.sql")),
+    ("bi.sql", include_str!("bi.sql")),
 ];
 
 const COLUMNS: &str = "id INT, big BIGINT, name TEXT, city TEXT, price NUMERIC(10,2), score DOUBLE PRECISION, active BOOLEAN, born DATE, seen TIMESTAMP";
