@@ -28,14 +28,20 @@ SELECT pid AS pid, sex AS sex FROM public.stays ORDER BY pid ASC LIMIT 1000
 -- 42501 answers aggregates only | Ask for an aggregate
 SELECT sex, age FROM (SELECT sex, age FROM stays WHERE age > 30) AS virtual_table LIMIT 1000
 
--- 42501 answers aggregates only | Ask for an aggregate
+-- free 0
 SELECT * FROM (SELECT * FROM people) AS t WHERE false
 
--- 42501 answers aggregates only | Ask for an aggregate
+-- free 0
 SELECT TRUE AS "_" FROM "public"."stays" WHERE 1 <> 1 LIMIT 0
 
--- 42501 answers aggregates only | Ask for an aggregate
+-- free 0
 SELECT TRUE AS "_" FROM "public"."people" WHERE 1 <> 1 LIMIT 0
+
+-- free 0
+SELECT * FROM public.people LIMIT 0
+
+-- free 0
+SELECT * FROM (SELECT sex, age FROM federation.stays) AS "source" WHERE 1 <> 1 LIMIT 0
 
 -- 42501 answers aggregates only | Ask for an aggregate
 SELECT arrived AS "time", cost FROM stays WHERE arrived BETWEEN '2024-01-01T00:00:00Z' AND '2024-02-01T00:00:00Z' ORDER BY arrived LIMIT 50
