@@ -100,7 +100,8 @@ async fn values_of_a_domain_do_not_depend_on_people() {
     assert_eq!(before[0], ["w0", "w1", "w2", "w9"]);
     // Nobody is left in the tables.
     let admin = site.connect(ADMIN).await.unwrap();
-    for (table, header) in [("stays", "pid,sex,age,ward,arrived,cost\n"), ("people", "pid,sex,age,ward,seen,income\n")] {
+    for (table, header) in [("stays", "pid,sex,age,ward,arrived,cost\n"), ("people", "pid,sex,age,ward,seen,income\n")]
+    {
         std::fs::write(site.dir.join(format!("{table}.csv")), header).unwrap();
     }
     for (sql, before) in asked.iter().zip(&before) {

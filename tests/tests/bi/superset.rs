@@ -1,8 +1,8 @@
 //! Superset: its web application, at a node and at PostgreSQL.
 
+use kanon_tests::ANALYST;
 use kanon_tests::postgres::Postgres;
 use kanon_tests::tools::{python_of_superset, run};
-use kanon_tests::ANALYST;
 
 use super::world;
 

@@ -98,7 +98,8 @@ pub async fn same_tables(postgres: &Postgres) {
     for (name, columns, rows) in
         [("admissions", ADMISSIONS, admissions()), ("stays", STAYS, stays()), ("people", PEOPLE, people())]
     {
-        write!(script, "CREATE TABLE {name} ({columns});\nCOPY {name} FROM STDIN WITH (FORMAT csv);\n{rows}\\.\n").unwrap();
+        write!(script, "CREATE TABLE {name} ({columns});\nCOPY {name} FROM STDIN WITH (FORMAT csv);\n{rows}\\.\n")
+            .unwrap();
     }
     script += "COMMENT ON TABLE admissions IS 'one row an admission';\n";
     let made = psql(postgres.port, ANALYST, &["-v", "ON_ERROR_STOP=1"], &script).await;
