@@ -73,6 +73,9 @@ pub struct TableFacts {
     pub protection: Option<Protection>,
     /// What the steward set for private access; `None` for a table of another access.
     pub private: Option<PrivatePolicy>,
+    /// The domains that the steward of a table with cohort access declared, by column. They are no secret, and they say nothing of who is in
+    /// the table.
+    pub domains: BTreeMap<String, Domain>,
     /// Set when nothing may be answered from the table (no policy yet, suspended): why, for the message.
     pub closed: Option<String>,
     /// Roles of columns that have one.

@@ -248,7 +248,10 @@ impl Policy {
             roles.insert(protection.unit_column.clone(), ColumnRole::Unit);
         }
         let private = (self.access == Some(Access::Private)).then(|| self.private_facts(columns));
-        TableFacts { name: name.to_owned(), protection, private, closed: closed.map(str::to_owned), roles, placement }
+        let declared = columns.iter().filter(|_| self.access == Some(Access::Cohort));
+        let domains = declared.filter_map(|(name, c)| Some((name.clone(), c.private_facts().domain?))).collect();
+        let (name, closed) = (name.to_owned(), closed.map(str::to_owned));
+        TableFacts { name, protection, private, domains, closed, roles, placement }
     }
 
     /// What was set for private access, checked once more by the types: what an older version stored and they refuse counts as not set.

@@ -256,7 +256,7 @@ fn made(
         schema,
         description: offers.iter().find_map(|o| o.description.clone()),
         column_descriptions: offers.iter().rev().flat_map(|o| o.column_descriptions.clone()).collect(),
-        facts: TableFacts { name: shown, protection, private, closed, roles, placement },
+        facts: TableFacts { name: shown, protection, private, domains: BTreeMap::new(), closed, roles, placement },
         policy,
         column_settings,
         kind: if site_column { "federation".to_owned() } else { "peer".to_owned() },

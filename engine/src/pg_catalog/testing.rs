@@ -41,6 +41,7 @@ fn table(oid: u32, schema_name: &str, name: &str, description: Option<&str>, fie
             name: name.to_owned(),
             protection: None,
             private: None,
+            domains: BTreeMap::new(),
             closed: None,
             roles: BTreeMap::new(),
             placement: Placement::Local,

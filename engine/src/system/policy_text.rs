@@ -51,6 +51,10 @@ pub(super) fn explain(table: &Table, budget: Option<Budget>) -> String {
             text.push_str(&format!(" {noun} {} {what}.", columns.join(", ")));
         }
     }
+    for (column, domain) in table.facts.domains.iter().filter(|_| table.facts.closed.is_none()) {
+        let values = domain.values().len();
+        text.push_str(&format!(" SELECT DISTINCT {column} answers the {values} values that are declared of it."));
+    }
     if let Some(private) = &table.facts.private {
         text.push_str(&private_rules(table, private));
         if let (Some(protection), "public") = (&table.facts.protection, table.schema_name.as_str()) {

@@ -8,6 +8,7 @@ mod aggregate;
 mod expr;
 mod histogram;
 mod join;
+mod known;
 mod measure;
 mod outer;
 mod private;

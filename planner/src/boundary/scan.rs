@@ -1,5 +1,6 @@
 //! Leaves: scans of open and of protected tables.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::catalog::default_table_source::source_as_provider;
@@ -72,7 +73,10 @@ impl Walk<'_> {
             Filter::try_new(Expr::Column(unit.clone()).is_not_null(), Arc::new(LogicalPlan::SubqueryAlias(plan)))
                 .map_err(internal)?;
 
-        let private = if protection.access == Access::Private { facts.private } else { None };
+        let (private, domains) = match protection.access {
+            Access::Private => (facts.private, BTreeMap::new()),
+            Access::Cohort | Access::Open => (None, facts.domains),
+        };
         let mut bases = Bases::new();
         for field in schema.fields() {
             let role = if *field.name() == protection.unit_column {
@@ -95,7 +99,10 @@ impl Walk<'_> {
                 table: facts.name.clone(),
                 gates: vec![],
                 range: bounds.map_or(Range::ALL, |bounds| Range::of(bounds.lower(), bounds.upper())),
-                domain: declared.and_then(|column| column.domain.clone()).map(Arc::new),
+                domain: declared
+                    .and_then(|column| column.domain.as_ref())
+                    .or_else(|| domains.get(field.name()))
+                    .map(|domain| Arc::new(domain.clone())),
             };
             bases.insert(key(&column(field.name())), base);
         }

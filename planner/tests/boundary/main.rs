@@ -3,6 +3,7 @@
 
 mod golden;
 mod intervals;
+mod known;
 mod private;
 mod random;
 mod registries;

@@ -60,6 +60,7 @@ impl Facts for World {
             name: name.clone(),
             protection: None,
             private: None,
+            domains: BTreeMap::new(),
             closed: None,
             roles: BTreeMap::new(),
             placement: Placement::Local,
@@ -71,7 +72,11 @@ impl Facts for World {
                 facts.roles.insert("ssn".into(), ColumnRole::Identifier);
                 facts.roles.insert("chol".into(), ColumnRole::Measure);
             }
-            "visits" => facts.protection = Some(protection("pid", "patient", false, 12)),
+            "visits" => {
+                facts.protection = Some(protection("pid", "patient", false, 12));
+                let domain = Domain::new(["er", "day", "night"].map(str::to_owned).into(), None).unwrap();
+                facts.domains.insert("kind".into(), domain);
+            }
             "staff" => facts.protection = Some(protection("id", "employee", true, 5)),
             "hidden" => {
                 facts.protection =

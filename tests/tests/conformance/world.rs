@@ -5,7 +5,7 @@ use kanon_tests::tools::psql;
 use kanon_tests::{ANALYST, Federation, SiteSpec};
 
 /// What is asked, by file.
-pub const STATEMENTS: [(&str, &str); 9] = [
+pub const STATEMENTS: [(&str, &str); 10] = [
     ("queries.sql", include_str!("queries.sql")),
     ("functions.sql", include_str!("functions.sql")),
     ("types.sql", include_str!("types.sql")),
@@ -15,6 +15,7 @@ pub const STATEMENTS: [(&str, &str); 9] = [
     ("series.sql", include_str!("series.sql")),
     ("joins.sql", include_str!("joins.sql")),
     ("texts.sql", include_str!("texts.sql")),
+    ("bi.sql", include_str!("bi.sql")),
 ];
 
 const COLUMNS: &str = "id INT, big BIGINT, name TEXT, city TEXT, price NUMERIC(10,2), score DOUBLE PRECISION, active BOOLEAN, born DATE, seen TIMESTAMP";

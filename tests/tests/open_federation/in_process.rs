@@ -48,6 +48,7 @@ impl Facts for World {
             name: name.to_owned(),
             protection: None,
             private: None,
+            domains: BTreeMap::new(),
             closed: None,
             roles: BTreeMap::new(),
             placement,

@@ -61,6 +61,7 @@ impl Facts for World {
                 ..PrivatePolicy::default()
             }),
             name,
+            domains: BTreeMap::new(),
             closed: None,
             roles: BTreeMap::new(),
             placement: Placement::Local,

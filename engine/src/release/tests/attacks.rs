@@ -31,6 +31,7 @@ impl Facts for World {
             name,
             protection,
             private: None,
+            domains: BTreeMap::new(),
             closed: None,
             roles: BTreeMap::new(),
             placement: Placement::Local,

@@ -51,6 +51,7 @@ impl Facts for OneTable {
             name: scan.table_name.to_string(),
             protection: Some(self.0.clone()),
             private: None,
+            domains: BTreeMap::new(),
             closed: None,
             roles: BTreeMap::new(),
             placement: Placement::Local,

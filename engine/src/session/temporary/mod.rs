@@ -183,6 +183,7 @@ impl TemporaryTable {
                 name: name.to_owned(),
                 protection: None,
                 private: None,
+                domains: BTreeMap::new(),
                 closed: None,
                 roles: BTreeMap::new(),
                 placement: Placement::Local,
