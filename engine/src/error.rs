@@ -118,8 +118,6 @@ pub enum Sqlstate {
     DuplicateTable,
     /// 42P16
     InvalidTableDefinition,
-    /// 42P18
-    IndeterminateDatatype,
     /// 53100
     DiskFull,
     /// 53200
@@ -208,7 +206,6 @@ impl Sqlstate {
             DuplicatePreparedStatement => "42P05",
             DuplicateTable => "42P07",
             InvalidTableDefinition => "42P16",
-            IndeterminateDatatype => "42P18",
             DiskFull => "53100",
             OutOfMemory => "53200",
             TooManyConnections => "53300",
@@ -265,7 +262,6 @@ impl Sqlstate {
             | AmbiguousColumn
             | GroupingError
             | DatatypeMismatch
-            | IndeterminateDatatype
             | StatementTooComplex
             | TooManyColumns => Code::InvalidArgument,
             UndefinedDatabase | UndefinedSchema | UndefinedColumn | UndefinedObject | UndefinedFunction
@@ -342,12 +338,10 @@ const ALL: &[Sqlstate] = {
         UndefinedFunction,
         UndefinedTable,
         UndefinedParameter,
-        IndeterminateDatatype,
         DuplicateCursor,
         DuplicatePreparedStatement,
         DuplicateTable,
         InvalidTableDefinition,
-        IndeterminateDatatype,
         DiskFull,
         OutOfMemory,
         TooManyConnections,

@@ -7,6 +7,7 @@ use kanon_planner::facts::SiteId;
 
 use crate::catalog::Snapshot;
 use crate::error::{Error, Result};
+use crate::pg_catalog::sessions::NoSessions;
 use crate::pg_catalog::{self, Viewer};
 use crate::principal::{AuthMethod, Principal};
 use crate::statement::{self, Statement};
@@ -69,5 +70,6 @@ fn nobody() -> Viewer {
         setting: Arc::new(|_| None),
         settings: Vec::new(),
         backend_pid: 0,
+        sessions: Arc::new(NoSessions),
     }
 }

@@ -10,6 +10,21 @@ pub trait Sessions: Send + Sync {
     fn cursors(&self) -> Vec<OpenCursor>;
 }
 
+/// For a viewer that no session is of.
+pub struct NoSessions;
+
+impl Sessions for NoSessions {
+    fn activity(&self) -> Vec<Activity> {
+        Vec::new()
+    }
+    fn prepared(&self) -> Vec<PreparedStatement> {
+        Vec::new()
+    }
+    fn cursors(&self) -> Vec<OpenCursor> {
+        Vec::new()
+    }
+}
+
 /// A session.
 #[derive(Debug, Clone)]
 pub struct Activity {

@@ -8,25 +8,10 @@ use datafusion::datasource::empty::EmptyTable;
 use kanon_planner::facts::{Placement, SiteId, TableFacts};
 
 use super::Viewer;
-use super::sessions::{Activity, OpenCursor, PreparedStatement, Sessions};
+use super::sessions::NoSessions;
 use crate::catalog::{Snapshot, Table};
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
 use crate::store::RoleInfo;
-
-/// A session that keeps nothing.
-struct Nothing;
-
-impl Sessions for Nothing {
-    fn activity(&self) -> Vec<Activity> {
-        Vec::new()
-    }
-    fn prepared(&self) -> Vec<PreparedStatement> {
-        Vec::new()
-    }
-    fn cursors(&self) -> Vec<OpenCursor> {
-        Vec::new()
-    }
-}
 
 fn table(oid: u32, schema_name: &str, name: &str, description: Option<&str>, fields: Vec<Field>) -> Arc<Table> {
     let schema = Arc::new(Schema::new(fields));
@@ -137,6 +122,6 @@ pub(crate) fn viewer() -> Viewer {
         setting: Arc::new(move |name| values.iter().find(|v| v.0.eq_ignore_ascii_case(name)).map(|v| v.1.to_owned())),
         settings: values.iter().map(|(name, value)| (*name, (*value).to_owned(), "")).collect(),
         backend_pid: 42,
-        sessions: Arc::new(Nothing),
+        sessions: Arc::new(NoSessions),
     }
 }

@@ -352,7 +352,7 @@ impl Session {
             scrolls: declare.scroll == Some(true),
             text: text.to_owned(),
         };
-        let cursor = Cursor::new(rows, declared, &self.node.base_state.runtime_env().memory_pool);
+        let cursor = Cursor::new(rows, declared, &self.node.states.runtime_env().memory_pool);
         let mut state = self.state();
         if state.transaction.status() == TransactionStatus::Idle {
             cursor.outlives(true);
