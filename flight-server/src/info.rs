@@ -6,8 +6,7 @@ use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder};
 use arrow_flight::sql::{
     SqlInfo, SqlNullOrdering, SqlOuterJoinsSupportLevel, SqlSupportedCaseSensitivity, SqlSupportedElementActions,
     SqlSupportedGroupBy, SqlSupportedResultSetConcurrency, SqlSupportedResultSetType, SqlSupportedSubqueries,
-    SqlSupportedTransaction, SqlSupportedUnions, SqlTransactionIsolationLevel, SupportedAnsi92SqlGrammarLevel,
-    SupportedSqlGrammar,
+    SqlSupportedTransaction, SqlSupportedUnions, SqlTransactionIsolationLevel, SupportedSqlGrammar,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use kanon_engine::error::{Error, Result};
@@ -79,6 +78,8 @@ pub(crate) fn sql_info() -> Result<SqlInfoData> {
     fn bits(members: &[i32]) -> i32 {
         members.iter().fold(0, |bits, member| bits | 1 << member)
     }
+    /// A member that arrow-flight does not name.
+    const ANSI92_ENTRY_SQL: i32 = 0;
     /// Nothing is known to bound it.
     const UNBOUNDED: i64 = 0;
     let mut info = SqlInfoDataBuilder::new();
@@ -130,7 +131,7 @@ pub(crate) fn sql_info() -> Result<SqlInfoData> {
     info.append(SqlInfo::SqlSupportsLikeEscapeClause, true);
     info.append(SqlInfo::SqlSupportsNonNullableColumns, true);
     info.append(SqlInfo::SqlSupportedGrammar, bits(&[SupportedSqlGrammar::SqlMinimumGrammar as i32]));
-    info.append(SqlInfo::SqlAnsi92SupportedLevel, bits(&[SupportedAnsi92SqlGrammarLevel::Ansi92EntrySql as i32]));
+    info.append(SqlInfo::SqlAnsi92SupportedLevel, bits(&[ANSI92_ENTRY_SQL]));
     info.append(SqlInfo::SqlSupportsIntegrityEnhancementFacility, false);
     info.append(SqlInfo::SqlOuterJoinsSupportLevel, SqlOuterJoinsSupportLevel::SqlFullOuterJoins as i32);
     info.append(SqlInfo::SqlSchemaTerm, "schema");

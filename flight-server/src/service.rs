@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
-use arrow_flight::sql::action_cancel_query_result::CancelResult;
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
     ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest,
@@ -17,8 +16,8 @@ use arrow_flight::sql::{
     CommandStatementUpdate, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo, TicketStatementQuery,
 };
 use arrow_flight::{
-    Action, ActionType, CancelStatus, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest,
-    HandshakeResponse, IpcMessage, SchemaAsIpc, SchemaResult, Ticket,
+    Action, ActionType, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage,
+    SchemaAsIpc, SchemaResult, Ticket,
 };
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
@@ -618,13 +617,8 @@ impl FlightSqlService for Service {
         query: ActionCancelQueryRequest,
         request: Request<Action>,
     ) -> StatusResult<ActionCancelQueryResult> {
-        let result = match self.cancel(&query.info, &request)? {
-            CancelStatus::Cancelled => CancelResult::Cancelled,
-            CancelStatus::Cancelling => CancelResult::Cancelling,
-            CancelStatus::NotCancellable => CancelResult::NotCancellable,
-            CancelStatus::Unspecified => CancelResult::Unspecified,
-        };
-        Ok(ActionCancelQueryResult { result: result.into() })
+        // The older action numbers its answers as the newer one does.
+        Ok(ActionCancelQueryResult { result: self.cancel(&query.info, &request)?.into() })
     }
 
     async fn list_custom_actions(&self) -> Option<Vec<StatusResult<ActionType>>> {

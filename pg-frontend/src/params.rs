@@ -464,7 +464,15 @@ fn array_from_binary(body: &mut Binary, array: PgType, target: &DataType) -> Res
     let (dimensions, _has_null) = (body.i32()?, body.i32()?);
     let element = PgType::by_oid(u32::from_be_bytes(body.take()?)).ok_or_else(|| body.wrong())?;
     if array.elem_oid != element.oid {
-        return Err(Error::new(Sqlstate::DatatypeMismatch, "wrong element type"));
+        let expected =
+            PgType::by_oid(array.elem_oid).map(|expected| expected.sql_name()).unwrap_or_default();
+        let message = format!(
+            "binary data has array element type {} ({}) instead of expected {} ({expected})",
+            element.oid,
+            element.sql_name(),
+            array.elem_oid
+        );
+        return Err(Error::new(Sqlstate::DatatypeMismatch, message));
     }
     let item = item_type(target, element);
     let length = match dimensions {

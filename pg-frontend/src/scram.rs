@@ -113,7 +113,14 @@ fn client_first(mut body: Bytes, offered: &[&str]) -> Result<Bytes> {
         ));
     }
     body.advance(1);
+    let layout = |message| Error::new(Sqlstate::ProtocolViolation, message);
     let length = body.try_get_u32().map_err(|_| malformed())? as usize;
+    if length != u32::MAX as usize && length > body.len() {
+        return Err(layout("insufficient data left in message"));
+    }
+    if length < body.len() {
+        return Err(layout("invalid message format"));
+    }
     // Whether it binds the channel must be what its mechanism says.
     if length != body.len() || body.starts_with(b"p=") != (mechanism == PLUS) {
         return Err(malformed());

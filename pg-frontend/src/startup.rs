@@ -155,8 +155,8 @@ async fn opened(
             let unknown: Vec<String> =
                 parameters.iter().map(|(name, _)| name).filter(|name| name.starts_with("_pq_.")).cloned().collect();
             if minor > 0 || !unknown.is_empty() {
-                // 3.0 is the newest that we speak; clients of newer ones go on with it.
-                put(&NegotiateProtocolVersion::new(0, unknown), &mut wire.writer.buffer).map_err(|_| Gone)?;
+                // 3.0 is the newest that we speak, said as PostgreSQL 15 says it; clients of newer ones go on with it.
+                put(&NegotiateProtocolVersion::new(3 << 16, unknown), &mut wire.writer.buffer).map_err(|_| Gone)?;
             }
             Ok(Some((wire, Parameters(parameters), encrypted)))
         }
@@ -233,6 +233,7 @@ async fn log_in(
     };
     // A place is taken only now, so that clients without a password cannot take them all.
     let permit = server.places.clone().try_acquire_owned().map_err(|_| too_many())?;
+    put(&Authentication::Ok, &mut wire.writer.buffer)?;
     if database != DATABASE {
         return Err(fatal(Sqlstate::UndefinedDatabase, format!("database \"{database}\" does not exist")));
     }
@@ -297,7 +298,6 @@ fn command_line_options(text: &str) -> Result<Vec<(String, String)>, Error> {
 /// Appends what follows a right password, up to ReadyForQuery.
 fn greet(wire: &mut Wire, desk: &dyn Desk, registered: &Registered) -> Result<(), Error> {
     let out = &mut wire.writer.buffer;
-    put(&Authentication::Ok, out)?;
     for (name, value) in desk.reported_settings() {
         put(&ParameterStatus::new(name, value), out)?;
     }

@@ -181,7 +181,7 @@ async fn newer_minor_versions_are_negotiated_down() {
     packet[7] = 2;
     socket.write_all(&packet).await.unwrap();
     let (kind, body) = next(&mut socket).await;
-    assert_eq!((kind, body.as_slice()), (b'v', b"\0\0\0\0\0\0\0\x01_pq_.x\0".as_slice()));
+    assert_eq!((kind, body.as_slice()), (b'v', b"\0\x03\0\0\0\0\0\x01_pq_.x\0".as_slice()));
     assert_eq!(next(&mut socket).await.0, b'R');
 }
 

@@ -95,7 +95,7 @@ async fn random_statements_do_no_harm_and_learn_nothing() {
     let told: Vec<String> = problems.iter().map(|(kind, example)| format!("  {kind}\n    {example}")).collect();
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), told.join("\n"));
     // What was said was worth saying, in time.
-    assert!(codes.get("ok").copied().unwrap_or_default() * 5 > said, "{codes:?}");
+    assert!(codes.get("ok").copied().unwrap_or_default() * 10 > said, "{codes:?}");
     assert!(said * 10 >= statements * 9, "only {said} statements in {:?}", began.elapsed());
 }
 
