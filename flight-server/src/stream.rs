@@ -10,7 +10,7 @@ use arrow_flight::error::FlightError;
 use arrow_flight::utils::batches_to_flight_data;
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::compute::{BatchCoalescer, cast};
+use datafusion::arrow::compute::BatchCoalescer;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::record_batch::RecordBatchOptions;
@@ -176,12 +176,6 @@ impl Source {
 
     fn rename(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        // A plan may find digits of its own for a decimal; the client was told of those that were planned.
-        let told = batch.columns().iter().zip(self.schema.fields());
-        let columns = told.map(|(column, field)| match column.data_type() == field.data_type() {
-            true => Ok(Arc::clone(column)),
-            false => cast(column, field.data_type()),
-        });
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns.collect::<Result<_, _>>()?, &options)
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)
     }
 }
