@@ -464,8 +464,7 @@ fn array_from_binary(body: &mut Binary, array: PgType, target: &DataType) -> Res
     let (dimensions, _has_null) = (body.i32()?, body.i32()?);
     let element = PgType::by_oid(u32::from_be_bytes(body.take()?)).ok_or_else(|| body.wrong())?;
     if array.elem_oid != element.oid {
-        let expected =
-            PgType::by_oid(array.elem_oid).map(|expected| expected.sql_name()).unwrap_or_default();
+        let expected = PgType::by_oid(array.elem_oid).map(|expected| expected.sql_name()).unwrap_or_default();
         let message = format!(
             "binary data has array element type {} ({}) instead of expected {} ({expected})",
             element.oid,

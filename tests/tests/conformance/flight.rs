@@ -1,4 +1,5 @@
-//! The same statements over Flight SQL: the same columns and values as PostgreSQL's, and errors with its codes and words.
+//! The same statements over Flight SQL: the same columns and values as PostgreSQL's, and errors with its codes and words. They are asked with
+//! `kanon.exact_numerics`; without it, as programs find it that read Arrow, none of them is a bug of the node's own.
 //!
 //! A line `-- over Flight SQL: why` before a statement says that its answer is another there: then it must be so still. What is known to
 //! differ over the wire is not asked here.
@@ -18,6 +19,10 @@ use kanon_tests::postgres::Postgres;
 use kanon_tests::wire::{Wire, messages, query};
 
 use crate::world;
+
+/// Parts of statements that fail with XX000 without `kanon.exact_numerics`: the digits that are planned for `round` of a decimal are not those
+/// that it answers.
+const KNOWN_BUGS: [&str; 2] = ["round(avg(price), 2)", "round(avg(score)::numeric, 2)"];
 
 /// What must be the same.
 #[derive(Debug, Default, PartialEq)]
@@ -74,6 +79,8 @@ fn kind_of_arrow(data_type: &DataType) -> &'static str {
         DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => "array",
         DataType::Struct(_) => "record",
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text",
+        // A NULL alone is text to PostgreSQL.
+        DataType::Null => "text",
         _ => "another type",
     }
 }
@@ -160,35 +167,6 @@ async fn asked(client: &mut FlightClient, sql: &str) -> Result<(SchemaRef, Vec<R
     Ok((described.into(), batches))
 }
 
-/// The same but for what Flight SQL leaves out: averages and the like are doubles there, unless the client asks for `kanon.exact_numerics`.
-fn same(expected: &Answer, found: &Answer) -> bool {
-    let doubles: Vec<bool> = expected
-        .columns
-        .iter()
-        .zip(&found.columns)
-        .map(|((_, expected), (_, found))| *expected == "numeric" && *found == "double precision")
-        .collect();
-    let columns = expected.columns.len() == found.columns.len()
-        && expected
-            .columns
-            .iter()
-            .zip(&found.columns)
-            .zip(&doubles)
-            .all(|((a, b), double)| a.0 == b.0 && (a.1 == b.1 || *double));
-    let close = |a: &Option<String>, b: &Option<String>| match (a, b) {
-        (Some(a), Some(b)) => match (a.parse::<f64>(), b.parse::<f64>()) {
-            (Ok(a), Ok(b)) => a == b || (a - b).abs() <= 1e-9 * a.abs().max(b.abs()) || (a.is_nan() && b.is_nan()),
-            _ => false,
-        },
-        (a, b) => a == b,
-    };
-    let rows = expected.rows.len() == found.rows.len()
-        && expected.rows.iter().zip(&found.rows).all(|(a, b)| {
-            a.iter().zip(b).zip(&doubles).all(|((a, b), double)| if *double { close(a, b) } else { a == b })
-        });
-    columns && rows && expected.error == found.error
-}
-
 /// Where two answers differ first.
 fn difference(expected: &Answer, found: &Answer) -> String {
     let row = expected.rows.iter().zip(&found.rows).find(|(a, b)| a != b);
@@ -209,6 +187,8 @@ async fn statements_are_answered_over_flight_sql_as_postgresql_answers_them() {
     let Some(postgres) = Postgres::start().await else { return };
     let federation = world::start(&postgres).await;
     let mut client = FlightClient::connect(federation.sites[0].flight_port, ANALYST).await;
+    client.ask("SET kanon.exact_numerics = on").await.unwrap();
+    let mut inexact = FlightClient::connect(federation.sites[0].flight_port, ANALYST).await;
     let mut theirs = Wire::connect(postgres.port).await;
     let only = std::env::var("KANON_CONFORMANCE").unwrap_or_default();
     let tell_marked = std::env::var_os("KANON_CONFORMANCE_MARKED").is_some();
@@ -218,8 +198,15 @@ async fn statements_are_answered_over_flight_sql_as_postgresql_answers_them() {
             let expected = of_wire(&theirs.exchange(&query(&case.sql), 1).await);
             let found = over_flight(&mut client, &case.sql).await;
             checks += 1;
+            let of_doubles = over_flight(&mut inexact, &case.sql).await;
+            let is_bug = of_doubles.error.is_some_and(|(code, _)| code == "XX000" || code == "-");
+            match (is_bug, KNOWN_BUGS.iter().any(|part| case.sql.contains(part))) {
+                (true, false) => wrong.push(format!("{file}: {}: of doubles it is a bug", case.sql)),
+                (false, true) => wrong.push(format!("{file}: {}: of doubles it is no bug any more", case.sql)),
+                _ => {}
+            }
             let said = || format!("{file}: {}\n{}", case.sql, difference(&expected, &found));
-            match (case.differs_over_flight, same(&expected, &found)) {
+            match (case.differs_over_flight, expected == found) {
                 (false, false) => wrong.push(said()),
                 (true, false) if tell_marked => println!("{}", said()),
                 (true, true) => wrong.push(format!("{file}: is the same now: {}", case.sql)),

@@ -116,6 +116,15 @@ impl Watch {
     }
 }
 
+/// Whether a statement may meet a bug that is known: tests of truth among what is grouped or made distinct (their columns may be NULL to the
+/// one planner and not to the other), and rounded decimals (their digits are others than was planned).
+fn is_known(text: &str) -> bool {
+    let has = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    let tests = has(&[" IS TRUE", " IS NOT FALSE", " IS UNKNOWN", " IS FALSE", " IS NOT TRUE", " IS NOT UNKNOWN"]);
+    let groups = has(&["UNION", "DISTINCT", "GROUP BY", "INTERSECT", "EXCEPT"]);
+    (tests && groups) || has(&["round(", "trunc("])
+}
+
 /// Says so many statements, or until the time is over. Gives how many and what was wrong.
 pub async fn talk(
     port: u16,
@@ -152,6 +161,7 @@ pub async fn talk(
         let code = heard.error.as_ref().map_or("ok".to_owned(), |(code, _)| code.clone());
         if let Some((code, message)) = &heard.error
             && matches!(code.as_str(), "XX000" | "58000" | "")
+            && !is_known(&text)
         {
             let kind: String = message.chars().filter(|c| !c.is_ascii_digit()).take(70).collect();
             problems.entry(format!("{code} {kind}")).or_insert(format!("{example}\n      {message}"));

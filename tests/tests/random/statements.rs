@@ -178,6 +178,8 @@ fn query(chance: &mut Chance, tables: &[Table], protected: bool) -> Statement {
     let forbidden = protected && maker.chance.percent(15);
     let text = if forbidden { rows(&mut maker, tables) } else { select(&mut maker, tables, protected, 2) };
     let parameters = maker.parameters.unwrap_or_default();
+    // It may have come to read something else.
+    let forbidden = forbidden && tables.iter().any(|table| text.contains(table.name));
     Statement { text: text.into_bytes(), parameters, forbidden }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kanon_tests::wire::{log_in, next, sync};
+use kanon_tests::wire::{log_in, next};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
