@@ -120,6 +120,7 @@ impl Session {
             let plan = if is_subplan { plan } else { pg_catalog::integers::narrowed(plan)? };
             let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
             let plan = pg_catalog::datetimes::read(plan)?;
+            let plan = if is_open { plan } else { functions::constants::folded(plan, state.config_options())? };
             // A peer has been asked for what there may be.
             let plan = if is_subplan { plan } else { without_what_is_empty(plan, &PlanFacts)? };
             Ok((Planned { plan, state, names, decided: None }, types))

@@ -19,7 +19,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
-    ObjectNamePart, Query, Select, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+    ObjectNamePart, Query, Select, TableAlias, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::Viewer;
@@ -197,7 +197,15 @@ impl VisitorMut for Rewriter<'_> {
         }
         match factor {
             TableFactor::Table { name, alias, args, with_ordinality, .. } => {
-                if args.is_some() {
+                if args.as_ref().is_some_and(|args| args.args.is_empty()) && is_all_settings(name) {
+                    // The view of the same rows, by the function's name.
+                    *args = None;
+                    if alias.is_none() {
+                        let name = Ident::new("pg_show_all_settings");
+                        *alias = Some(TableAlias { explicit: true, name, columns: vec![], at: None });
+                    }
+                    *name = ObjectName::from(vec![Ident::new("pg_catalog"), Ident::new("pg_settings")]);
+                } else if args.is_some() {
                     strip_schema(name);
                     let function = name.0.last().and_then(ObjectNamePart::as_ident).map(folded).unwrap_or_default();
                     if function == "generate_series" && name.0.len() == 1 && !*with_ordinality {
@@ -219,6 +227,14 @@ impl VisitorMut for Rewriter<'_> {
         }
         ControlFlow::Continue(())
     }
+}
+
+fn is_all_settings(name: &ObjectName) -> bool {
+    let parts: Vec<String> = name.0.iter().filter_map(ObjectNamePart::as_ident).map(folded).collect();
+    matches!(
+        parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice(),
+        ["pg_show_all_settings"] | ["pg_catalog", "pg_show_all_settings"]
+    )
 }
 
 /// Whether an expression holds a query of its own, whose columns are values and not an answer's.
