@@ -77,18 +77,7 @@ impl Node {
         let site_key = site_key(&store).await?;
         let stopping = CancellationToken::new();
         let sessions = OpenSessions::default();
-        Ok(Arc::new(Node {
-            config,
-            store,
-            catalog,
-            ledger,
-            federation,
-            states,
-            stopping,
-            sessions,
-            site,
-            site_key,
-        }))
+        Ok(Arc::new(Node { config, store, catalog, ledger, federation, states, stopping, sessions, site, site_key }))
     }
 
     /// The secret that decides which rows and groups of a unit count where it has more than its bounds allow.

@@ -49,6 +49,7 @@ class Browser:
         self.http = app.test_client()
         self.panels = {}
         self.is_node = False
+        self.database = self.table = None
         self.http.get("/browser/", follow_redirects=True)
         server = {"name": "node", "host": "127.0.0.1", "port": int(port), "db": "kanon", "username": role, "password": password,
                   "save_password": 0, "connection_params": {"sslmode": "disable"}}
@@ -98,13 +99,14 @@ class Browser:
                 self.database = item["_id"]
                 self.ask("database.connect", f"/browser/database/connect/{join(place)}", "post")
             if kind == "table":
-                self.table = item["_id"] if item.get("label") == "icd10" else getattr(self, "table", None)
+                self.table = item["_id"] if item.get("label") == "icd10" else self.table
             for panel in PANELS:
                 self.ask(f"{kind}.{panel}", f"/browser/{kind}/{panel}/{join(place)}")
             if item.get("inode", True):
                 self.walk(kind, place, depth + 1)
 
     def dashboard(self):
+        assert self.database, self.panels
         for place in (join([self.server]), join([self.server, self.database])):
             self.ask("dashboard.stats", f"/dashboard/dashboard_stats/{place}?chart_names={DASHBOARD}")
             for panel in ("activity", "locks", "prepared"):

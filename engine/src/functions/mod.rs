@@ -2,6 +2,7 @@
 
 pub mod arithmetic;
 mod as_text;
+pub mod constants;
 mod counting;
 mod expressions;
 mod fields;

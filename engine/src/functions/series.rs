@@ -18,8 +18,8 @@ use datafusion::arrow::array::{
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DataType, Decimal128Type, Field, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Schema,
-    SchemaRef, TimestampMicrosecondType,
+    DataType, Decimal128Type, Field, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    IntervalUnit, Schema, SchemaRef, TimestampMicrosecondType,
 };
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
@@ -271,9 +271,7 @@ impl Arguments {
             return Ok(None);
         }
         let found = match array.data_type() {
-            DataType::Int32 => {
-                array.as_primitive_opt::<Int32Type>().map(|a| a.value(row).into())
-            }
+            DataType::Int32 => array.as_primitive_opt::<Int32Type>().map(|a| a.value(row).into()),
             DataType::Int64 => array.as_primitive_opt::<Int64Type>().map(|a| a.value(row).into()),
             DataType::Decimal128(..) => array.as_primitive_opt::<Decimal128Type>().map(|a| a.value(row)),
             DataType::Timestamp(_, has_zone) => array.as_primitive_opt::<TimestampMicrosecondType>().map(|a| {

@@ -23,9 +23,9 @@ use kanon_planner::release_unit::Decision;
 
 use super::planning::PlanningContext;
 use super::query::Planned;
-use crate::pg_catalog::modifiers::Origin as ColumnOrigin;
 use super::{Prepared, Session, lock};
 use crate::error::Result;
+use crate::pg_catalog::modifiers::Origin as ColumnOrigin;
 
 /// Plans that a session keeps.
 const MAX_OF_SESSION: usize = 64;

@@ -7,8 +7,8 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::execution::session_state::SessionState;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream, memory::MemoryStream};
@@ -102,6 +102,7 @@ impl Session {
             let (plan, origins) = if is_subplan { (plan, Vec::new()) } else { pg_catalog::integers::narrowed(plan)? };
             let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
             let plan = pg_catalog::datetimes::read(plan)?;
+            let plan = if is_open { plan } else { functions::constants::folded(plan, state.config_options())? };
             // A peer has been asked for what there may be.
             let plan = if is_subplan { plan } else { without_what_is_empty(plan, &PlanFacts)? };
             let kept = KeptPlan::default();

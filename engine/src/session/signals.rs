@@ -18,8 +18,8 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
-    Volatility,
+    ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    TypeSignature, Volatility,
 };
 
 use crate::error::{Error, Result};
@@ -159,7 +159,8 @@ impl Signal {
         let sent: BooleanArray = numbers
             .iter()
             .map(|number| {
-                let session = i32::try_from(number?).ok().and_then(|id| context.node.sessions.one_of(&context.principal, id));
+                let session =
+                    i32::try_from(number?).ok().and_then(|id| context.node.sessions.one_of(&context.principal, id));
                 if let Some(session) = &session {
                     match self.kind {
                         Kind::Terminate => session.terminate(),
@@ -175,9 +176,8 @@ impl Signal {
 
 /// The functions.
 pub(super) fn functions() -> impl Iterator<Item = ScalarUDF> {
-    ALL.into_iter().map(|kind| {
-        AsyncScalarUDF::new(Arc::new(Signal { kind, signature: kind.signature() })).into_scalar_udf()
-    })
+    ALL.into_iter()
+        .map(|kind| AsyncScalarUDF::new(Arc::new(Signal { kind, signature: kind.signature() })).into_scalar_udf())
 }
 
 /// Refuses a plan with one of the functions.

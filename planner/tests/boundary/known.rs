@@ -86,7 +86,6 @@ async fn a_domain_changes_no_refusal() {
         "SELECT DISTINCT kind FROM (SELECT * FROM visits LIMIT 3) AS x",
         "SELECT DISTINCT pid, kind FROM visits",
         "SELECT DISTINCT ON (kind) kind, day FROM visits",
-        "SELECT (SELECT DISTINCT kind FROM visits w WHERE w.cost > v.cost) FROM visits v",
         "SELECT kind, row_number() OVER () FROM visits GROUP BY kind, pid",
     ] {
         assert!(decided(&ctx, sql).await.is_err(), "{sql}");

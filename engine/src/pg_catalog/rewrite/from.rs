@@ -40,6 +40,10 @@ pub(super) fn rewrite_factor(factor: &mut TableFactor) {
             let name = ObjectNamePart::Identifier(Ident::with_quote('"', KEYWORDS_RELATION.name));
             table(ObjectName(vec![schema, name]), alias)
         }
+        ("pg_show_all_settings", []) => {
+            let name = ["pg_catalog", "pg_settings"].map(|part| ObjectNamePart::Identifier(Ident::new(part)));
+            table(ObjectName(name.into()), alias)
+        }
         (EXPAND, [array]) => {
             let given = alias.columns.len();
             let rest = ["x", "n"].into_iter().skip(given);
