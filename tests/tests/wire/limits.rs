@@ -147,12 +147,12 @@ async fn deep_statements_are_held_and_let_go_of() {
     let site = &federation.sites[0];
     let steady = site.connect(ADMIN).await.unwrap();
     let deep = [
-        format!("SELECT 1{}", " + 1".repeat(1_000)),
-        format!("SELECT {}true", "NOT ".repeat(500)),
-        format!("SELECT {}1{}", "(".repeat(190), ")".repeat(190)),
-        format!("SELECT {}1{}", "(SELECT ".repeat(12), ")".repeat(12)),
-        format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(60)),
-        format!("SELECT {}1 {}", "CASE WHEN true THEN ".repeat(50), "END ".repeat(50)),
+        format!("SELECT 1{}", " + 1".repeat(300)),
+        format!("SELECT {}true", "NOT ".repeat(200)),
+        format!("SELECT {}1{}", "(".repeat(100), ")".repeat(100)),
+        format!("SELECT {}1{}", "(SELECT ".repeat(5), ")".repeat(5)),
+        format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(30)),
+        format!("SELECT {}1 {}", "CASE WHEN true THEN ".repeat(20), "END ".repeat(20)),
     ];
     let mut socket = reader(site).await;
     for (number, text) in deep.iter().enumerate() {
