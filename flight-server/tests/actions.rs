@@ -205,7 +205,7 @@ async fn options_are_the_session_s_settings() {
     assert_eq!(client.one("SHOW search_path").await, "public, kanon");
     assert_eq!(client.one("SHOW TimeZone").await, "UTC");
     // They are one session's.
-    assert_eq!(Client::of(&site).await.one("SHOW search_path").await, "\"$user\", public");
+    assert_eq!(Client::of(&site).await.one("SHOW search_path").await, "public, federation");
     let status = client.act("SetSessionOptions", vec![0xff, 0xff]).await.unwrap_err();
     assert_eq!(state(&status), "08P01");
 }

@@ -198,3 +198,9 @@ SELECT city FROM people GROUP BY city HAVING count(*) > 2 ORDER BY city
 SELECT grouping(city), city, count(*) FROM people WHERE id < 5 GROUP BY ROLLUP (city) ORDER BY 1, 2
 
 SELECT city, active, count(*) FROM people WHERE id < 5 GROUP BY GROUPING SETS ((city), (active), ()) ORDER BY 1, 2, 3
+
+SELECT DISTINCT active IS TRUE AS yes FROM people ORDER BY yes
+
+SELECT active IS NOT FALSE AS yes, count(*) FROM people GROUP BY yes ORDER BY yes
+
+SELECT active IS UNKNOWN FROM people UNION SELECT false ORDER BY 1
