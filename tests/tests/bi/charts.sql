@@ -28,10 +28,10 @@ SELECT "public"."stays"."sex" AS "sex", PERCENTILE_CONT(0.5) within group (order
 -- rows 1
 SELECT COUNT(*) AS rowcount FROM (SELECT sex AS sex, COUNT(*) AS n FROM public.stays GROUP BY sex LIMIT 100) AS rowcount_qry
 
--- rows 12
+-- rows 6
 SELECT DATE_TRUNC('year', arrived) AS arrived, stays.ward AS ward, stays.sex AS sex, COUNT(*) AS n FROM public.stays JOIN (SELECT ward AS ward__, COUNT(*) AS mme_inner__ FROM public.stays GROUP BY ward ORDER BY mme_inner__ DESC LIMIT 3) AS anon_1 ON ward = ward__ GROUP BY 1, 2, 3
 
--- rows 12
+-- rows 13
 SELECT floor(extract(epoch from arrived)/2592000)*2592000 AS "time", count(*) AS stays FROM stays WHERE arrived BETWEEN '2024-01-01T00:00:00Z' AND '2024-12-31T23:59:59.999Z' GROUP BY 1 ORDER BY 1
 
 -- rows 24
@@ -69,7 +69,7 @@ SELECT COUNT(*) AS "count" FROM "public"."people" WHERE "public"."people"."seen"
 -- rows 1
 SELECT count(*) AS value FROM people WHERE seen BETWEEN '2024-03-01T00:00:00.001Z' AND '2024-03-31T23:59:59.999Z'
 
--- rows 12
+-- rows 13
 SELECT floor(extract(epoch from seen)/2592000)*2592000 AS "time", count(*) AS people FROM people WHERE seen BETWEEN '2024-01-01T00:00:00Z' AND '2024-12-31T23:59:59.999Z' GROUP BY 1 ORDER BY 1
 
 -- rows 8
@@ -87,7 +87,7 @@ SELECT AVG("public"."people"."income") AS "avg" FROM "public"."people"
 -- 42501 has no bounds | lower
 SELECT SUM(income) AS "SUM(income)" FROM public.people
 
--- 0A000 min | percentile
+-- 42501 min | percentile
 SELECT MIN("public"."stays"."age") AS "min", MAX("public"."stays"."age") AS "max" FROM "public"."stays"
 
 -- rows 1

@@ -70,14 +70,14 @@ impl Drop for Demo {
 
 /// The demo's four nodes; the port of the first.
 async fn demo(dir: &Path) -> (Demo, u16) {
-    // Eight ports: four, and four ten above.
+    // Eight ports: four, and four ten above; above those that other tests take, and below those of outgoing connections.
     let free = |base: &u16| {
         let ports = (0..4).flat_map(|i| [base + i, base + 10 + i]);
         ports.map(|port| TcpListener::bind(("127.0.0.1", port))).collect::<Result<Vec<_>, _>>().is_ok()
     };
-    let base = (0..200).map(|_| kanon_tests::free_port()).find(free).unwrap();
+    let base = (0..200).map(|_| 32_000 + rand::random::<u16>() % 740).find(free).unwrap();
     let mut command = Command::new(kanon_tests::kanon());
-    command.args(["demo", "--patients", "3000", "--base-port", &base.to_string(), "--dir"]).arg(dir);
+    command.args(["demo", "--patients", "12000", "--base-port", &base.to_string(), "--dir"]).arg(dir);
     let mut demo = Demo(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     let until = Instant::now() + Duration::from_secs(180);
     while !dir.join("demo.json").is_file() {

@@ -22,7 +22,7 @@ SELECT SUBSTRING("public"."people"."ward", 1, 1234) AS "substring1" FROM "public
 -- 42501 answers aggregates only | Ask for an aggregate
 SELECT pid AS pid, sex AS sex, age AS age FROM public.stays LIMIT 1000
 
--- 42501 "pid"
+-- 42501 answers aggregates only | Ask for an aggregate
 SELECT pid AS pid, sex AS sex FROM public.stays ORDER BY pid ASC LIMIT 1000
 
 -- 42501 answers aggregates only | Ask for an aggregate

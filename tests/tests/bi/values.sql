@@ -48,8 +48,11 @@ SELECT ward, count(*) FROM stays GROUP BY ward
 -- free 0
 SELECT DISTINCT age, sex, ward, arrived FROM stays
 
--- free 3
+-- free 4
 SELECT DISTINCT ward FROM federation.stays
+
+-- free 3
+SELECT DISTINCT ward FROM federation.stays WHERE age > 20
 
 -- free 2
 SELECT DISTINCT site FROM federation.stays

@@ -50,6 +50,7 @@ SELECT PERCENTILE_CONT(0.5) within group (order by "public"."people"."score") AS
 
 SELECT CONCAT("public"."people"."name", ' of ', "public"."people"."city") AS "whole", COALESCE("public"."people"."city", 'nowhere') AS "somewhere" FROM "public"."people" ORDER BY "public"."people"."id" ASC
 
+-- differs: days between dates are bigint
 SELECT CAST("public"."people"."seen" AS date) - CAST("public"."people"."born" AS date) AS "days" FROM "public"."people" ORDER BY "public"."people"."id" ASC
 
 SELECT CAST(TRUNC(EXTRACT(epoch FROM "public"."people"."seen") - EXTRACT(epoch FROM CAST("public"."people"."born" AS timestamp))) AS integer) / 3600 AS "hours" FROM "public"."people" WHERE "public"."people"."id" = 1
@@ -94,8 +95,10 @@ SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'
 
 SELECT quote_ident(table_name) AS "table" FROM information_schema.tables WHERE quote_ident(table_schema) NOT IN ('information_schema', 'pg_catalog', 'kanon', 'federation') ORDER BY 1
 
+-- differs: generate_series takes no bounds of int4 that are expressions
 SELECT CASE WHEN quote_ident(table_schema) IN (SELECT CASE WHEN trim(s[i]) = '"$user"' THEN user ELSE trim(s[i]) END FROM generate_series(array_lower(string_to_array(current_setting('search_path'), ','), 1), array_upper(string_to_array(current_setting('search_path'), ','), 1)) AS i, string_to_array(current_setting('search_path'), ',') s) THEN quote_ident(table_name) ELSE quote_ident(table_schema) || '.' || quote_ident(table_name) END AS "table" FROM information_schema.tables WHERE quote_ident(table_schema) NOT IN ('information_schema', 'pg_catalog', 'kanon', 'federation') ORDER BY 1
 
+-- differs: generate_series takes no bounds of int4 that are expressions
 SELECT quote_ident(column_name) AS "column", data_type AS "type" FROM information_schema.columns WHERE CASE WHEN array_length(parse_ident('people'), 1) = 2 THEN quote_ident(table_schema) = (parse_ident('people'))[1] AND quote_ident(table_name) = (parse_ident('people'))[2] ELSE quote_ident(table_name) = 'people' AND quote_ident(table_schema) IN (SELECT CASE WHEN trim(s[i]) = '"$user"' THEN user ELSE trim(s[i]) END FROM generate_series(array_lower(string_to_array(current_setting('search_path'), ','), 1), array_upper(string_to_array(current_setting('search_path'), ','), 1)) AS i, string_to_array(current_setting('search_path'), ',') s) END
 
 SELECT quote_ident(column_name) AS "column" FROM information_schema.columns WHERE quote_ident(table_name) = 'people' AND table_schema = 'public' AND data_type IN ('text', 'character', 'character varying')
@@ -109,6 +112,10 @@ SELECT fk_ns.nspname AS "fk-table-schema", fk_table.relname AS "fk-table-name", 
 with table_privileges as (select NULL as role, t.schemaname as schema, t.objectname as table, pg_catalog.has_any_column_privilege(current_user, '"' || replace(t.schemaname, '"', '""') || '"' || '.' || '"' || replace(t.objectname, '"', '""') || '"', 'select') as select, pg_catalog.has_any_column_privilege(current_user, '"' || replace(t.schemaname, '"', '""') || '"' || '.' || '"' || replace(t.objectname, '"', '""') || '"', 'select') as again, pg_catalog.has_table_privilege(current_user, '"' || replace(t.schemaname, '"', '""') || '"' || '.' || '"' || replace(t.objectname, '"', '""') || '"', 'select') as whole from (select schemaname, tablename as objectname from pg_catalog.pg_tables union select schemaname, viewname as objectname from pg_catalog.pg_views union select schemaname, matviewname as objectname from pg_catalog.pg_matviews) t where t.schemaname !~ '^pg_' and t.schemaname not in ('information_schema', 'kanon') and pg_catalog.has_schema_privilege(current_user, t.schemaname, 'usage')) select t.* from table_privileges t
 
 SELECT nspname, typname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid IN (SELECT DISTINCT enumtypid FROM pg_enum e)
+
+SELECT CAST(1 AS float) / 3 AS a, 0.1::float AS b, 0.1::float(10) AS c, 0.1::float(53) AS d
+
+SELECT sum(CASE WHEN active THEN 1 ELSE 0.0 END) AS n FROM people
 
 show timezone;
 

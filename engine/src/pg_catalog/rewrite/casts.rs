@@ -235,6 +235,9 @@ fn usual_type(data_type: &DataType) -> Option<DataType> {
                 _ => return None,
             })
         }
+        // By its number of bits; without one it is the larger.
+        DataType::Float(ExactNumberInfo::Precision(1..=24)) => Some(DataType::Real),
+        DataType::Float(ExactNumberInfo::None | ExactNumberInfo::Precision(25..=53)) => Some(DataType::DoublePrecision),
         DataType::Array(ArrayElemTypeDef::SquareBracket(item, size)) => {
             let item = usual_type(item)?;
             Some(DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(item), *size)))
