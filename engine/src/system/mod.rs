@@ -4,7 +4,7 @@
 
 mod functions;
 mod policy_text;
-mod rewrite;
+pub(crate) mod rewrite;
 mod spending;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray, Int32Array, ListArray, StructArray};
+use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::plan_err;
 use datafusion::error::Result;
@@ -54,7 +55,7 @@ impl ScalarUDFImpl for Expand {
         let items = lists.values().slice(usize::try_from(first).unwrap_or(0), usize::try_from(length).unwrap_or(0));
         let of_record = fields(items.data_type());
         let records = StructArray::try_new(of_record.clone(), vec![items, Arc::new(numbers)], None)?;
-        let offsets = datafusion::arrow::buffer::OffsetBuffer::from_lengths(
+        let offsets = OffsetBuffer::from_lengths(
             (0..lists.len()).map(|row| usize::try_from(lists.value_length(row)).unwrap_or(0)),
         );
         let record = Arc::new(Field::new_list_field(DataType::Struct(of_record), true));
