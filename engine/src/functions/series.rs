@@ -18,12 +18,11 @@ use datafusion::arrow::array::{
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DataType, Decimal128Type, Field, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Schema,
+    DataType, Decimal128Type, Field, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Schema,
     SchemaRef, TimestampMicrosecondType,
 };
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
-use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{
@@ -273,7 +272,7 @@ impl Arguments {
         }
         let found = match array.data_type() {
             DataType::Int32 => {
-                array.as_primitive_opt::<datafusion::arrow::datatypes::Int32Type>().map(|a| a.value(row).into())
+                array.as_primitive_opt::<Int32Type>().map(|a| a.value(row).into())
             }
             DataType::Int64 => array.as_primitive_opt::<Int64Type>().map(|a| a.value(row).into()),
             DataType::Decimal128(..) => array.as_primitive_opt::<Decimal128Type>().map(|a| a.value(row)),
@@ -359,7 +358,7 @@ fn lists(arguments: &Arguments) -> Result<ArrayRef> {
 pub struct GenerateSeries;
 
 impl TableFunctionImpl for GenerateSeries {
-    fn call_with_args(&self, args: TableFunctionArgs<'_>) -> DfResult<Arc<dyn TableProvider>> {
+    fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> DfResult<Arc<dyn TableProvider>> {
         let mut values = Vec::with_capacity(args.exprs().len());
         for expr in args.exprs() {
             let Expr::Literal(value, _) = expr else {
@@ -448,6 +447,8 @@ pub(super) fn function() -> ScalarUDF {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 mod tests {
+    use datafusion::common::ScalarValue;
+
     use super::*;
 
     fn of(kind: Kind, values: &[ScalarValue]) -> Result<Vec<i128>> {

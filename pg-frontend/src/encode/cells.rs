@@ -339,8 +339,8 @@ impl<'a> Cells<'a> {
             }
             "uuid" => out.put_slice(&crate::params::uuid_bytes(value)?),
             "char" => out.put_u8(value.bytes().next().unwrap_or(0)),
-            "inet" => binary::put_inet(value, out)?,
-            "timetz" => binary::put_timetz(value, out)?,
+            "inet" => binary::put_inet(out, value)?,
+            "timetz" => binary::put_timetz(out, value)?,
             "int2vector" | "oidvector" | "regclass" | "regtype" | "regproc" | "regnamespace" | "regrole"
             | "regoper" | "regoperator" | "regprocedure" | "pg_lsn" | "aclitem" => {
                 return Err(Error::unsupported(format!("binary format of type {}", self.pg_type.name)));

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Answer, Row, Spec, Takes, Value, strict};
-use crate::error::{Error, Result, Sqlstate};
+use crate::error::{Error, Sqlstate};
 
 pub(super) const SPECS: &[Spec] = &[
     strict("kanon_inet", &[Takes::Text], Answer::Inet, |row| {
