@@ -162,6 +162,9 @@ impl Connection {
             if let Some(schema) = &prepared.schema {
                 formats_for(&bind.result_formats, schema.fields().len())?;
             }
+            if let Some(error) = &prepared.fails {
+                return Err(error.clone().into());
+            }
         }
         let portal = Portal { statement, result_formats: bind.result_formats, state: State::Bound(parameters) };
         self.extended.portals.insert(bind.portal, portal);

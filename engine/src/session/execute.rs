@@ -32,6 +32,7 @@ pub(super) struct Described {
     pub(super) schema: Option<SchemaRef>,
     pub(super) parameters: Vec<DataType>,
     pub(super) plan: KeptPlan,
+    pub(super) fails: Option<Error>,
 }
 
 impl Described {
@@ -86,8 +87,9 @@ impl Session {
         let grounds = self.grounds();
         let (mut planned, parameters) = self.plan(query, Parameters::Types(types)).await?;
         let schema = Some(self.columns(&mut planned, &Intervals::AsSet).await?);
+        let fails = planned.fails.clone();
         let plan = if parameters.is_empty() { KeptPlan::of(self, planned, grounds) } else { KeptPlan::default() };
-        Ok(Described { schema, parameters, plan })
+        Ok(Described { schema, parameters, plan, fails })
     }
 
     pub(super) async fn run(

@@ -5,6 +5,7 @@
 //! cursors and privacy happens in here; frontends translate.
 
 pub mod accuracy;
+mod constants;
 pub mod context;
 mod cursor;
 mod dependent;
@@ -116,6 +117,8 @@ pub struct Prepared {
     pub parameters: Vec<DataType>,
     /// Columns of the answer, with names and types as clients see them; `None` for statements without rows.
     pub schema: Option<SchemaRef>,
+    /// Why it fails however often it is run, before anything of an answer is there; for instance a division by zero.
+    pub fails: Option<Error>,
     statement: Arc<Statement>,
     plan: KeptPlan,
 }
@@ -243,9 +246,9 @@ impl Session {
             self.state().transaction.check()?;
         }
         let described = self.describe(&statement, types).await;
-        let Described { schema, parameters, plan } =
+        let Described { schema, parameters, plan, fails } =
             described.map_err(|error| position::locate(error, &statement, &text))?;
-        Ok(Prepared { text, parameters, schema, statement, plan })
+        Ok(Prepared { text, parameters, schema, fails, statement, plan })
     }
 
     /// Runs a statement with its parameters.

@@ -7,7 +7,6 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::registry::FunctionRegistry;
@@ -15,13 +14,14 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{execute_stream, memory::MemoryStream};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
-use futures::{StreamExt, future};
+use futures::future;
 use kanon_planner::boundary::{self, Options};
 use kanon_planner::facts::{Facts, Placement};
 use kanon_planner::intervals::Origin;
 use kanon_planner::release_unit::{Decision, ReleaseUnit};
 
 use super::accuracy::{Intervals, Shown};
+use super::constants;
 use super::context::{PlanFacts, ReleasedBatches, SEARCHED, is_series, system_schema, visible_catalogs};
 use super::nothing::without_what_is_empty;
 use super::parameters::Parameters;
@@ -51,6 +51,8 @@ pub(super) struct Planned {
     pub names: Vec<String>,
     /// Which columns of tables its columns are.
     origins: Vec<Option<ColumnOrigin>>,
+    /// Why it fails whatever it reads.
+    pub fails: Option<Error>,
     /// What may happen with it, once that is known.
     pub decided: Option<Decision>,
 }
@@ -113,11 +115,8 @@ impl Session {
             let (plan, types) = parameters.bind(plan)?;
             // Before it is analysed: every cast that a function of ours needs is then there for the boundary to see.
             let is_open = all_are_open(&plan)?;
-            let plan = if exact && is_open && is_short(&plan)? {
-                numeric::plan::exact(plan)?
-            } else {
-                numeric::plan::inexact(plan)?
-            };
+            let is_exact = exact && is_open && is_short(&plan)?;
+            let plan = if is_exact { numeric::plan::exact(plan)? } else { numeric::plan::inexact(plan)? };
             let plan = if is_open { functions::one_row::aggregated(plan)? } else { plan };
             let plan = functions::json::as_postgresql(plan)?;
             let plan = functions::arithmetic::as_postgresql(plan)?;
@@ -127,7 +126,8 @@ impl Session {
             let plan = pg_catalog::datetimes::read(plan)?;
             // A peer has been asked for what there may be.
             let plan = if is_subplan { plan } else { without_what_is_empty(plan, &PlanFacts)? };
-            Ok((Planned { plan, state, names, origins, decided: None }, types))
+            let fails = if is_exact { constants::failure(&plan, &state)? } else { None };
+            Ok((Planned { plan, state, names, origins, fails, decided: None }, types))
         })
         .await?
     }
@@ -145,7 +145,10 @@ impl Session {
         stop: &Stop,
     ) -> Result<(Rows, Option<Arc<PrivacyReport>>)> {
         let schema = planned.schema();
-        let Planned { plan, state, decided, .. } = planned;
+        let Planned { plan, state, decided, fails, .. } = planned;
+        if let Some(error) = fails {
+            return Err(error);
+        }
         let coarse;
         let mut stop = stop;
         let decision = decided.map_or_else(|| self.decide(plan), Ok)?;
@@ -172,10 +175,10 @@ impl Session {
             state.config().get_extension::<Asker>().ok_or_else(|| Error::internal("a query without a session"))?;
         // What releases asked for is behind us.
         let _ = asker.planned();
-        let reads = Reads::of(&plan)?;
+        let reads_tables = reads_tables(&plan)?;
         let physical = {
             let mut state = state.clone();
-            if reads != Reads::Tables {
+            if !reads_tables {
                 // What counts up is read in order, and too little to divide.
                 state.config_mut().options_mut().execution.target_partitions = 1;
             }
@@ -185,10 +188,7 @@ impl Session {
         if !statuses.is_empty() {
             report.get_or_insert_default().add_rows(statuses);
         }
-        let mut inner = execute_stream(physical, state.task_ctx())?;
-        if reads == Reads::Nothing {
-            inner = stop.guard(with_first(inner)).await?;
-        }
+        let inner = execute_stream(physical, state.task_ctx())?;
         let session = Arc::downgrade(self);
         let stream = stoppable(inner, Arc::clone(&schema), stop, move || {
             if let Some(session) = session.upgrade() {
@@ -280,40 +280,20 @@ impl Session {
     }
 }
 
-/// What a plan reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Reads {
-    /// Constants alone: what is wrong with them is said before anything of the answer, as in PostgreSQL, which computes them when it plans.
-    Nothing,
-    /// Series as well.
-    Series,
-    Tables,
-}
-
-impl Reads {
-    fn of(plan: &LogicalPlan) -> Result<Reads> {
-        let mut reads = Reads::Nothing;
-        plan.apply_with_subqueries(|node| {
-            reads = reads.max(match node {
-                LogicalPlan::TableScan(scan) => match source_as_provider(&scan.source) {
-                    Ok(provider) if is_series(provider.as_ref()) => Reads::Series,
-                    _ => Reads::Tables,
-                },
-                LogicalPlan::Extension(_) => Reads::Tables,
-                _ => Reads::Nothing,
-            });
-            Ok(if reads == Reads::Tables { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-        })?;
-        Ok(reads)
-    }
-}
-
-/// A stream whose first batch was waited for.
-async fn with_first(mut stream: SendableRecordBatchStream) -> Result<SendableRecordBatchStream> {
-    let schema = stream.schema();
-    let first = stream.next().await.transpose()?;
-    let all = futures::stream::iter(first.map(Ok)).chain(stream);
-    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, all)))
+/// Whether a plan reads anything but constants and series.
+fn reads_tables(plan: &LogicalPlan) -> Result<bool> {
+    let mut reads = false;
+    plan.apply_with_subqueries(|node| {
+        reads |= match node {
+            LogicalPlan::TableScan(scan) => {
+                source_as_provider(&scan.source).is_ok_and(|provider| !is_series(provider.as_ref()))
+            }
+            LogicalPlan::Extension(_) => true,
+            _ => false,
+        };
+        Ok(if reads { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(reads)
 }
 
 /// Expressions of more parts are not looked at for their types: of each part that takes as long as the expression is.
