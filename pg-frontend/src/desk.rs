@@ -25,6 +25,8 @@ pub struct Planned {
     pub schema: Option<SchemaRef>,
     /// Set for COPY … TO STDOUT: how its rows are written.
     pub copy: Option<CopyStyle>,
+    /// Why it fails whenever it is bound.
+    pub fails: Option<Error>,
     /// What the desk itself keeps of it.
     pub inner: Arc<dyn Any + Send + Sync>,
 }

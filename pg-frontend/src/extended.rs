@@ -208,6 +208,9 @@ impl Connection {
             if let Some(schema) = &prepared.schema {
                 codes_for(&bind.result_formats, schema.fields().len())?;
             }
+            if let Some(error) = &prepared.fails {
+                return Err(error.clone().into());
+            }
         }
         let portal = Portal { statement, result_formats: bind.result_formats, state: State::Bound(parameters), bytes };
         self.extended.portals.insert(bind.portal, portal);

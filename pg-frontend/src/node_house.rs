@@ -64,6 +64,7 @@ impl Desk for SessionDesk {
             parameters: prepared.parameters.clone(),
             schema: prepared.schema.clone(),
             copy: prepared.copy().map(copy_style),
+            fails: prepared.fails.clone(),
             inner: Arc::new(prepared),
         })
     }

@@ -20,6 +20,8 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, binar
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::{literals, moments, numbers};
+use crate::error::{Error, Sqlstate};
+use crate::pg_catalog::types::PgType;
 
 /// A plan with PostgreSQL's casts in place of DataFusion's, and intervals that are taken away. Twice is as once.
 ///
@@ -75,7 +77,7 @@ impl ExprPlanner for DateArithmetic {
         // To tell the type of a long sum takes long, and what is said of conditions is of their operands.
         let is_number = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Int64(_), _));
         let adds_number = matches!(expr.op, BinaryOperator::Plus | BinaryOperator::Minus) && is_number(&expr.right);
-        if adds_number && !matches!(expr.left, Expr::Literal(ScalarValue::Utf8(_), _))
+        if adds_number && matches!(expr.left, Expr::BinaryExpr(_))
             || expr.op == BinaryOperator::And
             || expr.op == BinaryOperator::Or
         {
@@ -84,6 +86,7 @@ impl ExprPlanner for DateArithmetic {
         let types = (expr.left.get_type(schema), expr.right.get_type(schema));
         let (Ok(left), Ok(right)) = types else { return Ok(PlannerResult::Original(expr)) };
         let expr = typed(expr, &left, &right)?;
+        no_text(&expr, &left, &right)?;
         let (l, r) = (|| expr.left.clone(), || expr.right.clone());
         let planned = match &expr.op {
             BinaryOperator::Plus if is_date(&left) && is_interval(&right) => {
@@ -114,6 +117,25 @@ impl ExprPlanner for DateArithmetic {
         };
         Ok(PlannerResult::Planned(planned))
     }
+}
+
+/// Refuses to compute with texts.
+fn no_text(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Result<()> {
+    use BinaryOperator::{Divide, Minus, Modulo, Multiply, Plus};
+    let is_text = |expr: &Expr, of: &DataType| matches!(of, DataType::Utf8) && !matches!(expr, Expr::Literal(..));
+    let is_wrong = is_text(&expr.left, left) && right.is_numeric() || left.is_numeric() && is_text(&expr.right, right);
+    if !is_wrong || !matches!(expr.op, Plus | Minus | Multiply | Divide | Modulo) {
+        return Ok(());
+    }
+    let name = |expr: &Expr, of: &DataType| match expr {
+        Expr::Literal(ScalarValue::Int64(Some(number)), _) if i32::try_from(*number).is_ok() => "integer".to_owned(),
+        _ => PgType::of(of).with_typmod(-1).sql_name(),
+    };
+    let (left, right) = (name(&expr.left, left), name(&expr.right, right));
+    let message = format!("operator does not exist: {left} {} {right}", expr.op);
+    Err(Error::new(Sqlstate::UndefinedFunction, message)
+        .hint("No operator matches the given name and argument types. You might need to add explicit type casts.")
+        .into())
 }
 
 /// A text in quotes has the type of what it stands beside.

@@ -368,7 +368,8 @@ impl TableFunctionImpl for GenerateSeries {
         let kind = Kind::of(&types).ok_or_else(|| missing(NAME, &types))?;
         let config = args.session().config().options();
         let zone = config.execution.time_zone.as_deref().unwrap_or("UTC");
-        let steps = Arguments::new(kind, &values, zone)?.steps(0)?;
+        // What is wrong with them is said when rows are wanted.
+        let steps = Arguments::new(kind, &values, zone)?.steps(0);
         Ok(Arc::new(Series::new(kind, steps)?))
     }
 }
@@ -378,7 +379,7 @@ impl TableFunctionImpl for GenerateSeries {
 pub struct Series(StreamingTable);
 
 impl Series {
-    fn new(kind: Kind, steps: Option<Steps>) -> DfResult<Series> {
+    fn new(kind: Kind, steps: Result<Option<Steps>>) -> DfResult<Series> {
         let schema = Arc::new(Schema::new(vec![Field::new("value", kind.element(), false)]));
         let rows = Rows { schema: Arc::clone(&schema), kind, steps };
         Ok(Series(StreamingTable::try_new(schema, vec![Arc::new(rows)])?))
@@ -409,7 +410,7 @@ impl TableProvider for Series {
 struct Rows {
     schema: SchemaRef,
     kind: Kind,
-    steps: Option<Steps>,
+    steps: Result<Option<Steps>>,
 }
 
 impl fmt::Debug for Rows {
@@ -425,7 +426,14 @@ impl PartitionStream for Rows {
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
         let (kind, schema) = (self.kind, Arc::clone(&self.schema));
-        let batches = self.steps.clone().map(|mut steps| {
+        let steps = match self.steps.clone() {
+            Ok(steps) => steps,
+            Err(error) => {
+                let error = stream::once(async { Err(error.into()) });
+                return Box::pin(RecordBatchStreamAdapter::new(schema, error));
+            }
+        };
+        let batches = steps.map(|mut steps| {
             std::iter::from_fn(move || {
                 let values: Vec<i128> = steps.by_ref().take(BATCH_ROWS).collect();
                 let batch = |values| Ok(RecordBatch::try_new(Arc::clone(&schema), vec![kind.column(values)?])?);

@@ -39,7 +39,7 @@ async fn rows(sql: &str) -> Result<Vec<String>> {
     pg_catalog::View::of(viewer).put_into(state.config_mut().options_mut());
     let plan = state.statement_to_plan(DfStatement::Statement(Box::new(Statement::Query(query)))).await?;
     let plan = super::arithmetic::as_postgresql(plan)?;
-    let plan = pg_catalog::integers::narrowed(plan)?;
+    let (plan, _) = pg_catalog::integers::narrowed(plan)?;
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
     let plan = pg_catalog::datetimes::read(plan)?;
     let frame = SessionContext::new_with_state(state).execute_logical_plan(plan).await?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, JoinType, ScalarValue};
+use datafusion::common::{Column, DFSchema, JoinType, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, cast, lit};
@@ -242,13 +242,29 @@ fn of_exprs(exprs: &[Expr], input: &LogicalPlan) -> Vec<Option<Whole>> {
     exprs.iter().map(of).collect()
 }
 
+/// Whether an expression is of any type: NULL, and an array of nothing.
+fn is_open(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(value, _) => {
+            value.is_null() || matches!(value.data_type(), DataType::List(item) if item.data_type().is_null())
+        }
+        Expr::ScalarFunction(function) => function.name() == "make_array" && function.args.is_empty(),
+        Expr::Cast(cast) => is_open(&cast.expr) && matches!(cast.field.data_type(), DataType::List(_)),
+        _ => false,
+    }
+}
+
 /// What an expression is; `None` if that is for its type to say.
 fn whole(expr: &Expr, known: &Known) -> Option<Whole> {
     let all = |exprs: &mut dyn Iterator<Item = &Expr>| {
-        // NULL is of any type.
-        let mut typed = exprs.filter(|expr| !matches!(expr, Expr::Literal(value, _) if value.is_null()));
-        let first = whole(typed.next()?, known);
-        typed.fold(first, |all, expr| wider(all, whole(expr, known)))
+        let mut typed = exprs.filter(|expr| !is_open(expr));
+        // What is of no column is of the type that it has by itself.
+        let one = |expr: &Expr| {
+            let by_itself = || expr.get_type(&DFSchema::empty()).ok().as_ref().and_then(Whole::of_type);
+            whole(expr, known).or_else(by_itself)
+        };
+        let first = one(typed.next()?);
+        typed.fold(first, |all, expr| wider(all, one(expr)))
     };
     match expr {
         Expr::Literal(ScalarValue::Int64(_), Some(metadata)) if metadata.inner().contains_key(BOUND_KEY) => {
@@ -259,6 +275,7 @@ fn whole(expr: &Expr, known: &Known) -> Option<Whole> {
         }
         Expr::Literal(value, _) => Whole::of_type(&value.data_type()),
         Expr::Column(column) => *known.get(column)?,
+        Expr::OuterReferenceColumn(field, _) => Whole::of_type(field.data_type()),
         Expr::Alias(alias) => whole(&alias.expr, known),
         Expr::Negative(inner) => whole(inner, known),
         Expr::Cast(cast) => Whole::of_type(cast.field.data_type()),

@@ -11,6 +11,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
 
 use super::provider::SystemTable;
 use crate::catalog::guarded::GuardedTable;
+use crate::functions::series::Series;
 
 /// The keys of a field's metadata that say which column of which table it is: the table's OID, and the column's number.
 const TABLE_KEY: &str = "kanon.pg_table";
@@ -99,7 +100,10 @@ pub fn said(plan: &LogicalPlan) -> Vec<Said> {
 }
 
 fn of_scan(scan: &TableScan) -> Vec<Said> {
-    let oid = source_as_provider(&scan.source).ok().and_then(|provider| {
+    let provider = source_as_provider(&scan.source).ok();
+    // Its numbers are computed.
+    let is_series = provider.as_ref().is_some_and(|provider| provider.downcast_ref::<Series>().is_some());
+    let oid = provider.and_then(|provider| {
         let guarded = provider.downcast_ref::<GuardedTable>().map(|guarded| guarded.table().oid);
         guarded.or_else(|| provider.downcast_ref::<SystemTable>().map(SystemTable::oid))
     });
@@ -108,7 +112,7 @@ fn of_scan(scan: &TableScan) -> Vec<Said> {
         Some(places) => places.clone(),
         None => (0..scan.projected_schema.fields().len()).collect(),
     };
-    places.into_iter().map(|place| Said { is_declared: true, origin: origin(place) }).collect()
+    places.into_iter().map(|place| Said { is_declared: !is_series, origin: origin(place) }).collect()
 }
 
 fn of_exprs(exprs: &[Expr], input: &LogicalPlan) -> Vec<Said> {

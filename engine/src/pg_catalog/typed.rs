@@ -3,7 +3,7 @@
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::TypePlanner;
-use datafusion::sql::sqlparser::ast::{self, CharacterLength, ObjectNamePart};
+use datafusion::sql::sqlparser::ast::{self, ArrayElemTypeDef, CharacterLength, ObjectNamePart};
 
 use super::types::{PgType, TYPMOD_KEY, annotate};
 use crate::error::{Error, Sqlstate};
@@ -26,6 +26,11 @@ impl TypePlanner for Types {
             | ast::DataType::CharVarying(length) => Some(of_length(PgType::VARCHAR, length.as_ref(), None)?),
             ast::DataType::Char(length) | ast::DataType::Character(length) => {
                 Some(of_length(PgType::BPCHAR, length.as_ref(), Some(1))?)
+            }
+            // Their elements are texts.
+            ast::DataType::Array(ArrayElemTypeDef::SquareBracket(item, None)) => {
+                let item = self.plan_type_field(item)?.filter(|item| !item.metadata().is_empty());
+                item.map(|item| Field::new("", DataType::new_list(item.data_type().clone(), true), true).into())
             }
             ast::DataType::Custom(name, modifiers) if modifiers.is_empty() => match name.0.as_slice() {
                 [ObjectNamePart::Identifier(ident)] if ident.value == PgType::NAME.name => {

@@ -111,6 +111,14 @@ fn value(query: &Subquery, input: &LogicalPlan, config: &dyn OptimizerConfig) ->
 
 /// Whether DataFusion joins a query by its conditions.
 fn is_pulled_up(query: &LogicalPlan) -> Result<bool> {
+    let mut is_condition = true;
+    query.apply(|node| {
+        is_condition &= matches!(node, LogicalPlan::Filter(_)) || !node.contains_outer_reference();
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    if !is_condition {
+        return Ok(false);
+    }
     let mut pull_up = PullUpCorrelatedExpr::new().with_need_handle_count_bug(true);
     query.clone().rewrite(&mut pull_up)?;
     Ok(pull_up.can_pull_up)

@@ -12,7 +12,7 @@ use super::cursor::no_cursor;
 use super::generic::{values_are_read_alike, with_values};
 use super::kept::{Executable, KeptPlan, KeptPlans};
 use super::parameters::{Parameters, bound};
-use super::query::{Planned, Reads, all_are_open, text_rows, text_table};
+use super::query::{Planned, all_are_open, text_rows, text_table};
 use super::settings;
 use super::stream::Stop;
 use super::transaction::Begun;
@@ -29,6 +29,7 @@ pub(super) struct Described {
     pub(super) schema: Option<SchemaRef>,
     pub(super) parameters: Vec<DataType>,
     pub(super) plan: KeptPlan,
+    pub(super) fails: Option<Error>,
 }
 
 impl Described {
@@ -83,12 +84,13 @@ impl Session {
         };
         let (mut planned, parameters) = self.plan(query, Parameters::Types(types)).await?;
         let schema = Some(self.columns(&mut planned, &Intervals::AsSet).await?);
+        let fails = planned.fails.clone();
         let plan = KeptPlan::default();
-        if parameters.is_empty() {
+        if parameters.is_empty() && fails.is_none() {
             plan.keep(self, &planned);
         }
         self.node.states.give_back(planned.state);
-        Ok(Described { schema, parameters, plan })
+        Ok(Described { schema, parameters, plan, fails })
     }
 
     pub(super) async fn run(
@@ -119,7 +121,7 @@ impl Session {
                 if let Some(Executable { context, plan, schema }) = prepared.plan.executable(self)? {
                     return Ok(Answer::rows(
                         tag,
-                        self.execute_plan(plan, context.task(self), schema, Reads::Nothing, stop).await?,
+                        self.execute_plan(plan, context.task(self), schema, stop)?,
                     ));
                 }
                 let planned = self.planned_again(query, prepared, parameters).await?;
@@ -216,8 +218,10 @@ impl Session {
                 return Ok(kept);
             }
             let (mut planned, _) = self.plan(query, parameters).await?;
-            planned.kept = prepared.plan.clone();
-            planned.kept.keep(self, &planned);
+            if planned.fails.is_none() {
+                planned.kept = prepared.plan.clone();
+                planned.kept.keep(self, &planned);
+            }
             return Ok(planned);
         }
         let Parameters::Values(values) = parameters else { return Ok(self.plan(query, parameters).await?.0) };

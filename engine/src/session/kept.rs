@@ -182,7 +182,7 @@ impl KeptPlan {
             return Ok(None);
         }
         let state = context.state(session)?;
-        Ok(Some(Planned { plan, context, state, names, origins, decided, ready, kept: self.clone() }))
+        Ok(Some(Planned { plan, context, state, names, origins, fails: None, decided, ready, kept: self.clone() }))
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod accuracy;
 pub mod backends;
+mod constants;
 pub mod context;
 mod cursor;
 mod dependent;
@@ -127,6 +128,8 @@ pub struct Prepared {
     pub parameters: Vec<DataType>,
     /// Columns of the answer, with names and types as clients see them; `None` for statements without rows.
     pub schema: Option<SchemaRef>,
+    /// Why it fails however often it is run, before anything of an answer is there; for instance a division by zero.
+    pub fails: Option<Error>,
     statement: Arc<Statement>,
     plan: KeptPlan,
     runs: Arc<Runs>,
@@ -280,9 +283,9 @@ impl Session {
             self.state().transaction.check()?;
         }
         let described = self.describe(&statement, types).await;
-        let Described { schema, parameters, plan } =
+        let Described { schema, parameters, plan, fails } =
             described.map_err(|error| position::locate(error, &statement, &text))?;
-        let prepared = Prepared { text, parameters, schema, statement, plan, runs: Arc::default() };
+        let prepared = Prepared { text, parameters, schema, fails, statement, plan, runs: Arc::default() };
         if matches!(*prepared.statement, Statement::Query(_)) && prepared.parameters.is_empty() {
             self.state().kept.remember(&prepared);
         }

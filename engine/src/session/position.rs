@@ -20,7 +20,8 @@ pub fn locate(error: Error, statement: &Statement, text: &str) -> Error {
     let Some(query) = query_of(statement) else { return error };
     let what = match error.state {
         Sqlstate::UndefinedTable => What::Relation,
-        Sqlstate::UndefinedColumn | Sqlstate::AmbiguousColumn | Sqlstate::GroupingError => What::Column,
+        Sqlstate::AmbiguousColumn => What::Bare,
+        Sqlstate::UndefinedColumn | Sqlstate::GroupingError => What::Column,
         Sqlstate::UndefinedFunction => match error.message.strip_prefix("operator does not exist: ") {
             Some(operator) => {
                 let place = operator_place(query, operator, text);
@@ -45,7 +46,8 @@ pub fn locate(error: Error, statement: &Statement, text: &str) -> Error {
     };
     let Some(name) = name else { return error };
     let name = name.trim_end_matches("[]");
-    let mut find = Find { what, name, found: None, bare: None };
+    let is_named = what != What::Literal || literal(&error.message).is_some();
+    let mut find = Find { what, name, is_named, found: None, bare: None };
     let _ = query.visit(&mut find);
     match find.found.or(find.bare).and_then(|at| characters_before(text, at)) {
         Some(before) => error.at(before + 1),
@@ -68,8 +70,14 @@ fn operator_place(query: &Query, operator: &str, text: &str) -> Option<usize> {
     impl Visitor for Operators<'_> {
         type Break = ();
         fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            let Expr::BinaryOp { left, op, right } = expr else { return ControlFlow::Continue(()) };
-            let op = op.to_string();
+            let (left, op, right) = match expr {
+                Expr::BinaryOp { left, op, right } => (left, op.to_string(), right.as_ref()),
+                Expr::InList { expr, list, negated } => match list.first() {
+                    Some(first) => (expr, if *negated { "<>".to_owned() } else { "=".to_owned() }, first),
+                    None => return ControlFlow::Continue(()),
+                },
+                _ => return ControlFlow::Continue(()),
+            };
             let at = self.words.iter().position(|word| *word == op || (*word == "!=" && op == "<>"));
             let Some((before, after)) = at.and_then(|at| Some((self.words.get(..at)?, self.words.get(at + 1..)?)))
             else {
@@ -86,7 +94,8 @@ fn operator_place(query: &Query, operator: &str, text: &str) -> Option<usize> {
     let (from, to, op) = operators.places.into_iter().next()?;
     let (from, to) = (characters_before(text, from)?, characters_before(text, to)?);
     let between: String = text.chars().skip(from).take(to.checked_sub(from)?).collect();
-    let at = between.find(op.as_str()).or_else(|| between.find("!="))?;
+    let at = between.find(op.as_str()).or_else(|| between.find("!="));
+    let at = at.or_else(|| between.to_ascii_lowercase().find("in"))?;
     Some(from + between.get(..at)?.chars().count() + 1)
 }
 
@@ -135,6 +144,8 @@ fn quoted(message: &str) -> Option<&str> {
 enum What {
     Relation,
     Column,
+    /// A column without its table.
+    Bare,
     Function,
     /// Of a cast.
     Type,
@@ -146,6 +157,8 @@ struct Find<'a> {
     what: What,
     /// The last part of the name.
     name: &'a str,
+    /// Whether the message says it.
+    is_named: bool,
     found: Option<Location>,
     /// Where a string stands that is not cast in words.
     bare: Option<Location>,
@@ -219,12 +232,12 @@ impl Visitor for Find<'_> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match (self.what, expr) {
-            (What::Column, Expr::Identifier(ident)) => self.consider(Some(ident), Some(ident)),
+            (What::Column | What::Bare, Expr::Identifier(ident)) => self.consider(Some(ident), Some(ident)),
             (What::Column, Expr::CompoundIdentifier(parts)) => self.consider(parts.first(), parts.last()),
             (What::Function, Expr::Function(function)) => self.object(&function.name),
             (What::Type, Expr::Cast { data_type, .. }) => self.data_type(data_type),
             (What::Literal, expr) => {
-                self.found = if self.name.is_empty() { unreadable(expr) } else { self.cast_string(expr) };
+                self.found = if self.is_named { self.cast_string(expr) } else { unreadable(expr) };
                 match self.found {
                     Some(_) => ControlFlow::Break(()),
                     None => ControlFlow::Continue(()),

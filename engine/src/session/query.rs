@@ -8,19 +8,20 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::session_state::SessionState;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::TaskContext;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream, memory::MemoryStream};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
-use futures::{StreamExt, future};
+use futures::future;
 use kanon_planner::boundary::{self, Options};
 use kanon_planner::facts::{Facts, Placement};
 use kanon_planner::intervals::Origin;
 use kanon_planner::release_unit::{Decision, ReleaseUnit};
 
 use super::accuracy::{Intervals, Shown};
+use super::constants;
 use super::context::{PlanFacts, ReleasedBatches, is_series};
 use super::kept::{KeptPlan, Ready, is_for_one_run};
 use super::nothing::without_what_is_empty;
@@ -54,6 +55,8 @@ pub(super) struct Planned {
     pub names: Vec<String>,
     /// Which columns of tables its columns are.
     pub origins: Vec<Option<ColumnOrigin>>,
+    /// Why it fails whatever it reads.
+    pub fails: Option<Error>,
     /// What may happen with it, once that is known.
     pub decided: Option<Decision>,
     /// How far it is planned already.
@@ -90,11 +93,8 @@ impl Session {
             if !is_open || is_subplan {
                 signals::refuse(&plan)?;
             }
-            let plan = if exact && is_open && is_short(&plan)? {
-                numeric::plan::exact(plan)?
-            } else {
-                numeric::plan::inexact(plan)?
-            };
+            let is_exact = exact && is_open && is_short(&plan)?;
+            let plan = if is_exact { numeric::plan::exact(plan)? } else { numeric::plan::inexact(plan)? };
             let plan = if is_open { functions::one_row::aggregated(plan)? } else { plan };
             let plan = functions::json::as_postgresql(plan)?;
             let plan = functions::arithmetic::as_postgresql(plan)?;
@@ -105,8 +105,9 @@ impl Session {
             let plan = if is_open { plan } else { functions::constants::folded(plan, state.config_options())? };
             // A peer has been asked for what there may be.
             let plan = if is_subplan { plan } else { without_what_is_empty(plan, &PlanFacts)? };
+            let fails = if is_exact { constants::failure(&plan, &state)? } else { None };
             let kept = KeptPlan::default();
-            Ok((Planned { plan, context, state, names, origins, decided: None, ready: None, kept }, types))
+            Ok((Planned { plan, context, state, names, origins, fails, decided: None, ready: None, kept }, types))
         })
         .await?
     }
@@ -124,7 +125,10 @@ impl Session {
         stop: &Stop,
     ) -> Result<(Rows, Option<Arc<PrivacyReport>>)> {
         let schema = planned.schema();
-        let Planned { plan, mut state, decided, ready, kept, .. } = planned;
+        let Planned { plan, mut state, decided, ready, kept, fails, .. } = planned;
+        if let Some(error) = fails {
+            return Err(error);
+        }
         let coarse;
         let mut stop = stop;
         let analysed = plan.clone();
@@ -181,22 +185,18 @@ impl Session {
         }
         let task = task_of(&state);
         self.node.states.give_back(state);
-        Ok((self.execute_plan(physical, task, schema, reads, stop).await?, report.map(Arc::new)))
+        Ok((self.execute_plan(physical, task, schema, stop)?, report.map(Arc::new)))
     }
 
     /// Runs a plan that only has to be executed.
-    pub(super) async fn execute_plan(
+    pub(super) fn execute_plan(
         self: &Arc<Self>,
         plan: Arc<dyn ExecutionPlan>,
         task: Arc<TaskContext>,
         schema: SchemaRef,
-        reads: Reads,
         stop: &Stop,
     ) -> Result<Rows> {
-        let mut inner = execute_stream(plan, task)?;
-        if reads == Reads::Nothing {
-            inner = stop.guard(with_first(inner)).await?;
-        }
+        let inner = execute_stream(plan, task)?;
         let session = Arc::downgrade(self);
         let stream = stoppable(inner, Arc::clone(&schema), stop, move || {
             if let Some(session) = session.upgrade() {
@@ -290,8 +290,8 @@ impl Session {
 
 /// What a plan reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Reads {
-    /// Constants alone: what is wrong with them is said before anything of the answer, as in PostgreSQL, which computes them when it plans.
+enum Reads {
+    /// Constants alone.
     Nothing,
     /// Series as well.
     Series,
@@ -314,14 +314,6 @@ impl Reads {
         })?;
         Ok(reads)
     }
-}
-
-/// A stream whose first batch was waited for.
-async fn with_first(mut stream: SendableRecordBatchStream) -> Result<SendableRecordBatchStream> {
-    let schema = stream.schema();
-    let first = stream.next().await.transpose()?;
-    let all = futures::stream::iter(first.map(Ok)).chain(stream);
-    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, all)))
 }
 
 /// Expressions of more parts are not looked at for their types: of each part that takes as long as the expression is.

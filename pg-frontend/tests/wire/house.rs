@@ -157,8 +157,14 @@ impl Desk for TestDesk {
     }
 
     async fn prepare(&self, text: &str, types: &[Option<DataType>]) -> Result<Planned> {
-        let mut planned =
-            Planned { text: text.to_owned(), parameters: Vec::new(), schema: None, copy: None, inner: Arc::new(()) };
+        let mut planned = Planned {
+            text: text.to_owned(),
+            parameters: Vec::new(),
+            schema: None,
+            copy: None,
+            fails: None,
+            inner: Arc::new(()),
+        };
         let mut query = text.to_owned();
         match first_word(text).as_str() {
             "BEGIN" | "START" | "COMMIT" | "ROLLBACK" | "SET" | "HANG" | "NOTICE" | "DISCARD" => return Ok(planned),

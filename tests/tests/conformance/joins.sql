@@ -10,10 +10,13 @@ SELECT id + 1 AS next FROM people a JOIN people b USING (id) WHERE id BETWEEN 2 
 
 SELECT id FROM (SELECT id FROM people WHERE id < 3) a LEFT JOIN (SELECT id FROM people WHERE id > 1) b USING (id) ORDER BY id
 
+-- differs: refused as not supported
 SELECT id FROM (SELECT id FROM people WHERE id < 3) a RIGHT JOIN (SELECT id FROM people WHERE id BETWEEN 2 AND 4) b USING (id) ORDER BY id
 
+-- differs: refused as not supported
 SELECT id, a.name, b.city FROM (SELECT id, name FROM people WHERE id < 3) a FULL JOIN (SELECT id, city FROM people WHERE id BETWEEN 2 AND 4) b USING (id) WHERE id < 4 ORDER BY id
 
+-- differs: refused as not supported
 SELECT * FROM (SELECT id, name FROM people WHERE id < 3) a FULL JOIN (SELECT id, city FROM people WHERE id BETWEEN 2 AND 4) b USING (id) ORDER BY id
 
 SELECT id FROM (SELECT id FROM people) a NATURAL JOIN (SELECT id FROM people) b WHERE id = 2

@@ -54,8 +54,10 @@ SELECT generate_series(1.0, 2.0, 0.5)
 
 SELECT id, generate_series(1, id) FROM people WHERE id < 3 ORDER BY 1, 2
 
+-- differs: the message does not say the types
 SELECT generate_series('a', 'b')
 
+-- differs: the message does not say the types
 SELECT * FROM generate_series(1.5::float8, 3)
 
 SELECT * FROM unnest(ARRAY['a', 'b']) WITH ORDINALITY

@@ -16,13 +16,14 @@ SELECT x FROM (SELECT name::varchar(3) AS x FROM people WHERE id < 3) s ORDER BY
 
 SELECT max(name::varchar(3)), count(*) FROM people
 
-SELECT pg_typeof('a'::varchar), pg_typeof('a'::char(3)), pg_typeof('a'::name), pg_typeof(1::oid)
+SELECT pg_typeof('a'::varchar)::text, pg_typeof('a'::char(3))::text, pg_typeof('a'::name)::text, pg_typeof(1::oid)::text
 
 SELECT 'x'::name, 1::oid, '7'::oid
 
+-- differs: the error does not say where
 SELECT 'x'::varchar(0)
 
-SELECT 'x'::varchar UNION ALL SELECT 'y'::varchar
+SELECT 'x'::varchar UNION ALL SELECT 'y'::varchar ORDER BY 1
 
 SELECT id FROM people WHERE name = 1
 

@@ -27,7 +27,7 @@ async fn answer(sql: &str) -> Result<(Schema, Vec<RecordBatch>)> {
     let plan = state.statement_to_plan(statement).await?;
     let plan = super::as_postgresql(plan)?;
     let plan = arithmetic::as_postgresql(plan)?;
-    let plan = integers::narrowed(plan)?;
+    let (plan, _) = integers::narrowed(plan)?;
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
     let plan = datetimes::read(plan)?;
     let schema = plan.schema().as_arrow().clone();

@@ -68,6 +68,7 @@ pub(super) fn check(op: Operator, left: &Expr, right: &Expr, around: &Around<'_>
         return Ok(());
     }
     let (Some(left), Some(right)) = (type_name(left, around), type_name(right, around)) else { return Ok(()) };
+    let op = if op == Operator::NotEq { "<>".to_owned() } else { op.to_string() };
     Err(Error::new(Sqlstate::UndefinedFunction, format!("operator does not exist: {left} {op} {right}"))
         .hint("No operator matches the given name and argument types. You might need to add explicit type casts."))
 }

@@ -20,9 +20,10 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::functions::datetime::date_part;
+use datafusion::functions::unicode::left;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult};
-use datafusion::logical_expr::{Case, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, cast};
+use datafusion::logical_expr::{Case, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, cast, lit};
 
 use super::super::arithmetic::inputs_schema;
 use super::super::as_text::{is_written_otherwise, text_of};
@@ -32,6 +33,7 @@ use super::super::whole_numbers::checked;
 use super::division::{PRODUCT_OF, QUOTIENT_OF};
 use super::text::AS_NUMERIC;
 use super::{MOST_DIGITS, QUOTIENT, digits_and_scale, is_decimal, operators, rounding};
+use crate::error::Error;
 use crate::pg_catalog::integers::Wholes;
 use crate::pg_catalog::types::PgType;
 
@@ -82,7 +84,7 @@ pub fn exact(plan: LogicalPlan) -> Result<LogicalPlan> {
 /// # Errors
 /// If the plan is no plan.
 pub fn inexact(plan: LogicalPlan) -> Result<LogicalPlan> {
-    rewritten(plan, |expr, _| Ok(inexact_one(expr)))
+    rewritten(plan, |expr, _| inexact_one(expr))
 }
 
 /// What is around an expression.
@@ -130,8 +132,8 @@ impl ExprPlanner for Extracts {
     }
 }
 
-fn inexact_one(expr: Expr) -> Transformed<Expr> {
-    match expr {
+fn inexact_one(expr: Expr) -> Result<Transformed<Expr>> {
+    Ok(match expr {
         Expr::Literal(value, metadata) => match double(&value) {
             Some(double) => Transformed::yes(Expr::Literal(double, metadata)),
             None => Transformed::no(Expr::Literal(value, metadata)),
@@ -145,10 +147,19 @@ fn inexact_one(expr: Expr) -> Transformed<Expr> {
         },
         // What a type is called besides is for open answers.
         Expr::Cast(of) if !of.field.metadata().is_empty() => {
-            Transformed::yes(cast(*of.expr, of.field.data_type().clone()))
+            let wanted = PgType::of_field(&of.field);
+            let plain = cast(*of.expr, of.field.data_type().clone());
+            Transformed::yes(match wanted.typmod.checked_sub(4).filter(|length| *length > 0) {
+                Some(_) if wanted.oid == PgType::BPCHAR.oid => {
+                    let error = Error::unsupported("type char(n) is not supported here");
+                    return Err(error.hint("Use varchar(n) or text.").into());
+                }
+                Some(length) if wanted.oid == PgType::VARCHAR.oid => left().call(vec![plain, lit(i64::from(length))]),
+                _ => plain,
+            })
         }
         other => Transformed::no(other),
-    }
+    })
 }
 
 /// The double next to a decimal.

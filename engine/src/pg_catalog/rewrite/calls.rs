@@ -256,7 +256,7 @@ pub(super) fn rows_of(factor: &mut TableFactor) {
     let mut exprs: Vec<&mut Expr> = exprs.collect();
     let is_table = array == SERIES && !with_ordinality && exprs.iter().all(|expr| is_constant(expr));
     if is_table {
-        if exprs.iter().all(|expr| is_small(expr)) {
+        if exprs.iter().all(|expr| is_integer(expr)) {
             exprs.iter_mut().for_each(|expr| **expr = cast(take(expr), DataType::Integer(None)));
         }
         return literals::name_series(&function, alias);
@@ -281,15 +281,23 @@ pub(super) fn count_rows(factor: &mut TableFactor) {
     *with_ordinality = false;
 }
 
-/// Whether an expression is of what is written out alone.
+/// Whether an expression is of numbers that are written out, or NULL.
 fn is_constant(expr: &Expr) -> bool {
     match expr {
-        Expr::Value(value) => !matches!(value.value, Value::Placeholder(_)),
-        Expr::TypedString(_) => true,
-        Expr::Interval(interval) => is_constant(&interval.value),
+        Expr::Value(value) => matches!(value.value, Value::Number(..) | Value::Null),
         Expr::Nested(inner) | Expr::UnaryOp { expr: inner, .. } | Expr::Cast { expr: inner, .. } => is_constant(inner),
         Expr::BinaryOp { left, right, .. } => is_constant(left) && is_constant(right),
         _ => false,
+    }
+}
+
+/// Whether an expression of such numbers is an `integer` in PostgreSQL, or NULL.
+fn is_integer(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) if matches!(value.value, Value::Null) => true,
+        Expr::Nested(inner) => is_integer(inner),
+        Expr::BinaryOp { left, right, .. } => is_integer(left) && is_integer(right),
+        other => is_small(other),
     }
 }
 

@@ -464,25 +464,31 @@ fn check_expr(expr: &Expr) -> ControlFlow<Error> {
             let message = "a comparison with ANY or ALL of a query is not supported";
             ControlFlow::Break(Error::unsupported(message).hint("IN, EXISTS, min and max ask the same."))
         }
-        Expr::Cast { data_type, .. } => check_type(data_type),
-        Expr::TypedString(typed) => check_type(&typed.data_type),
+        Expr::Cast { data_type: DataType::Array(inner), .. } => check_item(inner),
+        Expr::TypedString(typed) => match &typed.data_type {
+            DataType::Array(inner) => check_item(inner),
+            _ => ControlFlow::Continue(()),
+        },
         _ => ControlFlow::Continue(()),
     }
 }
 
 /// Lengths that the planner forgets.
-fn check_type(data_type: &DataType) -> ControlFlow<Error> {
-    match data_type {
-        DataType::Char(Some(_)) | DataType::Character(Some(_)) => {
-            ControlFlow::Break(Error::unsupported("type char(n) is not supported").hint("Use varchar(n) or text."))
+fn check_item(inner: &ArrayElemTypeDef) -> ControlFlow<Error> {
+    let item = match inner {
+        ArrayElemTypeDef::AngleBracket(item)
+        | ArrayElemTypeDef::SquareBracket(item, _)
+        | ArrayElemTypeDef::Parenthesis(item) => item.as_ref(),
+        ArrayElemTypeDef::None => return ControlFlow::Continue(()),
+    };
+    match item {
+        DataType::Char(_) | DataType::Character(_) => {
+            ControlFlow::Break(Error::unsupported("type char(n)[] is not supported").hint("Use text[]."))
         }
-        DataType::Varchar(Some(_)) => unsupported("type varchar(n) here"),
-        DataType::Array(inner) => match inner {
-            ArrayElemTypeDef::AngleBracket(inner)
-            | ArrayElemTypeDef::SquareBracket(inner, _)
-            | ArrayElemTypeDef::Parenthesis(inner) => check_type(inner),
-            ArrayElemTypeDef::None => ControlFlow::Continue(()),
-        },
+        DataType::Varchar(Some(_)) | DataType::CharacterVarying(Some(_)) | DataType::CharVarying(Some(_)) => {
+            unsupported("type varchar(n)[]")
+        }
+        DataType::Array(inner) => check_item(inner),
         _ => ControlFlow::Continue(()),
     }
 }

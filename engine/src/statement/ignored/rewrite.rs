@@ -2,16 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{
-    CastKind, CharacterLength, DataType, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, LimitClause, ObjectName, Query, Value, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{Expr, Fetch, LimitClause, Query, Value, VisitorMut};
 
-use super::super::reader::quoted;
-use super::{refuse, unsupported};
+use super::refuse;
 use crate::error::{Error, Sqlstate};
 
-/// `FETCH FIRST n ROWS ONLY` as LIMIT; casts to `varchar(n)` cut, as the planner forgets the length.
+/// `FETCH FIRST n ROWS ONLY` as LIMIT.
 pub(super) struct Rewrite;
 
 impl VisitorMut for Rewrite {
@@ -33,43 +29,4 @@ impl VisitorMut for Rewrite {
         query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(rows), offset, limit_by: Vec::new() });
         ControlFlow::Continue(())
     }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        let Expr::Cast { data_type, expr: inner, .. } = expr else { return ControlFlow::Continue(()) };
-        let length = match data_type {
-            DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => {
-                length.take()
-            }
-            _ => return ControlFlow::Continue(()),
-        };
-        *data_type = DataType::Varchar(None);
-        let Some(length) = length else { return ControlFlow::Continue(()) };
-        let CharacterLength::IntegerLength { length, .. } = length else { return unsupported("varchar(max)") };
-        let text = Expr::Cast {
-            kind: CastKind::Cast,
-            expr: std::mem::replace(inner, Box::new(Expr::value(Value::Null))),
-            data_type: DataType::Varchar(None),
-            array: false,
-            format: None,
-        };
-        *expr = call("left", vec![text, Expr::value(Value::Number(length.to_string(), false))]);
-        ControlFlow::Continue(())
-    }
-}
-
-fn call(name: &str, arguments: Vec<Expr>) -> Expr {
-    Expr::Function(Function {
-        name: ObjectName::from(vec![quoted(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: arguments.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect(),
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
