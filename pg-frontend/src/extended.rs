@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
 use kanon_engine::error::{Error, Sqlstate};
 use kanon_engine::pg_catalog::types::{PgType, arrow_of};
@@ -75,6 +76,11 @@ impl Extended {
     }
 }
 
+/// The type of a parameter that the client says. One of type `void` is what pgjdbc has for the answer of a function: it has no value.
+fn told_type(oid: u32) -> Option<DataType> {
+    if oid == PgType::VOID.oid { Some(DataType::Null) } else { arrow_of(oid) }
+}
+
 fn no_portal(name: &str) -> Error {
     Error::new(Sqlstate::InvalidCursorName, format!("portal \"{name}\" does not exist"))
 }
@@ -99,7 +105,7 @@ impl Connection {
         let statement = match pieces.as_slice() {
             [] => Statement { prepared: None, types: Vec::new() },
             [piece] => {
-                let hints: Vec<_> = oids.iter().map(|oid| arrow_of(*oid)).collect();
+                let hints: Vec<_> = oids.iter().map(|oid| told_type(*oid)).collect();
                 let guard = self.begin();
                 let desk = self.desk.clone();
                 let prepared = self.during(&guard, desk.prepare(&piece.text, &hints)).await?;
@@ -108,7 +114,7 @@ impl Connection {
                 let types = prepared.parameters.iter().enumerate();
                 let types = types
                     .map(|(at, inferred)| {
-                        let told = oids.get(at).copied().filter(|oid| arrow_of(*oid).is_some());
+                        let told = oids.get(at).copied().filter(|oid| told_type(*oid).is_some());
                         told.and_then(PgType::by_oid).unwrap_or_else(|| PgType::of(inferred))
                     })
                     .collect();

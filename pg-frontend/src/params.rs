@@ -31,6 +31,9 @@ pub fn decode(
         return ScalarValue::try_new_null(target)
             .map_err(|_| Error::unsupported(format!("parameters of type {target}")));
     };
+    if *target == DataType::Null {
+        return Ok(ScalarValue::Null);
+    }
     let value = match format {
         0 => from_text(utf8(bytes)?, pg_type, target, zone)?,
         1 => from_binary(number, bytes, pg_type, target)?,
