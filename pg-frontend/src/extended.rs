@@ -115,6 +115,11 @@ impl Extended {
     }
 }
 
+/// The type of a parameter that the client says. One of type `void` is what pgjdbc has for the answer of a function: it has no value.
+fn told_type(oid: u32) -> Option<DataType> {
+    if oid == PgType::VOID.oid { Some(DataType::Null) } else { arrow_of(oid) }
+}
+
 fn no_portal(name: &str) -> Error {
     Error::new(Sqlstate::InvalidCursorName, format!("portal \"{name}\" does not exist"))
 }
@@ -133,7 +138,7 @@ impl Connection {
         let statement = match pieces.as_slice() {
             [] => Statement { prepared: None, types: Vec::new(), bytes: text.len() },
             [piece] => {
-                let hints: Vec<_> = oids.iter().map(|oid| arrow_of(*oid)).collect();
+                let hints: Vec<_> = oids.iter().map(|oid| told_type(*oid)).collect();
                 let guard = self.begin();
                 let desk = self.desk.clone();
                 let prepared = self.during(&guard, desk.prepare(&piece.text, &hints)).await?;
@@ -142,7 +147,7 @@ impl Connection {
                 // Types that are told count even if the text has no such parameter.
                 let types = (0..oids.len().max(prepared.parameters.len()))
                     .map(|at| {
-                        let told = oids.get(at).copied().filter(|oid| arrow_of(*oid).is_some());
+                        let told = oids.get(at).copied().filter(|oid| told_type(*oid).is_some());
                         let inferred = prepared.parameters.get(at).map(PgType::of);
                         told.and_then(PgType::by_oid).or(inferred).unwrap_or(PgType::TEXT)
                     })

@@ -51,6 +51,9 @@ fn decode_as(
         return ScalarValue::try_new_null(target)
             .map_err(|_| Error::unsupported(format!("parameters of type {target}")));
     };
+    if *target == DataType::Null {
+        return Ok(ScalarValue::Null);
+    }
     let value = match format {
         0 => from_text(utf8(bytes)?, pg_type, target, zone)?,
         1 => from_binary(number, bytes, pg_type, target)?,

@@ -9,7 +9,9 @@ use datafusion::common::metadata::{FieldMetadata, ScalarAndMetadata};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, TypeSignature};
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{self, Query, visit_expressions};
+use datafusion::sql::sqlparser::ast::{
+    self, FunctionArg, FunctionArgExpr, FunctionArguments, Query, TableFactor, VisitMut, VisitorMut, visit_expressions,
+};
 
 use super::generic::left_open;
 use crate::error::{Error, Result, Sqlstate};
@@ -92,6 +94,55 @@ impl Parameters {
             return Ok((plan, types));
         }
         Ok((plan.replace_params_with_values(&bound(values, &is_text))?, types))
+    }
+}
+
+impl Parameters {
+    /// Takes those that have no value from the arguments of functions, as PostgreSQL does with parameters of type `void`.
+    pub(super) fn drop_void(&self, query: &mut Query) {
+        let types: Vec<Option<DataType>> = match self {
+            Parameters::Types(types) => types.clone(),
+            Parameters::Values(values) => values.iter().map(|value| Some(value.data_type())).collect(),
+        };
+        let numbered = types.iter().enumerate();
+        let void = numbered.filter(|(_, of)| **of == Some(DataType::Null)).map(|(at, _)| format!("${}", at + 1));
+        let void: BTreeSet<String> = void.collect();
+        if !void.is_empty() {
+            let _ = VisitMut::visit(query, &mut DropVoid(void));
+        }
+    }
+}
+
+struct DropVoid(BTreeSet<String>);
+
+impl DropVoid {
+    fn drop_of(&self, arguments: &mut Vec<FunctionArg>) {
+        arguments.retain(|argument| {
+            !matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Value(value)))
+                if matches!(&value.value, ast::Value::Placeholder(name) if self.0.contains(name)))
+        });
+    }
+}
+
+impl VisitorMut for DropVoid {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        match factor {
+            TableFactor::Table { args: Some(arguments), .. } => self.drop_of(&mut arguments.args),
+            TableFactor::Function { args, .. } => self.drop_of(args),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
+        if let ast::Expr::Function(function) = expr
+            && let FunctionArguments::List(list) = &mut function.args
+        {
+            self.drop_of(&mut list.args);
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, DataType, Expr, Ident, ObjectName, ObjectNamePart, Query, Spanned, Value, ValueWithSpan, Visit,
-    Visitor,
+    ArrayElemTypeDef, DataType, Expr, Ident, ObjectName, ObjectNamePart, Query, Spanned, TableFactor, Value,
+    ValueWithSpan, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 
@@ -230,6 +230,15 @@ impl Visitor for Find<'_> {
         }
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        match (self.what, factor) {
+            (What::Function, TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. }) => {
+                self.object(name)
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match (self.what, expr) {
             (What::Column | What::Bare, Expr::Identifier(ident)) => self.consider(Some(ident), Some(ident)),
@@ -277,6 +286,8 @@ mod tests {
         assert_eq!(place("SELECT 1 FROM nosuch t WHERE t.nosuch = 1", UndefinedColumn, none), Some(30));
         let none = "function nosuch(bigint) does not exist";
         assert_eq!(place("SELECT nosuch, nosuch(1)", UndefinedFunction, none), Some(16));
+        let none = "function nosuch does not exist";
+        assert_eq!(place("SELECT 1 FROM nosuch(1)", UndefinedFunction, none), Some(15));
         let none = "type \"no.such[]\" does not exist";
         assert_eq!(place("SELECT 1::int4, '{}'::no.such[]", Sqlstate::UndefinedObject, none), Some(23));
         let none = "invalid input syntax for type json";

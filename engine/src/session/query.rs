@@ -81,6 +81,7 @@ impl Session {
         let is_subplan = self.subplan;
         let exact = !is_subplan && self.setting("kanon.exact_numerics").as_deref() == Some("on");
         future_on_large_stack(async move {
+            parameters.drop_void(&mut query);
             let placeholders = written_in(&query);
             system::rewrite(&mut query);
             let names = pg_catalog::rewrite(&mut query, context.viewer())?;

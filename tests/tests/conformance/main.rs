@@ -54,13 +54,14 @@ impl Protocol {
 
 /// What must be the same of an answer, as lines: columns with their types, rows, tags, errors with their codes and positions; with `asides`, warnings and settings.
 fn told(bytes: &[u8], asides: bool) -> Vec<String> {
-    let mut lines = Vec::new();
+    let (mut lines, mut settings) = (Vec::new(), Vec::new());
     for (kind, body) in messages(bytes) {
         match kind {
             b'T' => lines.push(columns(body)),
             b'D' | b'd' => lines.push(format!("{} {}", char::from(kind), shown(body))),
             b'C' => lines.push(format!("tag {}", shown(body))),
-            b'S' if asides => lines.push(format!("setting {}", shown(body))),
+            // Told before the end here, and behind it there.
+            b'S' if asides => settings.push(format!("setting {}", shown(body))),
             b'E' | b'N' if kind == b'E' || asides => {
                 let fields: BTreeMap<char, String> = body
                     .split(|byte| *byte == 0)
@@ -74,6 +75,7 @@ fn told(bytes: &[u8], asides: bool) -> Vec<String> {
             _ => {}
         }
     }
+    lines.extend(settings);
     lines
 }
 

@@ -309,5 +309,4 @@ SELECT pg_typeof(ARRAY['a']), pg_typeof(now()), pg_typeof(1.5::float8)
 -- differs: refused as not supported
 SELECT setseed(0.5)
 
--- differs: refused as not supported
 SELECT pg_sleep(0)

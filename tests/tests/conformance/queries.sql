@@ -165,8 +165,10 @@ SELECT * FROM people, order;
 
 SELECT * FROM select;
 
+-- differs: PostgreSQL sees the error one word later
 SELECT where FROM people;
 
+-- differs: PostgreSQL sees the error one word later
 SELECT left FROM people;
 
 SELECT id FROM people AS table;
@@ -189,8 +191,10 @@ SELECT * FROM current_database();
 
 SELECT * FROM abs(-1) AS a, abs(-2) AS b;
 
+-- differs: a function in FROM of what is beside it is refused
 SELECT p.id, l FROM people AS p, lower(p.name) AS l WHERE p.id = 1;
 
+-- differs: the types of the arguments are not said
 SELECT * FROM nosuchfunction(1);
 
 SELECT x FROM unnest(ARRAY[1, 2]) AS x ORDER BY x;
@@ -219,12 +223,14 @@ SELECT e.a, e.b FROM information_schema._pg_expandarray(ARRAY[5, 6]) AS e(a, b) 
 
 SELECT p.oid, p.proargtypes FROM pg_proc AS p WHERE p.proname = 'pg_terminate_backend';
 
+-- differs: an array made of a vector counts from 0 there, and says so
 SELECT p.proargtypes::regtype[], p.proargtypes::regtype[]::text[] FROM pg_proc AS p WHERE p.proname = 'pg_terminate_backend';
 
 SELECT '{int4,text}'::regtype[];
 
 SELECT '{23,25}'::regtype[]::text[];
 
+-- differs: where in the statement is not said
 SELECT '{nosuch}'::regtype[];
 
 SELECT regexp_split_to_table('a b  c', '\s+');

@@ -65,6 +65,8 @@ pub(crate) enum Answer {
     Listed(PgType),
     /// The argument, an empty list for NULL.
     List,
+    /// The argument, its elements as text.
+    AsTexts,
 }
 
 impl Answer {
@@ -77,7 +79,7 @@ impl Answer {
             Answer::Int8 => DataType::Int64,
             Answer::Oid => DataType::UInt32,
             Answer::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
-            Answer::Names | Answer::Texts | Answer::Listed(_) | Answer::List => list(DataType::Utf8),
+            Answer::Names | Answer::Texts | Answer::Listed(_) | Answer::List | Answer::AsTexts => list(DataType::Utf8),
             Answer::Numbers => list(DataType::Int32),
             Answer::Subscripts => list(DataType::Int16),
         }
@@ -193,6 +195,9 @@ impl ScalarUDFImpl for CatalogFunction {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         if let (Answer::List, [list]) = (self.spec.answer, args.args.as_slice()) {
             return or_empty(list, args.number_rows);
+        }
+        if let (Answer::AsTexts, [list]) = (self.spec.answer, args.args.as_slice()) {
+            return list.cast_to(&self.spec.answer.data_type(), None);
         }
         let options = Arc::clone(&args.config_options);
         let view = options.extensions.get::<View>();

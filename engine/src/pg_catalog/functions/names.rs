@@ -67,6 +67,8 @@ pub(super) const SPECS: &[Spec] = &[
         let length = row.list(0).and_then(|l| i64::try_from(l.len()).ok()).unwrap_or(0);
         Ok(Value::Ints((1..=length).collect()))
     }),
+    // An array of names, or of numbers, as one of texts.
+    spec("kanon_texts", &[List], Answer::AsTexts, |_, _| Ok(Value::Null)),
     // The same as `int4`: of `_pg_expandarray` the field n.
     spec("kanon_numbers", &[List], Answer::Numbers, |_, row| {
         let length = row.list(0).and_then(|l| i64::try_from(l.len()).ok()).unwrap_or(0);

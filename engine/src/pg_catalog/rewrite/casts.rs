@@ -34,11 +34,11 @@ const FUNCTION_COLUMNS: &[&str] = &[
     "oprjoin",
 ];
 
-/// `e::regclass` → a look-up; `pg_catalog.int4` and its kin → the type's usual name.
+/// `e::regclass` → a look-up; `pg_catalog.int4` and its kin → the type's usual name; arrays of names, where the catalog is read, as texts.
 ///
 /// # Errors
 /// 42704 for a type that there is not, and what an array of names in quotes may fail with.
-pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
+pub(super) fn rewrite(expr: &mut Expr, reads_catalog: bool) -> Result<()> {
     if let Expr::Cast { expr: inner, data_type, .. } = expr {
         if let Some(kind) = reg_kind(data_type) {
             let inner = take(inner);
@@ -66,6 +66,15 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
             && let Some(shown) = show_name(inner).or_else(|| function_column(inner))
         {
             *expr = call(&shown, vec![take(inner)]);
+            return Ok(());
+        }
+        // Arrays of names are of texts already, and would stay of their type.
+        let is_listed = called(inner)
+            .is_some_and(|name| matches!(name.as_str(), "kanon_regtypes" | "kanon_regclasses"))
+            || (reads_catalog && !matches!(inner.as_ref(), Expr::Value(_) | Expr::Array(_)));
+        if is_listed && matches!(data_type, DataType::Array(ArrayElemTypeDef::SquareBracket(item, _)) if is_text(item))
+        {
+            *expr = call("kanon_texts", vec![take(inner)]);
             return Ok(());
         }
         return check(data_type);
@@ -152,7 +161,8 @@ fn show_name(expr: &Expr) -> Option<String> {
     let kind =
         name.strip_prefix("kanon_").or_else(|| name.strip_prefix("to_")).filter(|kind| kind.starts_with("reg"))?;
     let kind = if kind == "regprocedure" { "regproc" } else { kind };
-    (!kind.ends_with("_out")).then(|| format!("kanon_{kind}_out"))
+    let is_one = matches!(kind, "regclass" | "regtype" | "regproc" | "regnamespace" | "regrole");
+    is_one.then(|| format!("kanon_{kind}_out"))
 }
 
 fn function_column(expr: &Expr) -> Option<String> {

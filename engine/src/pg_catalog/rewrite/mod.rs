@@ -151,7 +151,7 @@ impl VisitorMut for Rewriter<'_> {
         if has_query(expr) {
             self.in_expression -= 1;
         }
-        if let Err(error) = casts::rewrite(expr) {
+        if let Err(error) = casts::rewrite(expr, self.scope.reads_catalog) {
             return self.fail(error);
         }
         if let Err(error) = literals::rewrite(expr) {

@@ -8,9 +8,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Array, BinaryOperator, Expr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, LimitClause,
-    OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
-    visit_expressions, visit_expressions_mut,
+    Array, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
+    JoinConstraint, JoinOperator, LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
+    TableWithJoins, Value, VisitMut, VisitorMut, visit_expressions, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -111,7 +111,7 @@ fn innermost(query: &mut Query) -> Option<&mut Box<Query>> {
     if has_from { innermost(subquery) } else { Some(subquery) }
 }
 
-fn called_array(function: &datafusion::sql::sqlparser::ast::Function) -> bool {
+fn called_array(function: &Function) -> bool {
     let name = function.name.0.last().and_then(|part| part.as_ident());
     name.is_some_and(|ident| ident.value.eq_ignore_ascii_case("array"))
 }
@@ -138,10 +138,20 @@ impl VisitorMut for Fold {
         match expr {
             Expr::Subquery(_) => *expr = null(),
             Expr::Exists { .. } => *expr = Expr::Value(Value::Boolean(false).into()),
+            // Of a query that is NULL now.
+            Expr::Function(function) if unnests_null(function) => *expr = null(),
             _ => {}
         }
         ControlFlow::Continue(())
     }
+}
+
+fn unnests_null(function: &Function) -> bool {
+    let FunctionArguments::List(list) = &function.args else { return false };
+    let is_unnest = function.name.to_string().eq_ignore_ascii_case("unnest");
+    is_unnest
+        && matches!(list.args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))]
+            if matches!(argument, Expr::Value(value) if value.value == Value::Null))
 }
 
 fn select_of(query: &Query) -> Option<&Select> {
@@ -207,7 +217,6 @@ fn is_nothing(factor: &TableFactor, scope: &Scope) -> bool {
             .is_some_and(|relation| relation.schema_name == "pg_catalog" && is_always_empty(relation.name)),
         TableFactor::UNNEST { array_exprs, .. } => array_exprs.iter().all(is_null_list),
         TableFactor::Table { name, args: Some(args), .. } => {
-            use datafusion::sql::sqlparser::ast::{FunctionArg, FunctionArgExpr};
             let is_unnest =
                 name.0.last().and_then(|p| p.as_ident()).is_some_and(|i| i.value.eq_ignore_ascii_case("unnest"));
             is_unnest
