@@ -127,7 +127,7 @@ fn named(plan: LogicalPlan) -> Result<LogicalPlan> {
                 let (_, field) = of.to_field(schema.as_ref())?;
                 let narrow = whole(of, &known).and_then(|whole| whole.instead_of(field.data_type()));
                 let of_type = narrow.map_or_else(|| PgType::of_field(&field), |narrow| PgType::of(&narrow));
-                Ok(Transformed::yes(lit(of_type.with_typmod(-1).sql_name())))
+                Ok(Transformed::yes(lit(of_type.plain_name())))
             })?;
             Ok(if done.transformed { done.update_data(|expr| name.restore(expr)) } else { done })
         })

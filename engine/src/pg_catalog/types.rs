@@ -226,6 +226,11 @@ impl PgType {
         PgType { typmod, ..self }
     }
 
+    /// The SQL name of the type alone, as errors and `pg_typeof` give it: `character`, `numeric`.
+    pub fn plain_name(self) -> String {
+        if self.oid == PgType::BPCHAR.oid { "character".to_owned() } else { self.with_typmod(-1).sql_name() }
+    }
+
     /// The SQL name with its modifiers, as `format_type` gives it: `timestamp without time zone`, `numeric(10,2)`, `text[]`.
     pub fn sql_name(self) -> String {
         if let Some(element) = self.element() {

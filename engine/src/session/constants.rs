@@ -2,13 +2,16 @@
 //! the error, whether or not there is a row; and reads texts in quotes as values of their types before that.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::Schema;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use crate::error::{Error, Result};
 
@@ -76,7 +79,17 @@ fn of_constant(expr: &Expr, state: &SessionState) -> Result<Option<Error>> {
 }
 
 fn computed(expr: &Expr, state: &SessionState) -> Result<()> {
-    let physical = state.create_physical_expr(expr.clone(), &DFSchema::empty())?;
+    let context = SimplifyContext::builder()
+        .with_schema(Arc::new(DFSchema::empty()))
+        .with_config_options(Arc::clone(state.config_options()))
+        .with_query_execution_start_time(state.execution_props().query_execution_start_time)
+        .build();
+    // What cannot be computed stays as it is.
+    let simple = ExprSimplifier::new(context).simplify(expr.clone())?;
+    if matches!(simple, Expr::Literal(..)) {
+        return Ok(());
+    }
+    let physical = state.create_physical_expr(simple, &DFSchema::empty())?;
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     let row =
         RecordBatch::try_new_with_options(Schema::empty().into(), Vec::new(), &options).map_err(Error::internal)?;

@@ -318,6 +318,8 @@ impl Rows<'_> {
                 let plan = LogicalPlanBuilder::from(inner.plan).alias(alias.alias.clone())?.build()?;
                 Some(Pushed { plan, keys: keys.collect() })
             }
+            // One that depends on the same rows, in FROM.
+            LogicalPlan::Subquery(query) => self.push(&query.subquery)?,
             // An order of rows means nothing here, but for a limit.
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.push(&sort.input)?,
             LogicalPlan::Distinct(Distinct::All(input)) => {

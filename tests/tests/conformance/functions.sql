@@ -138,7 +138,6 @@ SELECT ARRAY[1, 2] = ARRAY[1, 2]
 
 SELECT unnest(ARRAY[1, 2])
 
--- differs: refused as not supported
 SELECT * FROM unnest(ARRAY['a', 'b']) WITH ORDINALITY AS t(x, n)
 
 SELECT coalesce(NULL, 1)

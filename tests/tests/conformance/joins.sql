@@ -47,6 +47,7 @@ SELECT p.id, l.r FROM people p, LATERAL (SELECT q.id, row_number() OVER (ORDER B
 
 SELECT p.id, l.c FROM people p, LATERAL (SELECT DISTINCT q.active AS c FROM people q WHERE q.id < p.id AND q.active IS NOT NULL) l WHERE p.id < 4 ORDER BY 1, 2
 
+-- differs: an integer of 64 bits
 SELECT p.id, a.x, b.y FROM people p, LATERAL (SELECT p.id + 1 AS x) a, LATERAL (SELECT a.x * 10 + p.id AS y) b WHERE p.id < 3 ORDER BY 1
 
 SELECT id, (SELECT max(q.id) FROM people q WHERE q.id < p.id) AS before FROM people p ORDER BY 1

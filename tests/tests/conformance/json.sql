@@ -2,13 +2,10 @@ SELECT '{"a": 1}'::json, '{"b":1, "a": 2}'::jsonb, cast('[1 , 2]' AS jsonb), jso
 
 SELECT '{"b":1,"aa":2,"a":3,"é":4,"b":5}'::jsonb, '"\u00e9\u000a\u001f/\/"'::jsonb, '"\u00e9\/"'::json
 
--- differs: constants are computed when the statement runs
 SELECT '{"a": x}'::json
 
--- differs: constants are computed when the statement runs
 SELECT '"\u0000"'::jsonb
 
--- differs: constants are computed when the statement runs
 SELECT '"\u0000"'::json ->> 0
 
 SELECT NULL::json, NULL::jsonb IS NULL
@@ -19,18 +16,14 @@ SELECT '5'::jsonb::int, '5.6'::jsonb::int, '-2.5'::jsonb::bigint, 'true'::jsonb:
 
 SELECT ('{"n": 1.25}'::jsonb -> 'n')::numeric(5, 1), ('{"n": "7"}'::json ->> 'n')::int + 1
 
--- differs: constants are computed when the statement runs
 SELECT '"5"'::jsonb::int
 
--- differs: constants are computed when the statement runs
 SELECT '[1]'::jsonb::int
 
--- differs: constants are computed when the statement runs
 SELECT '1'::jsonb::boolean
 
 SELECT 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'::uuid, '{a0eebc999c0b4ef8bb6d6bb9bd380a11}'::uuid::text
 
--- differs: constants are computed when the statement runs
 SELECT 'x'::uuid
 
 SELECT 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'::uuid = 'a0eebc999c0b4ef8bb6d6bb9bd380a11', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'::uuid IN ('A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11')
@@ -49,10 +42,8 @@ SELECT json_extract_path('{"a":{"b":1}}','a','b'), json_extract_path_text('{"a":
 
 SELECT json_array_length('[1,2]'), jsonb_array_length('[]'::jsonb), json_typeof('1'), jsonb_typeof('"x"'), json_typeof('null'), json_typeof('[]'), json_typeof('{}'), json_typeof('true')
 
--- differs: constants are computed when the statement runs
 SELECT json_array_length('{"a":1}')
 
--- differs: constants are computed when the statement runs
 SELECT jsonb_array_length('5'::jsonb)
 
 SELECT '{"a":1,"b":2}'::jsonb @> '{"a":1}', '[1,2,3]'::jsonb @> '[3,1]', '[1,2]'::jsonb @> '1', '"x"'::jsonb @> '["x"]', '{"a":1}' <@ '{"a":1,"b":2}'::jsonb, '1.0'::jsonb @> '1'
@@ -65,16 +56,12 @@ SELECT '{"a":1,"b":2}'::jsonb - 'a', '["a","b","a"]'::jsonb - 'a', '[1,2,3]'::js
 
 SELECT '{"a":[1,2]}'::jsonb #- '{a,0}', '{"a":1}'::jsonb #- '{}', '{"a":1}'::jsonb #- '{b,c}'
 
--- differs: constants are computed when the statement runs
 SELECT '1'::jsonb - 'a'
 
--- differs: constants are computed when the statement runs
 SELECT '{"a":1}'::jsonb - 1
 
--- differs: constants are computed when the statement runs
 SELECT '1'::jsonb #- '{a}'
 
--- differs: constants are computed when the statement runs
 SELECT '[1,2]'::jsonb #- '{x}'
 
 SELECT '{"a":1}'::jsonb = '{"a":1.0}', '[1]'::jsonb < '[2]', '{}'::jsonb > '[]', '"a"'::jsonb < '1', '1' <> '2'::jsonb, '1'::jsonb IN ('1.0', '2'), '1'::jsonb NOT IN ('2')
@@ -105,13 +92,10 @@ SELECT to_json('{"a":  1}'::json), to_jsonb('{"a":  1}'::json), to_json('{"b":1,
 
 SELECT json_object('{a,1,b,NULL}'::text[]), json_object('{a,b}','{1,2}'), json_object('{{a,1},{b,2}}'), jsonb_object('{b,1,a,NULL}')
 
--- differs: constants are computed when the statement runs
 SELECT json_object('{a,1,b}'::text[])
 
--- differs: constants are computed when the statement runs
 SELECT json_object('{NULL,1}'::text[])
 
--- differs: constants are computed when the statement runs
 SELECT json_object('{a}','{1,2}')
 
 SELECT jsonb_pretty('{"a": {"b": [1, 2, {}], "c": []}, "d": null}')
@@ -200,8 +184,6 @@ SELECT count(*), jsonb_agg(id ORDER BY id DESC) FILTER (WHERE active) FROM peopl
 
 SELECT x.doc ->> 'name' FROM (SELECT json_build_object('name', name) AS doc, id FROM people) x WHERE id = 12
 
--- differs: constants are computed when the statement runs
 SELECT 'not json'::json
 
--- differs: constants are computed when the statement runs
 SELECT jsonb '{"a": }'

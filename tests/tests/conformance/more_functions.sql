@@ -86,17 +86,14 @@ SELECT timeofday() IS NOT NULL
 
 SELECT localtime IS NOT NULL
 
--- differs: constants are computed when the statement runs
 SELECT make_timestamp(2023, 2, 29, 12, 30, 1.5)
 
--- differs: constants are computed when the statement runs
 SELECT make_timestamp(2023, 2, 28, 25, 30, 1.5)
 
 SELECT make_timestamptz(2024, 7, 1, 12, 0, 0, 'America/New_York')
 
 SELECT make_timestamptz(2024, 7, 1, 12, 0, 0, 'Nowhere')
 
--- differs: constants are computed when the statement runs
 SELECT make_time(25, 0, 0)
 
 SELECT make_interval()
@@ -117,10 +114,8 @@ SELECT isfinite(now()), isfinite(interval '1 day')
 
 SELECT date_trunc('month', interval '1 year 2 mons 3 days')
 
--- differs: constants are computed when the statement runs
 SELECT date_trunc('week', interval '14 days')
 
--- differs: constants are computed when the statement runs
 SELECT date_trunc('foo', interval '14 days')
 
 SELECT date_trunc('day', timestamptz '2024-07-01 03:34+00', 'America/New_York')
@@ -131,7 +126,6 @@ SELECT date_trunc('century', timestamp '2024-01-01'), date_trunc('millennium', t
 
 SELECT date_trunc('mons', seen) FROM people ORDER BY id
 
--- differs: constants are computed when the statement runs
 SELECT date_trunc('x', timestamp '2024-01-01')
 
 SELECT regexp_matches('foobarbequebazilbarfbonk', '(b[^b]+)(b[^b]+)', 'g')
@@ -156,16 +150,12 @@ SELECT regexp_match('abc01234xyz', '(?:(.*?)(\d+)(.*)){1,1}')
 
 SELECT regexp_match('abc', '(b)(x)?')
 
--- differs: constants are computed when the statement runs
 SELECT regexp_match('abc', 'b', 'g')
 
--- differs: constants are computed when the statement runs
 SELECT regexp_match('abc', 'b', 'y')
 
--- differs: constants are computed when the statement runs
 SELECT regexp_match('abc', '(a')
 
--- differs: constants are computed when the statement runs
 SELECT regexp_match('abc', 'a**')
 
 SELECT regexp_match(name, '[[') FROM people
@@ -178,7 +168,6 @@ SELECT regexp_split_to_array('the quick', '\s*')
 
 SELECT regexp_substr('foobar', '(o)(b)', 1, 1, '', 2)
 
--- differs: constants are computed when the statement runs
 SELECT regexp_substr('abc', 'b', 0)
 
 SELECT regexp_instr('abcabc', 'b.', 1, 2, 1)
@@ -214,25 +203,20 @@ SELECT x FROM string_to_table('a,b', ',') AS t(x)
 
 SELECT unistr('\00e9 \+01F600 \D83D\DE00 a\\b')
 
--- differs: constants are computed when the statement runs
 SELECT unistr('\xyz')
 
 SELECT encode('\x00ff5c41'::bytea, 'escape')
 
 SELECT encode(repeat('abc', 30)::bytea, 'base64')
 
--- differs: constants are computed when the statement runs
 SELECT encode('abc'::bytea, 'x')
 
 SELECT decode('\000\\a', 'escape')
 
--- differs: constants are computed when the statement runs
 SELECT decode('zz', 'hex')
 
--- differs: constants are computed when the statement runs
 SELECT decode('a', 'base64')
 
--- differs: constants are computed when the statement runs
 SELECT chr(0)
 
 SELECT chr(128512)
@@ -257,7 +241,6 @@ SELECT array_positions(ARRAY['A', 'B', 'A'], 'A')
 
 SELECT trim_array(ARRAY[1, 2, 3, 4], 2)
 
--- differs: constants are computed when the statement runs
 SELECT trim_array(ARRAY[1], 2)
 
 SELECT generate_subscripts(ARRAY[5, 6], 1)
@@ -271,12 +254,10 @@ SELECT array_fill(1, ARRAY[2, 2])
 
 SELECT div(-7, 2)
 
--- differs: constants are computed when the statement runs
 SELECT div(1, 0)
 
 SELECT factorial(33)
 
--- differs: constants are computed when the statement runs
 SELECT factorial(-1)
 
 -- differs: a numeric has 38 digits at most

@@ -33,13 +33,10 @@ SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY score) FROM people
 
 SELECT percentile_disc(0.25) WITHIN GROUP (ORDER BY id) FROM people
 
--- differs: refused as not supported
 SELECT p.id, l.twice FROM people p, LATERAL (SELECT p.id * 2 AS twice) l WHERE p.id < 3 ORDER BY 1
 
--- differs: an integer of 64 bits
 SELECT * FROM generate_series(1, 3)
 
--- differs: an integer of 64 bits
 SELECT g FROM generate_series(1, 10, 3) AS g
 
 SELECT * FROM generate_series(timestamp '2024-01-01', timestamp '2024-01-03', interval '1 day') AS t(day)
@@ -135,13 +132,10 @@ SELEC 1
 
 SELECT name FROM people GROUP BY city
 
--- differs: constants are computed when the statement runs
 SELECT 1/0
 
--- differs: text and numbers are compared
 SELECT id FROM people WHERE name = 1
 
--- differs: the error is elsewhere, or nowhere
 SELECT people.id, q.id FROM people, people q WHERE id = 1
 
 -- differs: the message does not say the types

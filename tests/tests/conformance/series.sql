@@ -91,3 +91,9 @@ SELECT p.id, ARRAY(SELECT q.id FROM people q WHERE q.id < p.id ORDER BY q.id LIM
 SELECT id FROM people WHERE id = ANY(ARRAY(SELECT generate_series(2, 4))) ORDER BY 1
 
 SELECT unnest(CASE WHEN 1 < 2 THEN ARRAY(SELECT generate_series(0, 3)) ELSE ARRAY[]::int[] END)
+
+SELECT ARRAY(SELECT city FROM people WHERE city IS NOT NULL GROUP BY city ORDER BY count(*) DESC, city)
+
+SELECT ARRAY(SELECT name FROM people WHERE id < 5 ORDER BY born DESC NULLS LAST)
+
+SELECT ARRAY(SELECT id FROM people WHERE id < 3 UNION ALL SELECT 7 ORDER BY 1 DESC)

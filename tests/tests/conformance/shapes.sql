@@ -10,7 +10,6 @@ SELECT id, (SELECT q.name FROM people q WHERE q.id = p.id) FROM people p ORDER B
 
 SELECT id, (SELECT count(*) FROM people q WHERE q.city = p.city) AS n FROM people p ORDER BY 1
 
--- differs: a query for a value is joined by an equality
 SELECT id, (SELECT max(q.id) FROM people q WHERE q.id < p.id) AS before FROM people p ORDER BY 1
 
 SELECT id IN (SELECT id FROM people WHERE active) FROM people ORDER BY id

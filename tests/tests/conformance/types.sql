@@ -14,13 +14,10 @@ SELECT 1.5::numeric(10,3)
 
 SELECT 'x'::text
 
--- differs: another type
 SELECT 'x'::varchar
 
--- differs: another type
 SELECT 'x'::varchar(5)
 
--- differs: refused as not supported
 SELECT 'x'::char(3)
 
 SELECT true
@@ -53,16 +50,12 @@ SELECT 'Infinity'::float8
 
 SELECT '-inf'::float8
 
--- differs: the error is elsewhere, or nowhere
 SELECT 'abc'::int
 
--- differs: constants are computed when the statement runs
 SELECT 3000000000::int4
 
--- differs: constants are computed when the statement runs
 SELECT 40000::int2
 
--- differs: constants are computed when the statement runs
 SELECT 2147483647 + 1
 
 SELECT 1.5::int
@@ -101,7 +94,6 @@ SELECT interval '1 day'::text
 
 SELECT '2024-02-29'::date
 
--- differs: another code
 SELECT '2024-02-30'::date
 
 SELECT '20240229'::date
@@ -126,7 +118,6 @@ SELECT '12:30:00.5'::time
 
 SELECT '1 day 02:00'::interval
 
--- differs: the text is not read
 SELECT 'P1DT2H'::interval
 
 SELECT '1 year 2 months'::interval
@@ -178,10 +169,8 @@ SELECT cast(5 AS text)
 
 SELECT CAST(5.7 AS numeric(3,1))
 
--- differs: another type
 SELECT 'x'::name
 
--- differs: another type
 SELECT 1::oid
 
 -- differs: another type
@@ -264,7 +253,6 @@ SELECT interval '1 month 1 day'
 
 SELECT interval '-1 month'
 
--- differs: the text is not read
 SELECT interval '1 day ago'
 
 -- differs: another type
@@ -296,7 +284,6 @@ SELECT X'1F'
 -- differs: refused as not supported
 SELECT '101'::bit(3)
 
--- differs: refused as not supported
 SELECT '192.168.0.1'::inet
 
 -- differs: refused as not supported

@@ -78,5 +78,5 @@ fn type_name(expr: &Expr, around: &Around<'_>) -> Option<String> {
     let (_, field) = expr.to_field(around.schema).ok()?;
     let of = PgType::of_field(&field);
     let is_integer = of == PgType::INT8 && !around.wholes().is_bigint(expr);
-    Some(if is_integer { PgType::INT4 } else { of }.with_typmod(-1).sql_name())
+    Some(if is_integer { PgType::INT4 } else { of }.plain_name())
 }

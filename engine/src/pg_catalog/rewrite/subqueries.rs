@@ -8,7 +8,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Array, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
+    Array, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident,
     JoinConstraint, JoinOperator, LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
     TableWithJoins, Value, VisitMut, VisitorMut, visit_expressions, visit_expressions_mut,
 };
@@ -81,26 +81,72 @@ pub(super) fn make_array(expr: &mut Expr) {
     }
 }
 
-/// Any query → `SELECT array_agg(v ORDER BY n) FROM (SELECT v, row_number() OVER () AS n FROM (…) AS q (v)) AS q`.
+/// Any query → `SELECT array_agg(v ORDER BY o0) FROM (…) AS kanon_array (v, o0)`; one with a limit is counted, in its order.
 fn collect_whole(query: &mut Box<Query>) -> bool {
-    let is_ordered = query.order_by.is_some();
-    if is_ordered && query.limit_clause.is_none() {
-        // An order of rows that are read by others is kept with a limit alone.
-        let all = Expr::Value(Value::Number(i64::MAX.to_string(), false).into());
-        query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(all), offset: None, limit_by: Vec::new() });
-    }
-    let around = match is_ordered {
-        false => "SELECT array_agg(v) FROM (SELECT 1) AS kanon_array (v)",
-        true => {
-            "SELECT array_agg(v ORDER BY n) FROM (SELECT v, row_number() OVER () AS n FROM (SELECT 1) AS kanon_array (v)) AS kanon_array"
-        }
+    let around = if query.order_by.is_none() {
+        "SELECT array_agg(v) FROM (SELECT 1) AS kanon_array (v)".to_owned()
+    } else if query.limit_clause.is_some() {
+        "SELECT array_agg(v ORDER BY n) FROM (SELECT v, row_number() OVER () AS n FROM (SELECT 1) AS kanon_array (v)) AS kanon_array"
+            .to_owned()
+    } else {
+        let Some(orders) = ordered_by(query) else { return false };
+        let names: Vec<&str> = orders.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "v").collect();
+        let columns: String = names.iter().map(|name| format!(", {name}")).collect();
+        let orders: Vec<String> = orders.iter().map(|(name, options)| format!("{name}{options}")).collect();
+        format!("SELECT array_agg(v ORDER BY {}) FROM (SELECT 1) AS kanon_array (v{columns})", orders.join(", "))
     };
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(around).and_then(|mut parser| parser.parse_query());
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&around).and_then(|mut parser| parser.parse_query());
     let Ok(mut around) = parsed else { return false };
     let Some(innermost) = innermost(&mut around) else { return false };
     std::mem::swap(innermost, query);
     *query = around;
     true
+}
+
+/// Takes the order off a query: the names of the columns that it is by, `v` for its own, and how. What is no column of it becomes one.
+fn ordered_by(query: &mut Query) -> Option<Vec<(String, String)>> {
+    let OrderByKind::Expressions(items) = &query.order_by.as_ref()?.kind else { return None };
+    let own = match query.body.as_ref() {
+        SetExpr::Select(select) => match select.projection.as_slice() {
+            [SelectItem::UnnamedExpr(expr)] => Some((super::naming::name_of(expr), expr.clone())),
+            [SelectItem::ExprWithAlias { expr, alias }] => Some((super::folded(alias), expr.clone())),
+            _ => None,
+        },
+        _ => None,
+    };
+    let may_add = select_of(query).is_some_and(|select| select.distinct.is_none());
+    let (mut orders, mut added) = (Vec::new(), Vec::new());
+    for item in items {
+        let is_own = match &item.expr {
+            Expr::Value(value) => matches!(&value.value, Value::Number(number, _) if number == "1"),
+            Expr::Identifier(ident) => own.as_ref().is_none_or(|(name, _)| *name == super::folded(ident)),
+            other => own.as_ref().is_some_and(|(_, expr)| expr == other),
+        };
+        let mut options = String::new();
+        if item.options.asc == Some(false) {
+            options += " DESC";
+        }
+        match item.options.nulls_first {
+            Some(true) => options += " NULLS FIRST",
+            Some(false) => options += " NULLS LAST",
+            None => {}
+        }
+        if is_own {
+            orders.push(("v".to_owned(), options));
+        } else if may_add {
+            let name = format!("o{}", added.len());
+            let alias = Ident::new(name.as_str());
+            added.push(SelectItem::ExprWithAlias { expr: item.expr.clone(), alias });
+            orders.push((name, options));
+        } else {
+            return None;
+        }
+    }
+    query.order_by = None;
+    if let Some(select) = select_of_mut(query) {
+        select.projection.extend(added);
+    }
+    Some(orders)
 }
 
 /// The query in FROM that has no FROM itself.
