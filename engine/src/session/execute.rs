@@ -119,10 +119,7 @@ impl Session {
             Statement::Refused(error) => Err(error.clone()),
             Statement::Query(query) => {
                 if let Some(Executable { context, plan, schema }) = prepared.plan.executable(self)? {
-                    return Ok(Answer::rows(
-                        tag,
-                        self.execute_plan(plan, context.task(self), schema, stop)?,
-                    ));
+                    return Ok(Answer::rows(tag, self.execute_plan(plan, context.task(self), schema, stop)?));
                 }
                 let planned = self.planned_again(query, prepared, parameters).await?;
                 self.answer_query(tag, planned, &Intervals::of(prepared), stop).await

@@ -103,6 +103,7 @@ impl Parameters {
         let types: Vec<Option<DataType>> = match self {
             Parameters::Types(types) => types.clone(),
             Parameters::Values(values) => values.iter().map(|value| Some(value.data_type())).collect(),
+            Parameters::Open(types) => types.iter().cloned().map(Some).collect(),
         };
         let numbered = types.iter().enumerate();
         let void = numbered.filter(|(_, of)| **of == Some(DataType::Null)).map(|(at, _)| format!("${}", at + 1));
