@@ -1,4 +1,5 @@
-"""pgAdmin's browser, walked through as its users open it: pgadmin_.py PORT ROLE PASSWORD, with the Python of pgAdmin's environment. Every
+"""pgAdmin's browser, walked through as its users open it: pgadmin_.py PORT ROLE PASSWORD, with a Python that has
+scripts/pgadmin-requirements.txt. PostgreSQL 15 passes all; a node does not let pgAdmin in yet, so no test runs it. Every
 node's children, properties, SQL, statistics and dependencies are asked of the web application itself, the dashboard too, and rows are
 viewed and asked for. A check is one kind of panel, and passes if every answer of it is a good one. The tables are those of
 tests/tests/clients/world.rs."""

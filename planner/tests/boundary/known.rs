@@ -1,6 +1,6 @@
 //! Keys of tables with cohort access that the catalog knows.
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 use kanon_planner::release_unit::Decision;
 

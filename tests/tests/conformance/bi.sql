@@ -40,6 +40,7 @@ SELECT COUNT(*) AS "count" FROM "public"."people" WHERE ("public"."people"."born
 
 SELECT COUNT(*) AS "count" FROM "public"."people" WHERE (LOWER("public"."people"."name") LIKE '%n%') AND (("public"."people"."city" <> 'Bern') OR ("public"."people"."city" IS NULL))
 
+-- differs: a numeric branch beside an integer loses its places: the sum is 7, not 7.0
 SELECT SUM(CASE WHEN "public"."people"."active" = TRUE THEN 1 ELSE 0.0 END) AS "count-where", CAST(SUM(CASE WHEN "public"."people"."active" = TRUE THEN 1 ELSE 0.0 END) AS float) / NULLIF(COUNT(*), 0) AS "share" FROM "public"."people"
 
 SELECT "public"."people"."city" AS "city", COUNT(*) AS "count" FROM "public"."people" GROUP BY "public"."people"."city" ORDER BY "count" DESC, "public"."people"."city" ASC LIMIT 3
@@ -115,6 +116,7 @@ SELECT nspname, typname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnames
 
 SELECT CAST(1 AS float) / 3 AS a, 0.1::float AS b, 0.1::float(10) AS c, 0.1::float(53) AS d
 
+-- differs: a numeric branch beside an integer loses its places: the sum is 7, not 7.0
 SELECT sum(CASE WHEN active THEN 1 ELSE 0.0 END) AS n FROM people
 
 show timezone;
