@@ -7,8 +7,8 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 
 use crate::pg_catalog::keywords::{Category, category};
 
-/// Reserved words that are expressions of their own.
-const VALUES: [&str; 11] = [
+/// Reserved words that are expressions of their own, and those of clauses that the library reads as names: they are refused by what they ask for.
+const VALUES: [&str; 13] = [
     "current_catalog",
     "current_date",
     "current_role",
@@ -16,8 +16,10 @@ const VALUES: [&str; 11] = [
     "current_time",
     "current_timestamp",
     "current_user",
+    "default",
     "localtime",
     "localtimestamp",
+    "only",
     "session_user",
     "user",
 ];

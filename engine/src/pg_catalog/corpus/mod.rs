@@ -34,6 +34,7 @@ fn context_of(viewer: &super::Viewer) -> SessionContext {
     let view = View::of(viewer.clone());
     let mut config = SessionConfig::new().with_default_catalog_and_schema("kanon", "public");
     view.put_into(config.options_mut());
+    config.options_mut().execution.skip_physical_aggregate_schema_check = true;
     let state = SessionStateBuilder::new_with_default_features().with_config(config).with_type_planner(Arc::new(Types));
     let context = SessionContext::new_with_state(state.build());
     let catalog = MemoryCatalogProvider::new();
