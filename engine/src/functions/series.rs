@@ -93,7 +93,7 @@ impl Kind {
             return None;
         }
         let is_instant = |of: &&DataType| matches!(of, DataType::Timestamp(_, Some(_)) | DataType::Date32);
-        Some(if bounds.iter().any(|of| is_instant(of)) { Kind::Instant } else { Kind::Stamp })
+        Some(if bounds.iter().any(is_instant) { Kind::Instant } else { Kind::Stamp })
     }
 
     /// The type of its elements.

@@ -419,7 +419,7 @@ fn broken(chance: &mut Chance, text: &mut Vec<u8>) {
                     .iter()
                     .enumerate()
                     .flat_map(|(i, word)| {
-                        let times = if i == number { if at % 2 == 0 { 0 } else { 2 } } else { 1 };
+                        let times = if i == number { if at.is_multiple_of(2) { 0 } else { 2 } } else { 1 };
                         std::iter::repeat_n(*word, times)
                     })
                     .collect();

@@ -14,7 +14,7 @@ pub(super) const SPECS: &[Spec] = &[
             .unwrap_or_else(|| row.zone.offset_from_utc_datetime(&Utc::now().naive_utc()).fix().local_minus_utc());
         Ok(Value::Text(TimeTz { micros, distance }.to_string()))
     }),
-    strict("kanon_timetz_key", &[Takes::Text], Answer::Bytes, |row| key(row)),
+    strict("kanon_timetz_key", &[Takes::Text], Answer::Bytes, key),
 ];
 
 /// A time of a day and how far its clock is from UTC.

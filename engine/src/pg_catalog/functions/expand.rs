@@ -45,10 +45,11 @@ impl ScalarUDFImpl for Expand {
         let numbers: Int32Array = lists
             .offsets()
             .windows(2)
-            .flat_map(|ends| match ends {
-                [start, end] => 1..=end - start,
-                _ => 1..=0,
+            .filter_map(|ends| match ends {
+                [start, end] => Some(1..=end - start),
+                _ => None,
             })
+            .flatten()
             .collect();
         let first = lists.offsets().first().copied().unwrap_or(0);
         let length = lists.offsets().last().copied().unwrap_or(0) - first;

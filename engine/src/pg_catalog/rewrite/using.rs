@@ -116,7 +116,7 @@ fn of_select(select: &mut Select, with: &WithColumns, viewer: &Viewer) -> Merged
 
 fn has(table: &TableWithJoins, name: &str, columns: &impl Fn(&TableFactor) -> Option<Vec<String>>) -> bool {
     let factors = std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation));
-    let mut known = factors.map(|factor| columns(factor));
+    let mut known = factors.map(columns);
     known.any(|columns| columns.is_none_or(|columns| columns.iter().any(|column| column == name)))
 }
 
