@@ -3,6 +3,7 @@
 //! | expression | PostgreSQL | DataFusion |
 //! | --- | --- | --- |
 //! | date ± interval | a timestamp | a date, without the hours |
+//! | date − date | an integer | one of 64 bits |
 //! | timestamp − timestamp | an interval of days and hours | a duration, which compares with no interval |
 //! | interval · number, −interval | an interval | refused, or the same interval |
 //! | 1.5::integer | 2 | 1 |
@@ -103,6 +104,9 @@ impl ExprPlanner for DateArithmetic {
                     || (is_date(&left) && is_timestamp(&right)) =>
             {
                 moments::elapsed().call(vec![l(), r()])
+            }
+            BinaryOperator::Minus if is_date(&left) && is_date(&right) => {
+                cast(binary_expr(l(), Operator::Minus, r()), DataType::Int32)
             }
             BinaryOperator::Multiply if is_interval(&left) && right.is_numeric() => {
                 moments::interval_times().call(vec![l(), number(r())])

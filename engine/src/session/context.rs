@@ -54,15 +54,16 @@ pub fn session_config(partitions: usize) -> SessionConfig {
         .with_information_schema(false)
         .with_target_partitions(partitions.max(1));
     let options = config.options_mut();
-    // `x IS TRUE` is never NULL to the logical planner and may be to the physical one: grouped or made distinct it would be an internal error.
+    // `x IS TRUE` is never NULL to the logical planner and may be to the physical one, and so is a cast that says what PostgreSQL calls its type:
+    // grouped or made distinct it would be an internal error.
     options.execution.skip_physical_aggregate_schema_check = true;
     options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.parse_float_as_decimal = true;
     options.execution.parquet.schema_force_view_types = false;
     options.execution.collect_statistics = false;
-    // A cast that says what PostgreSQL calls its type may be NULL for the one planner and may not for the other.
-    options.execution.skip_physical_aggregate_schema_check = true;
+    // Its tables are as large as LIMIT says, before there is a row, and nothing counts that memory.
+    options.optimizer.enable_topk_aggregation = false;
     config
 }
 

@@ -1,5 +1,6 @@
 //! What each kind of statement does in a session.
 
+use std::mem;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
@@ -40,7 +41,12 @@ impl Described {
 
 impl Session {
     /// The columns and parameters of a statement.
-    pub(super) async fn describe(&self, statement: &Statement, types: Vec<Option<DataType>>) -> Result<Described> {
+    pub(super) async fn describe(
+        &self,
+        text: &str,
+        statement: &Statement,
+        types: Vec<Option<DataType>>,
+    ) -> Result<Described> {
         let query = match statement {
             Statement::Query(query) => query,
             Statement::Declare(declare) => {
@@ -85,7 +91,7 @@ impl Session {
         let (mut planned, parameters) = self.plan(query, Parameters::Types(types)).await?;
         let schema = Some(self.columns(&mut planned, &Intervals::AsSet).await?);
         let fails = planned.fails.clone();
-        let plan = KeptPlan::default();
+        let plan = KeptPlan::of(text);
         if parameters.is_empty() && fails.is_none() {
             plan.keep(self, &planned);
         }
@@ -396,7 +402,7 @@ impl Session {
 
     fn run_discard(&self, tag: &str, what: Discard) -> Result<Answer> {
         let mut state = self.state();
-        let mut told = Vec::new();
+        let (mut told, mut plans) = (Vec::new(), KeptPlans::default());
         match what {
             Discard::All => {
                 if state.transaction.is_open() {
@@ -409,12 +415,14 @@ impl Session {
                 state.prepared.clear();
                 state.cursors.clear();
                 state.temporary.discard();
-                state.kept = KeptPlans::default();
+                plans = mem::take(&mut state.kept);
             }
             Discard::Temp => state.temporary.discard(),
-            Discard::Plans => state.kept = KeptPlans::default(),
+            Discard::Plans => plans = mem::take(&mut state.kept),
             Discard::Sequences => {}
         }
+        drop(state);
+        plans.forget();
         Ok(Answer { parameter_status: told, ..Answer::done(tag) })
     }
 

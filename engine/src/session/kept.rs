@@ -31,8 +31,8 @@ use crate::pg_catalog::modifiers::Origin as ColumnOrigin;
 const MAX_OF_SESSION: usize = 64;
 /// Plans that all sessions together keep. Beyond it each keeps its last one.
 const MAX_OF_ALL: usize = 4_096;
-/// The longest text, in bytes, by which a statement is known again.
-const MAX_TEXT: usize = 4_096;
+/// The longest text, in bytes, of a statement whose plan is kept: a plan takes some hundred times the memory of its text.
+const MAX_TEXT: usize = 8_192;
 
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 
@@ -52,12 +52,14 @@ impl Drop for Counted {
     }
 }
 
-/// A place for a statement's plan. That of a statement with parameters is made for all values, at its second run: see [`super::generic`].
+/// A place for a statement's plan. That of a statement with parameters is made for all values, at its second run: see [`super::generic`]. The default keeps
+/// nothing.
 #[derive(Clone, Default)]
 pub(super) struct KeptPlan(Arc<Place>);
 
 #[derive(Default)]
 struct Place {
+    keeps: bool,
     kept: Mutex<Option<Kept>>,
     /// How often a statement with parameters was planned for its values.
     runs: AtomicUsize,
@@ -97,8 +99,16 @@ pub(super) struct Executable {
 }
 
 impl KeptPlan {
+    /// A place for the plan of a statement of this text.
+    pub(super) fn of(text: &str) -> KeptPlan {
+        KeptPlan(Arc::new(Place { keeps: text.len() <= MAX_TEXT, ..Place::default() }))
+    }
+
     /// Keeps a plan for its next run.
     pub(super) fn keep(&self, session: &Session, planned: &Planned) {
+        if !self.0.keeps {
+            return;
+        }
         let kept = Kept {
             context: Arc::clone(&planned.context),
             plan: planned.plan.clone(),
@@ -203,6 +213,11 @@ impl KeptPlans {
         self.plans.drain(..too_many).collect()
     }
 
+    /// Gives up all of them.
+    pub(super) fn forget(self) {
+        self.plans.iter().for_each(KeptPlan::forget);
+    }
+
     /// The statement of a text, if it was prepared before.
     pub(super) fn of_text(&self, text: &str) -> Option<Prepared> {
         self.texts.iter().find(|prepared| prepared.text == text).cloned()
@@ -210,7 +225,7 @@ impl KeptPlans {
 
     /// Remembers a statement by its text.
     pub(super) fn remember(&mut self, prepared: &Prepared) {
-        if prepared.text.len() > MAX_TEXT {
+        if !prepared.plan.0.keeps {
             return;
         }
         self.texts.retain(|other| other.text != prepared.text);

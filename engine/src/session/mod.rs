@@ -282,7 +282,7 @@ impl Session {
         if !matches!(*statement, Statement::Transaction(_)) {
             self.state().transaction.check()?;
         }
-        let described = self.describe(&statement, types).await;
+        let described = self.describe(&text, &statement, types).await;
         let Described { schema, parameters, plan, fails } =
             described.map_err(|error| position::locate(error, &statement, &text))?;
         let prepared = Prepared { text, parameters, schema, fails, statement, plan, runs: Arc::default() };

@@ -211,7 +211,13 @@ impl Session {
             return Ok(context);
         }
         let context = Arc::new(PlanningContext::of(self)?);
-        self.state().planning = Some(Arc::clone(&context));
+        // With the plans that stood on the last one goes what only they still hold, such as rows of temporary tables.
+        let gone = {
+            let mut state = self.state();
+            state.planning = Some(Arc::clone(&context));
+            std::mem::take(&mut state.kept)
+        };
+        gone.forget();
         Ok(context)
     }
 }

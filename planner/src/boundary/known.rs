@@ -17,11 +17,19 @@ use crate::private::{MAX_PUBLIC_KEYS, PublicKeys};
 use crate::refusal::Refusal;
 
 impl Walk<'_> {
-    /// The answer of keys alone, if these are all rows of one table here and all keys have a domain. A condition would have to be tested on
+    /// The answer of keys alone, if these are all rows of one table here and all keys are
+    /// different columns that have a domain. A condition would have to be tested on
     /// rows: then keys are told that enough units are behind.
     pub(super) fn known_keys(&self, rows: &Rows, keys: &[Expr], schema: &DFSchemaRef) -> Result<Option<Node>, Refusal> {
+        let repeats = keys.iter().enumerate().any(|(i, key)| keys.iter().take(i).any(|earlier| earlier == key));
         let is_cohort = rows.protection.as_ref().is_some_and(|p| p.access == Access::Cohort);
-        if !is_cohort || rows.restricted || rows.correlated || rows.placement != Placement::Local || keys.is_empty() {
+        if repeats
+            || !is_cohort
+            || rows.restricted
+            || rows.correlated
+            || rows.placement != Placement::Local
+            || keys.is_empty()
+        {
             return Ok(None);
         }
         let mut domains = Vec::with_capacity(keys.len());

@@ -51,7 +51,6 @@ SELECT PERCENTILE_CONT(0.5) within group (order by "public"."people"."score") AS
 
 SELECT CONCAT("public"."people"."name", ' of ', "public"."people"."city") AS "whole", COALESCE("public"."people"."city", 'nowhere') AS "somewhere" FROM "public"."people" ORDER BY "public"."people"."id" ASC
 
--- differs: days between dates are bigint
 SELECT CAST("public"."people"."seen" AS date) - CAST("public"."people"."born" AS date) AS "days" FROM "public"."people" ORDER BY "public"."people"."id" ASC
 
 SELECT CAST(TRUNC(EXTRACT(epoch FROM "public"."people"."seen") - EXTRACT(epoch FROM CAST("public"."people"."born" AS timestamp))) AS integer) / 3600 AS "hours" FROM "public"."people" WHERE "public"."people"."id" = 1

@@ -234,3 +234,21 @@ SELECT w FROM regexp_split_to_table('a b  c', '\s+') AS w ORDER BY w;
 SELECT 'pg_class'::regclass::oid = (SELECT oid FROM pg_class WHERE relname = 'pg_class');
 
 SELECT 'people'::regclass::oid = (SELECT oid FROM pg_class WHERE relname = 'people');
+
+SELECT p.name, p.* FROM people p ORDER BY p.id LIMIT 3
+
+SELECT *, upper(name) AS name FROM people ORDER BY id LIMIT 3
+
+SELECT name, * FROM people ORDER BY name, id LIMIT 3
+
+SELECT id + 1 AS next, id, * FROM people ORDER BY next LIMIT 3
+
+SELECT v.name, v.id AS name, id, * FROM (SELECT p.id, p.name FROM people p) v ORDER BY 4 LIMIT 3
+
+SELECT city, max(id) FROM people GROUP BY city ORDER BY max(id) DESC LIMIT 9223372036854775807
+
+SELECT DISTINCT city FROM people ORDER BY city LIMIT 9223372036854775807
+
+SELECT city, max(name) FROM people GROUP BY city ORDER BY 2, 1 LIMIT 100000000000 OFFSET 1
+
+SELECT id FROM people ORDER BY id LIMIT 9223372036854775807 OFFSET 10

@@ -346,7 +346,7 @@ fn exact_one(mut expr: Expr, around: &Around<'_>) -> Result<Transformed<Expr>> {
             } else if let Some(of_decimals) =
                 rounding::instead_of(&name).filter(|_| first.as_ref().is_some_and(is_decimal))
             {
-                return Ok(Transformed::yes(of_decimals.call(std::mem::take(&mut function.args))));
+                return Ok(Transformed::yes(rounding::called(&of_decimals, std::mem::take(&mut function.args))));
             } else if name == "round" && function.args.len() == 1 && first.as_ref().is_some_and(is_double) {
                 return Ok(Transformed::yes(numbers::rint().call(std::mem::take(&mut function.args))));
             } else if super::extract::is_extract(&function.func) {

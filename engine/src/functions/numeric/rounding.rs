@@ -7,9 +7,11 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type, i256};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use super::super::of_arrays;
 use super::{Numbers, column, decimal, digits_and_scale, not_a_number, out_of_range, power_of_ten, rescaled, rounded};
@@ -23,13 +25,15 @@ enum Way {
     Down,
 }
 
-static OF_WAYS: LazyLock<[Arc<ScalarUDF>; 4]> = LazyLock::new(|| {
-    let of = |name, way| Arc::new(ScalarUDF::new_from_impl(Rounding::new(name, way)));
+static OF_WAYS: LazyLock<[Arc<ScalarUDF>; 6]> = LazyLock::new(|| {
+    let of = |name, way, each| Arc::new(ScalarUDF::new_from_impl(Rounding::new(name, way, each)));
     [
-        of("kanon_round", Way::Nearest),
-        of("kanon_trunc", Way::TowardsZero),
-        of("kanon_ceil", Way::Up),
-        of("kanon_floor", Way::Down),
+        of("kanon_round", Way::Nearest, false),
+        of("kanon_trunc", Way::TowardsZero, false),
+        of("kanon_ceil", Way::Up, false),
+        of("kanon_floor", Way::Down, false),
+        of("kanon_round_each", Way::Nearest, true),
+        of("kanon_trunc_each", Way::TowardsZero, true),
     ]
 });
 
@@ -39,7 +43,7 @@ pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
 
 /// The function for decimals in place of one of this name.
 pub(super) fn instead_of(name: &str) -> Option<Arc<ScalarUDF>> {
-    let [round, trunc, ceil, floor] = &*OF_WAYS;
+    let [round, trunc, ceil, floor, ..] = &*OF_WAYS;
     Some(Arc::clone(match name {
         "round" => round,
         "trunc" => trunc,
@@ -49,17 +53,35 @@ pub(super) fn instead_of(name: &str) -> Option<Arc<ScalarUDF>> {
     }))
 }
 
+/// The call of such a function. Its type is that of the digits if they are known when the statement is planned.
+pub(super) fn called(function: &Arc<ScalarUDF>, mut arguments: Vec<Expr>) -> Expr {
+    let [round, trunc, _, _, round_each, trunc_each] = &*OF_WAYS;
+    let Some(digits) = arguments.get_mut(1) else { return function.call(arguments) };
+    if !matches!(digits, Expr::Literal(..)) {
+        let simplifier = ExprSimplifier::new(SimplifyContext::default());
+        match simplifier.simplify(digits.clone()) {
+            Ok(known @ Expr::Literal(..)) => *digits = known,
+            _ if Arc::ptr_eq(function, round) => return round_each.call(arguments),
+            _ if Arc::ptr_eq(function, trunc) => return trunc_each.call(arguments),
+            _ => {}
+        }
+    }
+    function.call(arguments)
+}
+
 /// A decimal to so many digits behind the point; before it, if they are negative.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Rounding {
     name: &'static str,
     way: Way,
+    /// Each row has its own digits: the type is that of the number, whatever is found out of the digits later.
+    each: bool,
     signature: Signature,
 }
 
 impl Rounding {
-    fn new(name: &'static str, way: Way) -> Rounding {
-        Rounding { name, way, signature: Signature::user_defined(Volatility::Immutable) }
+    fn new(name: &'static str, way: Way, each: bool) -> Rounding {
+        Rounding { name, way, each, signature: Signature::user_defined(Volatility::Immutable) }
     }
 }
 
@@ -89,8 +111,9 @@ impl ScalarUDFImpl for Rounding {
         let (digits, scale) = digits_and_scale(of).ok_or_else(|| not_a_number(of))?;
         let places = match args.scalar_arguments.get(1) {
             None => 0,
+            Some(_) if self.each => scale,
             Some(Some(ScalarValue::Int64(Some(places)))) => i8::try_from((*places).clamp(0, 38)).unwrap_or(38),
-            // Each row its own: as many as there were.
+            // NULL.
             Some(_) => scale,
         };
         let before = i32::from(digits) - i32::from(scale) + 1;

@@ -69,9 +69,13 @@ impl VisitorMut for Subqueries {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        let is_top = self.depth == 0 && self.top_has_names;
+        let place = match (self.depth, self.top_has_names) {
+            (0, true) => Place::Named,
+            (0, false) => Place::Shown,
+            _ => Place::Within,
+        };
         let ordered = Ordered::by(query);
-        alias_all(&mut query.body, is_top, &ordered);
+        alias_all(&mut query.body, place, &ordered);
         self.depth += 1;
         ControlFlow::Continue(())
     }
@@ -117,19 +121,34 @@ impl Ordered {
     }
 }
 
-fn alias_all(body: &mut SetExpr, is_top: bool, ordered: &Ordered) {
+/// Where a query stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It is the statement, and its columns are named when the answer is described.
+    Named,
+    /// It is the statement, and its columns are shown through [`display_name`]: it selects `*`.
+    Shown,
+    /// It is in another one, which finds its columns by their names.
+    Within,
+}
+
+fn alias_all(body: &mut SetExpr, place: Place, ordered: &Ordered) {
     match body {
-        SetExpr::Select(select) => alias_select(select, is_top, ordered),
+        SetExpr::Select(select) => alias_select(select, place, ordered),
         SetExpr::SetOperation { left, right, .. } => {
-            alias_all(left, is_top, ordered);
-            alias_all(right, is_top, ordered);
+            alias_all(left, place, ordered);
+            alias_all(right, place, ordered);
         }
         // A query in parentheses is visited by itself.
         _ => {}
     }
 }
 
-fn alias_select(select: &mut Select, is_top: bool, ordered: &Ordered) {
+fn alias_select(select: &mut Select, place: Place, ordered: &Ordered) {
+    let is_top = place == Place::Named;
+    let is_star = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    // Beside `*` any name may be there already.
+    let beside_star = place == Place::Shown && select.projection.iter().any(is_star);
     let mut taken: HashSet<String> = HashSet::new();
     let mut columns: HashSet<String> = HashSet::new();
     for item in &mut select.projection {
@@ -137,7 +156,11 @@ fn alias_select(select: &mut Select, is_top: bool, ordered: &Ordered) {
         match item {
             SelectItem::UnnamedExpr(expr) => {
                 let name = name_of(expr);
+                // ORDER BY finds a column in its table as well.
+                let is_column = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+                let beside_star = beside_star && (is_column || !ordered.bare.contains(&name));
                 let wanted = match expr {
+                    _ if beside_star => true,
                     Expr::Identifier(_) => taken.contains(&name) || !columns.insert(name.clone()),
                     Expr::CompoundIdentifier(_) => taken.contains(&name) || !columns.insert(expr.to_string()),
                     // Left as it is where the answer is named afterwards, unless ORDER BY means it or it repeats. What is cast has the name
@@ -148,7 +171,7 @@ fn alias_select(select: &mut Select, is_top: bool, ordered: &Ordered) {
                     _ => true,
                 };
                 if wanted {
-                    let hidden = is_top && is_respelled(expr) && !ordered.bare.contains(&name);
+                    let hidden = beside_star || is_top && is_respelled(expr) && !ordered.bare.contains(&name);
                     let unique = match hidden {
                         true => format!("{name}{MARK}{number}"),
                         false => free_name(&name, &taken, &columns, number),
@@ -160,7 +183,8 @@ fn alias_select(select: &mut Select, is_top: bool, ordered: &Ordered) {
             }
             SelectItem::ExprWithAlias { alias, .. } => {
                 let name = folded(alias);
-                let unique = match is_top && ordered.hides(&name) {
+                let hidden = beside_star && !ordered.bare.contains(&name);
+                let unique = match hidden || is_top && ordered.hides(&name) {
                     true => format!("{name}{MARK}{number}"),
                     false => free_name(&name, &taken, &columns, number),
                 };
