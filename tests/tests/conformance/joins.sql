@@ -10,14 +10,21 @@ SELECT id + 1 AS next FROM people a JOIN people b USING (id) WHERE id BETWEEN 2 
 
 SELECT id FROM (SELECT id FROM people WHERE id < 3) a LEFT JOIN (SELECT id FROM people WHERE id > 1) b USING (id) ORDER BY id
 
--- differs: refused as not supported
 SELECT id FROM (SELECT id FROM people WHERE id < 3) a RIGHT JOIN (SELECT id FROM people WHERE id BETWEEN 2 AND 4) b USING (id) ORDER BY id
 
--- differs: refused as not supported
 SELECT id, a.name, b.city FROM (SELECT id, name FROM people WHERE id < 3) a FULL JOIN (SELECT id, city FROM people WHERE id BETWEEN 2 AND 4) b USING (id) WHERE id < 4 ORDER BY id
 
--- differs: refused as not supported
 SELECT * FROM (SELECT id, name FROM people WHERE id < 3) a FULL JOIN (SELECT id, city FROM people WHERE id BETWEEN 2 AND 4) b USING (id) ORDER BY id
+
+SELECT * FROM (SELECT id, name FROM people WHERE id < 3) a RIGHT JOIN (SELECT id, city FROM people WHERE id BETWEEN 2 AND 4) b USING (id) ORDER BY 1
+
+SELECT *, b.* FROM (SELECT id, name FROM people WHERE id < 3) a NATURAL FULL JOIN (SELECT id, city FROM people WHERE id BETWEEN 2 AND 4) b ORDER BY 1
+
+SELECT * FROM (SELECT id, name FROM people WHERE id < 3) a FULL JOIN (SELECT id, city FROM people WHERE id BETWEEN 2 AND 4) b USING (id) FULL JOIN (SELECT id, active FROM people WHERE id BETWEEN 4 AND 5) c USING (id) ORDER BY id
+
+SELECT count(*) FROM (SELECT id, city FROM people WHERE id < 6) a RIGHT JOIN people b USING (id, city) WHERE city IS NULL
+
+SELECT x.id, z FROM (SELECT * FROM (SELECT id FROM people WHERE id < 3) a FULL JOIN (SELECT id, city AS z FROM people WHERE id BETWEEN 2 AND 4) b USING (id)) x ORDER BY x.id
 
 SELECT id FROM (SELECT id FROM people) a NATURAL JOIN (SELECT id FROM people) b WHERE id = 2
 

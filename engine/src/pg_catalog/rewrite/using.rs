@@ -3,15 +3,15 @@
 //! | statement | becomes |
 //! | --- | --- |
 //! | `SELECT id FROM a JOIN b USING (id) WHERE id > 1` | `SELECT a.id FROM a JOIN b USING (id) WHERE a.id > 1` |
-//! | `SELECT id FROM a RIGHT JOIN b USING (id)` | `SELECT b.id FROM …` |
-//! | `SELECT id FROM a NATURAL FULL JOIN b` | `SELECT coalesce(a.id, b.id) AS id FROM …` |
+//! | `SELECT id FROM a RIGHT JOIN b USING (id)` | `SELECT b.id FROM a RIGHT JOIN b ON a.id = b.id` |
+//! | `SELECT * FROM a NATURAL FULL JOIN b` | `SELECT coalesce(a.id, b.id) AS id, a.x, b.y FROM a FULL JOIN b ON a.id = b.id` |
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, OrderByKind, Query, Select, SelectItem, SetExpr,
-    TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    BinaryOperator, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, OrderByKind, Query, Select,
+    SelectItem, SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
 
 use super::json_rows::{WithColumns, columns_of_factor, name_of_factor};
@@ -79,12 +79,14 @@ fn is_answered(select: &Select, name: &str) -> bool {
 
 fn of_select(select: &mut Select, with: &WithColumns, viewer: &Viewer) -> Merged {
     let columns = |factor: &TableFactor| columns_of_factor(factor, with, viewer);
-    let each: Vec<Merged> = select.from.iter_mut().map(|table| of_table(table, &columns)).collect();
+    let mut each: Vec<Joined> = select.from.iter_mut().map(|table| of_table(table, &columns)).collect();
+    say_conditions(select, &mut each);
     let mut all = Merged::new();
-    for (place, merged) in each.into_iter().enumerate() {
+    for (place, joined) in each.into_iter().enumerate() {
         // A name that another table has too is ambiguous.
         let others = || select.from.iter().enumerate().filter(|(other, _)| *other != place);
-        all.extend(merged.into_iter().filter(|(name, _)| !others().any(|(_, table)| has(table, name, &columns))));
+        let merged = joined.merged.into_iter();
+        all.extend(merged.filter(|(name, _)| !others().any(|(_, table)| has(table, name, &columns))));
     }
     if all.is_empty() {
         return all;
@@ -120,13 +122,55 @@ fn has(table: &TableWithJoins, name: &str, columns: &impl Fn(&TableFactor) -> Op
     known.any(|columns| columns.is_none_or(|columns| columns.iter().any(|column| column == name)))
 }
 
-/// The columns that the tables of one element of FROM are joined by. Conditions of joins further on may name them.
-fn of_table(table: &mut TableWithJoins, columns: &impl Fn(&TableFactor) -> Option<Vec<String>>) -> Merged {
+/// One element of FROM.
+struct Joined {
+    /// The columns that its tables are joined by.
+    merged: Merged,
+    /// The columns that `*` means, in order; `None` if they are not known.
+    shown: Option<Vec<(String, Expr)>>,
+    /// The conditions of the joins that keep rows of the right side, by their places: DataFusion would show the left side's column.
+    conditions: Vec<(usize, Expr)>,
+}
+
+/// Puts conditions in the place of names where rows of the right side are kept, and columns in that of `*`. Nothing is changed if they are not all known.
+fn say_conditions(select: &mut Select, each: &mut [Joined]) {
+    if each.iter().all(|joined| joined.conditions.is_empty()) {
+        return;
+    }
+    let is_star = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_));
+    if select.projection.iter().any(is_star) {
+        let shown: Option<Vec<&Vec<(String, Expr)>>> = each.iter().map(|joined| joined.shown.as_ref()).collect();
+        let Some(shown) = shown else { return };
+        let shown: Vec<SelectItem> = shown.into_iter().flatten().map(item).collect();
+        let items = std::mem::take(&mut select.projection).into_iter();
+        select.projection = items.flat_map(|item| if is_star(&item) { shown.clone() } else { vec![item] }).collect();
+    }
+    for (table, joined) in select.from.iter_mut().zip(each) {
+        for (place, condition) in joined.conditions.drain(..) {
+            let constraint = table.joins.get_mut(place).and_then(|join| constraint_mut(&mut join.join_operator));
+            if let Some(constraint) = constraint {
+                *constraint = JoinConstraint::On(condition);
+            }
+        }
+    }
+}
+
+fn item((name, expr): &(String, Expr)) -> SelectItem {
+    match expr {
+        Expr::CompoundIdentifier(_) => SelectItem::UnnamedExpr(expr.clone()),
+        _ => SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('"', name.as_str()) },
+    }
+}
+
+/// What joins by names say of one element of FROM. Conditions of joins further on may name the columns.
+fn of_table(table: &mut TableWithJoins, columns: &impl Fn(&TableFactor) -> Option<Vec<String>>) -> Joined {
     let mut merged = Merged::new();
     let mut left = vec![Side::of(&table.relation, columns)];
-    for join in &mut table.joins {
+    let mut shown = left.first().and_then(Side::shown);
+    let mut conditions = Vec::new();
+    for (place, join) in table.joins.iter_mut().enumerate() {
         let right = Side::of(&join.relation, columns);
-        let names = match constraint(&join.join_operator) {
+        let names: Vec<String> = match constraint(&join.join_operator) {
             Some(JoinConstraint::Using(names)) => {
                 let name = |name: &datafusion::sql::sqlparser::ast::ObjectName| {
                     name.0.last().and_then(|part| part.as_ident()).map(folded)
@@ -141,12 +185,16 @@ fn of_table(table: &mut TableWithJoins, columns: &impl Fn(&TableFactor) -> Optio
         if let Some(on) = condition(join) {
             replace(on, &merged);
         }
-        for name in names {
+        let mut equal = Some(Vec::new());
+        for name in &names {
+            let name = name.clone();
             let of_left = merged.get(&name).cloned().or_else(|| match left.as_slice() {
                 [one] => one.column(&name),
                 many => many.iter().find(|side| side.has(&name)).and_then(|side| side.column(&name)),
             });
             let of_right = right.column(&name);
+            let both = of_left.clone().zip(of_right.clone());
+            equal = equal.zip(both).map(|(equal, (left, right))| [equal, vec![equals(left, right)]].concat());
             let one = match &join.join_operator {
                 JoinOperator::Right(_) | JoinOperator::RightOuter(_) => of_right,
                 JoinOperator::FullOuter(_) => match (of_left, of_right) {
@@ -161,9 +209,28 @@ fn of_table(table: &mut TableWithJoins, columns: &impl Fn(&TableFactor) -> Optio
                 None => merged.remove(&name),
             };
         }
+        shown = shown.zip(right.shown()).and_then(|(shown, of_right)| {
+            let joined = names.iter().map(|name| Some((name.clone(), merged.get(name)?.clone())));
+            let others = shown.into_iter().chain(of_right).filter(|(name, _)| !names.contains(name)).map(Some);
+            joined.chain(others).collect()
+        });
+        let keeps_right = matches!(
+            join.join_operator,
+            JoinOperator::Right(_) | JoinOperator::RightOuter(_) | JoinOperator::FullOuter(_)
+        );
+        let condition = equal.and_then(|equal| equal.into_iter().reduce(and));
+        conditions.extend(condition.filter(|_| keeps_right).map(|condition| (place, condition)));
         left.push(right);
     }
-    merged
+    Joined { merged, shown, conditions }
+}
+
+fn equals(left: Expr, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::Eq, right: Box::new(right) }
+}
+
+fn and(left: Expr, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) }
 }
 
 /// One table of a join.
@@ -180,6 +247,11 @@ impl Side {
     /// Whether it is known to have a column of this name.
     fn has(&self, name: &str) -> bool {
         self.columns.iter().flatten().any(|column| column == name)
+    }
+
+    /// Its columns by their names, if they are known.
+    fn shown(&self) -> Option<Vec<(String, Expr)>> {
+        self.columns.as_ref()?.iter().map(|name| Some((name.clone(), self.column(name)?))).collect()
     }
 
     fn column(&self, name: &str) -> Option<Expr> {
@@ -210,15 +282,22 @@ fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
     }
 }
 
+fn constraint_mut(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+    match operator {
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint) => Some(constraint),
+        _ => None,
+    }
+}
+
 fn condition(join: &mut Join) -> Option<&mut Expr> {
-    match &mut join.join_operator {
-        JoinOperator::Join(JoinConstraint::On(expr))
-        | JoinOperator::Inner(JoinConstraint::On(expr))
-        | JoinOperator::Left(JoinConstraint::On(expr))
-        | JoinOperator::LeftOuter(JoinConstraint::On(expr))
-        | JoinOperator::Right(JoinConstraint::On(expr))
-        | JoinOperator::RightOuter(JoinConstraint::On(expr))
-        | JoinOperator::FullOuter(JoinConstraint::On(expr)) => Some(expr),
+    match constraint_mut(&mut join.join_operator) {
+        Some(JoinConstraint::On(expr)) => Some(expr),
         _ => None,
     }
 }

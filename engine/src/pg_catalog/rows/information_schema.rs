@@ -14,7 +14,7 @@ pub(super) fn write(directory: &Directory, name: &str, wanted: &Wanted, rows: &m
         "views" => views(directory, wanted, rows),
         "schemata" => schemata(directory, rows),
         "table_privileges" | "role_table_grants" => privileges(directory, wanted, rows),
-        "column_privileges" => column_privileges(directory, wanted, rows),
+        "column_privileges" | "role_column_grants" => column_privileges(directory, wanted, rows),
         "routines" => routines(rows),
         "enabled_roles" => enabled_roles(directory, rows),
         "applicable_roles" => applicable_roles(directory, rows),

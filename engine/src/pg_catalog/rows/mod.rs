@@ -18,8 +18,10 @@ pub(crate) fn write(directory: &Directory, relation: &Relation, wanted: &Wanted,
         ("pg_catalog", "pg_description") => relations::description(directory, wanted, rows),
         ("pg_catalog", "pg_tables") => relations::tables(directory, wanted, rows),
         ("pg_catalog", "pg_views") => relations::views(directory, wanted, rows),
-        ("pg_catalog", "pg_stat_user_tables") => relations::stat_user_tables(directory, rows),
+        ("pg_catalog", name) if OF_TABLES.contains(&name) => relations::of_tables(directory, rows),
         ("pg_catalog", "pg_stat_activity") => sessions::activity(directory, rows),
+        ("pg_catalog", "pg_stat_database") => sessions::database(directory, rows),
+        ("pg_catalog", "pg_stat_gssapi") => sessions::gssapi(directory, rows),
         ("pg_catalog", "pg_prepared_statements") => sessions::prepared(directory, rows),
         ("pg_catalog", "pg_cursors") => sessions::cursors(directory, rows),
         ("pg_catalog", "pg_namespace") => system::namespace(directory, wanted, rows),
@@ -49,8 +51,9 @@ const FILLED: &[&str] = &[
     "pg_description",
     "pg_tables",
     "pg_views",
-    "pg_stat_user_tables",
     "pg_stat_activity",
+    "pg_stat_database",
+    "pg_stat_gssapi",
     "pg_prepared_statements",
     "pg_cursors",
     "pg_namespace",
@@ -69,9 +72,19 @@ const FILLED: &[&str] = &[
     "pg_tablespace",
 ];
 
+/// Those that have a row for each table, in which nothing was counted.
+const OF_TABLES: &[&str] = &[
+    "pg_stat_all_tables",
+    "pg_stat_user_tables",
+    "pg_stat_xact_all_tables",
+    "pg_stat_xact_user_tables",
+    "pg_statio_all_tables",
+    "pg_statio_user_tables",
+];
+
 /// Whether a relation of `pg_catalog` never has a row.
 pub(crate) fn is_always_empty(name: &str) -> bool {
-    relation("pg_catalog", name).is_some() && !FILLED.contains(&name)
+    relation("pg_catalog", name).is_some() && !FILLED.contains(&name) && !OF_TABLES.contains(&name)
 }
 
 #[cfg(test)]

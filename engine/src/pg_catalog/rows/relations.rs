@@ -182,7 +182,7 @@ pub(super) fn views(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
 }
 
 /// The tables without a number: how often they are read is nobody's business.
-pub(super) fn stat_user_tables(directory: &Directory, rows: &mut Rows) {
+pub(super) fn of_tables(directory: &Directory, rows: &mut Rows) {
     let mut out = rows.writer(["relid", "schemaname", "relname"]);
     for entry in directory.entries.iter().filter(|entry| entry.table.is_some()) {
         out.push([entry.oid.into(), (&entry.schema_name).into(), (&entry.name).into()]);

@@ -45,6 +45,47 @@ pub(super) fn activity(directory: &Directory, rows: &mut Rows) {
     }
 }
 
+/// The database, of which only the principal's own sessions are counted.
+pub(super) fn database(directory: &Directory, rows: &mut Rows) {
+    const COUNTS: [&str; 19] = [
+        "datid",
+        "datname",
+        "numbackends",
+        "xact_commit",
+        "xact_rollback",
+        "blks_read",
+        "blks_hit",
+        "tup_returned",
+        "tup_fetched",
+        "tup_inserted",
+        "tup_updated",
+        "tup_deleted",
+        "conflicts",
+        "temp_files",
+        "temp_bytes",
+        "deadlocks",
+        "sessions_abandoned",
+        "sessions_fatal",
+        "sessions_killed",
+    ];
+    let open = i64::try_from(directory.viewer.sessions.activity().len()).unwrap_or(i64::MAX);
+    let row = std::array::from_fn(|at| match at {
+        0 => DATABASE.into(),
+        1 => DATABASE_NAME.into(),
+        2 => open.into(),
+        _ => 0.into(),
+    });
+    rows.writer(COUNTS).push(row);
+}
+
+/// Nobody comes by GSSAPI.
+pub(super) fn gssapi(directory: &Directory, rows: &mut Rows) {
+    let mut out = rows.writer(["pid", "gss_authenticated", "encrypted"]);
+    for session in directory.viewer.sessions.activity() {
+        out.push([session.pid.into(), false.into(), false.into()]);
+    }
+}
+
 pub(super) fn prepared(directory: &Directory, rows: &mut Rows) {
     let mut out = rows.writer([
         "name",
