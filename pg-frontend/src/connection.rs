@@ -256,13 +256,13 @@ impl Connection {
         if self.deallocated(&piece.text) {
             return Ok(put(&CommandComplete::new("DEALLOCATE".to_owned()), &mut self.wire.writer.buffer)?);
         }
-        let guard = self.begin();
+        let mut guard = self.begin();
         let desk = self.desk.clone();
         let prepared = self.during(&guard, desk.prepare(&piece.text, &[])).await??;
         if !prepared.parameters.is_empty() {
             return Err(Error::new(Sqlstate::UndefinedParameter, "there is no parameter $1").into());
         }
-        let answer = self.during(&guard, desk.execute(&prepared, Vec::new())).await??;
+        let answer = self.execute_during(&mut guard, &prepared, Vec::new()).await?;
         let mut running = if let Some(style) = &prepared.copy {
             Running::copy(answer, style, self.zone())?
         } else {
@@ -319,6 +319,25 @@ impl Connection {
             Ok(done) => Ok(done),
             Err(why) => Err(self.interrupted(why)),
         }
+    }
+
+    /// Executes a statement while the socket and the guard are watched. How long a release may take depends on what it releases, which the desk knows: it
+    /// keeps the time, and the guard has it from then on.
+    pub async fn execute_during(
+        &mut self,
+        guard: &mut Guard,
+        prepared: &Planned,
+        parameters: Vec<ScalarValue>,
+    ) -> Result<Answer, Stop> {
+        let desk = self.desk.clone();
+        if desk.keeps_time() {
+            guard.deadline = None;
+        }
+        let answer = self.during(guard, desk.execute(prepared, parameters)).await??;
+        if desk.keeps_time() {
+            guard.deadline = desk.deadline();
+        }
+        Ok(answer)
     }
 
     fn interrupted(&mut self, why: Interrupt) -> Stop {

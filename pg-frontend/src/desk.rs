@@ -12,6 +12,7 @@ use datafusion::scalar::ScalarValue;
 use kanon_engine::error::{Error, Result, Sqlstate};
 use kanon_engine::principal::Principal;
 use kanon_engine::session::{Answer, Piece, TransactionStatus};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A statement that a desk has planned.
@@ -129,6 +130,14 @@ pub trait Desk: Send + Sync + 'static {
     async fn execute(&self, planned: &Planned, parameters: Vec<ScalarValue>) -> Result<Answer>;
     /// Stops what is running.
     fn cancel(&self);
+    /// Whether it stops statements itself that take too long. A frontend's own clock stops those of any other desk.
+    fn keeps_time(&self) -> bool {
+        false
+    }
+    /// When the statement that was executed last is out of time, if the desk keeps time.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
     /// The next statement is one of a text of several: together they are one transaction, unless there is one.
     fn begin_text(&self);
     /// The text is over, and the transaction that it was. Gives the settings that changed with its end.

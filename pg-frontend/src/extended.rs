@@ -261,14 +261,14 @@ impl Connection {
         };
         // COPY is sent whole, whatever the client's maximum.
         let max_rows = if prepared.copy.is_some() { 0 } else { u64::try_from(max_rows).unwrap_or(0) };
-        let guard = self.begin();
+        let mut guard = self.begin();
         let mut running = match std::mem::replace(&mut portal.state, State::Done) {
             State::Bound(parameters) => {
                 if self.deallocated(&prepared.text) {
                     self.extended.portals.insert(name.to_owned(), portal);
                     return Ok(put(&CommandComplete::new("DEALLOCATE".to_owned()), &mut self.wire.writer.buffer)?);
                 }
-                Box::new(self.start(&guard, prepared, parameters, &portal.result_formats).await?)
+                Box::new(self.start(&mut guard, prepared, parameters, &portal.result_formats).await?)
             }
             State::Running(running) => running,
             State::Exhausted(tag) => {
@@ -309,13 +309,12 @@ impl Connection {
     /// Runs a bound statement up to its first row.
     async fn start(
         &mut self,
-        guard: &crate::wire::Guard,
+        guard: &mut crate::wire::Guard,
         prepared: &Planned,
         parameters: Vec<ScalarValue>,
         formats: &[i16],
     ) -> Result<Running, Stop> {
-        let desk = self.desk.clone();
-        let answer = self.during(guard, desk.execute(prepared, parameters)).await??;
+        let answer = self.execute_during(guard, prepared, parameters).await?;
         if let Some(style) = &prepared.copy {
             return Ok(Running::copy(answer, style, self.zone())?);
         }

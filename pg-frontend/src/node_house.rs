@@ -11,6 +11,7 @@ use kanon_engine::node::Node;
 use kanon_engine::principal::{AuthMethod, Principal};
 use kanon_engine::session::{Answer, Piece, Prepared, Session, TransactionStatus};
 use kanon_engine::statement;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::desk::{CopyLayout, CopyStyle, Credentials, Desk, ForceQuote, House, Planned};
@@ -74,6 +75,14 @@ impl Desk for SessionDesk {
             None => Err(Error::internal("a statement of another desk")),
         }
     }
+    fn keeps_time(&self) -> bool {
+        true
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.0.deadline()
+    }
+
     fn cancel(&self) {
         self.0.cancel();
     }

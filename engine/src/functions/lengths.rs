@@ -5,17 +5,21 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type};
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::functions::unicode;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 
+use super::series::SERIES;
 use crate::error::{Error, Sqlstate};
 
 /// The longest text that is made, and the most that those of a batch may have together, in bytes.
-pub(super) const MOST_OF_ONE: u64 = 64 << 20;
-pub(super) const MOST_OF_BATCH: u64 = 256 << 20;
+pub(super) const MOST_OF_ONE: u64 = 32 << 20;
+pub(super) const MOST_OF_BATCH: u64 = 128 << 20;
 
 /// The error for more than that.
 pub(super) fn too_large() -> Error {
@@ -38,6 +42,42 @@ pub(super) fn all() -> [ScalarUDF; 3] {
         limited(unicode::lpad(), false),
         limited(unicode::rpad(), false),
     ]
+}
+
+/// Calls in one statement of functions whose answers are of any size. What they make together is then bounded.
+const MOST_CALLS: usize = 64;
+/// A size that is no matter, whatever the text.
+const SMALL: i64 = 1_024;
+
+/// Refuses a plan that makes too many values of any size: nothing else bounds what they take together.
+///
+/// # Errors
+/// 54001 for more than 64 such calls.
+pub fn bounded(plan: &LogicalPlan) -> Result<()> {
+    let mut calls = 0_usize;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                calls += usize::from(matches!(expr, Expr::ScalarFunction(function) if is_of_any_size(function)));
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    if calls > MOST_CALLS {
+        let message = format!("more than {MOST_CALLS} calls of functions whose answers are of any size");
+        return Err(Error::new(Sqlstate::StatementTooComplex, message).into());
+    }
+    Ok(())
+}
+
+fn is_of_any_size(function: &ScalarFunction) -> bool {
+    match function.name() {
+        "repeat" | "lpad" | "rpad" => {
+            !matches!(function.args.get(1), Some(Expr::Literal(ScalarValue::Int64(Some(..=SMALL)), _)))
+        }
+        "array_fill" | "format" | SERIES => true,
+        _ => false,
+    }
 }
 
 impl Limited {

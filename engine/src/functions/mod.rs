@@ -9,7 +9,7 @@ mod fields;
 mod fitted;
 mod format;
 pub mod json;
-mod lengths;
+pub mod lengths;
 mod lists;
 mod literals;
 mod making;

@@ -44,7 +44,7 @@ pub const SERIES: &str = "kanon_series";
 pub const NAME: &str = "generate_series";
 
 /// The most elements that the series of one batch of rows have together.
-const MOST_OF_BATCH: usize = 16 << 20;
+const MOST_OF_BATCH: usize = 2 << 20;
 /// Rows of one batch of a series that is a table.
 const BATCH_ROWS: usize = 8_192;
 /// Digits of the numbers of a series of decimals.

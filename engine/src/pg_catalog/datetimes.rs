@@ -276,7 +276,7 @@ impl Moment {
                 Some(digits) => {
                     let (hours, minutes) = match digits.split_once(':') {
                         Some(parts) => parts,
-                        None if digits.len() == 4 => digits.split_at(2),
+                        None if digits.len() == 4 && digits.is_ascii() => digits.split_at(2),
                         None => (digits, "0"),
                     };
                     let (hours, minutes): (u32, u32) = (hours.parse().ok()?, minutes.parse().ok()?);

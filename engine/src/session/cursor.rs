@@ -3,12 +3,13 @@
 //! A cursor that scrolls keeps the rows that were read, within bounds; any other lets go of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use datafusion::arrow::array::{RecordBatch, UInt64Array};
 use datafusion::arrow::compute::take_record_batch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use tokio::sync::Mutex;
 
@@ -25,8 +26,9 @@ const MAX_CURSORS: usize = 100;
 
 /// Bytes that the rows of a cursor that scrolls may take: 64 MiB.
 const MAX_KEPT_BYTES: usize = 64 << 20;
-/// Most rows that one FETCH takes.
+/// Most rows that one FETCH takes, and the most bytes that they may have: 256 MiB.
 const MAX_FETCH: usize = 1_000_000;
+const MAX_FETCH_BYTES: usize = 256 << 20;
 
 /// An open cursor.
 pub struct Cursor {
@@ -38,7 +40,10 @@ pub struct Cursor {
     pub opened_at: i64,
     /// Set once it has outlived its transaction, or had none.
     held: AtomicBool,
+    /// How many savepoints there were when it was declared and are left: it ends with the last of them.
+    savepoints: AtomicUsize,
     state: Mutex<Reading>,
+    pool: Arc<dyn MemoryPool>,
 }
 
 /// How a cursor is declared.
@@ -54,17 +59,29 @@ pub struct Declared {
 }
 
 impl Cursor {
-    /// A cursor before its first row. If it scrolls, its rows take memory of `pool`.
-    pub fn new(rows: Rows, declared: Declared, pool: &Arc<dyn MemoryPool>) -> Arc<Cursor> {
+    /// A cursor before its first row, behind so many savepoints. Rows that it keeps or gives take memory of `pool`.
+    pub fn new(rows: Rows, declared: Declared, savepoints: usize, pool: &Arc<dyn MemoryPool>) -> Arc<Cursor> {
         let schema = Arc::clone(&rows.schema);
         let kept = declared.scrolls.then(|| Kept {
             batches: Vec::new(),
             count: 0,
             reservation: MemoryConsumer::new("cursors").register(pool),
         });
-        let state = Mutex::new(Reading { rows, rest: None, kept, row: 0, at_start: true, at_end: false });
+        let state =
+            Mutex::new(Reading { rows, rest: None, kept, row: 0, at_start: true, at_end: false, is_broken: false });
         let opened_at = chrono::Utc::now().timestamp_micros();
-        Arc::new(Cursor { schema, declared, opened_at, held: AtomicBool::new(false), state })
+        let (held, savepoints) = (AtomicBool::new(false), AtomicUsize::new(savepoints));
+        Arc::new(Cursor { schema, declared, opened_at, held, savepoints, state, pool: Arc::clone(pool) })
+    }
+
+    /// RELEASE SAVEPOINT: so many are left.
+    pub fn released(&self, left: usize) {
+        self.savepoints.fetch_min(left, Ordering::Relaxed);
+    }
+
+    /// ROLLBACK TO SAVEPOINT, the last of so many: whether it was declared before that.
+    pub fn outlives_rollback_to(&self, left: usize) -> bool {
+        self.held.load(Ordering::Relaxed) || self.savepoints.load(Ordering::Relaxed) < left
     }
 
     /// A transaction ends, its own or another: whether it stays open.
@@ -78,12 +95,18 @@ impl Cursor {
     /// FETCH: the rows in that direction, in the order in which they are passed. At most a million are kept in memory.
     ///
     /// # Errors
-    /// What the query fails with; 55000 for a way back that there is not; 53200 for more rows than there is room for.
-    pub async fn fetch(&self, direction: Direction) -> Result<Vec<RecordBatch>> {
-        let mut taken = Taken::default();
+    /// What the query fails with; 55000 for a way back that there is not, and for a cursor that failed before; 53200 for more rows than there is
+    /// room for.
+    pub async fn fetch(&self, direction: Direction) -> Result<Rows> {
+        let reservation = MemoryConsumer::new("fetched rows").register(&self.pool);
+        let mut taken = Taken { batches: Vec::new(), count: 0, reservation };
         // A mutex made for being held while rows arrive: two fetches of one cursor wait for one another.
         self.state.lock().await.go(direction, Some(&mut taken)).await?;
-        Ok(taken.batches)
+        let Taken { batches, reservation, .. } = taken;
+        let Rows { schema, stream } = memory_rows(Arc::clone(&self.schema), batches)?;
+        // The memory is taken until all of them are read.
+        let stream = stream.inspect(move |_| drop(reservation.size()));
+        Ok(Rows { stream: Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream)), schema })
     }
 
     /// MOVE: how many rows FETCH would have answered.
@@ -96,18 +119,24 @@ impl Cursor {
 }
 
 /// Rows that a FETCH answers.
-#[derive(Default)]
 struct Taken {
     batches: Vec<RecordBatch>,
     count: usize,
+    reservation: MemoryReservation,
 }
 
 impl Taken {
     fn push(&mut self, batch: RecordBatch) -> Result<()> {
         self.count += batch.num_rows();
+        let refused =
+            |message: String| Err(Error::new(Sqlstate::OutOfMemory, message).hint("Fetch fewer rows at a time."));
         if self.count > MAX_FETCH {
-            let message = format!("more than {MAX_FETCH} rows were asked of a cursor at once");
-            return Err(Error::new(Sqlstate::OutOfMemory, message).hint("Fetch fewer rows at a time."));
+            return refused(format!("more than {MAX_FETCH} rows were asked of a cursor at once"));
+        }
+        let bytes = batch.get_array_memory_size();
+        let fits = self.reservation.size().saturating_add(bytes) <= MAX_FETCH_BYTES;
+        if !fits || self.reservation.try_grow(bytes).is_err() {
+            return refused("the rows that were asked of a cursor at once take too much memory".to_owned());
         }
         self.batches.push(batch);
         Ok(())
@@ -167,11 +196,28 @@ struct Reading {
     row: u64,
     at_start: bool,
     at_end: bool,
+    /// It failed on its way: where it stands is not known.
+    is_broken: bool,
 }
 
 impl Reading {
     /// Goes where FETCH and MOVE are to go; how many rows the last step passed, which are those that are taken.
     async fn go(&mut self, direction: Direction, taken: Option<&mut Taken>) -> Result<u64> {
+        if self.is_broken {
+            return Err(Error::new(
+                Sqlstate::ObjectNotInPrerequisiteState,
+                "the cursor failed and cannot be run again",
+            )
+            .hint("CLOSE it and declare it anew."));
+        }
+        // Until it has arrived: an error and the end of the statement's time leave it behind.
+        self.is_broken = true;
+        let passed = self.step(direction, taken).await?;
+        self.is_broken = false;
+        Ok(passed)
+    }
+
+    async fn step(&mut self, direction: Direction, taken: Option<&mut Taken>) -> Result<u64> {
         match direction {
             Direction::Forward(None) => self.forward(None, taken).await,
             Direction::Backward(None) => self.backward(None, taken),
@@ -352,8 +398,9 @@ impl Session {
             scrolls: declare.scroll == Some(true),
             text: text.to_owned(),
         };
-        let cursor = Cursor::new(rows, declared, &self.node.states.runtime_env().memory_pool);
         let mut state = self.state();
+        let savepoints = state.transaction.savepoints();
+        let cursor = Cursor::new(rows, declared, savepoints, &self.node.states.runtime_env().memory_pool);
         if state.transaction.status() == TransactionStatus::Idle {
             cursor.outlives(true);
         }
@@ -371,8 +418,7 @@ impl Session {
             let passed = cursor.pass(fetch.direction).await?;
             return Ok(Answer::done(format!("MOVE {passed}")));
         }
-        let batches = cursor.fetch(fetch.direction).await?;
-        Ok(Answer::rows("FETCH", memory_rows(Arc::clone(&cursor.schema), batches)?))
+        Ok(Answer::rows("FETCH", cursor.fetch(fetch.direction).await?))
     }
 
     pub(super) fn cursor(&self, name: &str) -> Result<Arc<Cursor>> {

@@ -372,19 +372,23 @@ impl Session {
             Transaction::Savepoint(name) => {
                 state.transaction.savepoint(name)?;
                 state.temporary.savepoint();
+                state.settings.savepoint();
                 Ok(answer)
             }
             Transaction::Release(name) => {
                 state.transaction.release(name)?;
                 let left = state.transaction.savepoints();
                 state.temporary.release(left);
+                state.settings.release(left);
+                state.cursors.values().for_each(|cursor| cursor.released(left));
                 Ok(answer)
             }
             Transaction::RollbackTo(name) => {
                 state.transaction.rollback_to(name)?;
                 let left = state.transaction.savepoints();
                 state.temporary.rollback_to(left);
-                Ok(answer)
+                state.cursors.retain(|_, cursor| cursor.outlives_rollback_to(left));
+                Ok(Answer { parameter_status: state.settings.rollback_to(left), ..answer })
             }
             Transaction::Set { modes, session: true } => {
                 Ok(Answer { parameter_status: state.set_default_modes(modes)?, ..answer })

@@ -34,6 +34,9 @@ const MAX_OF_ALL: usize = 4_096;
 /// The longest text, in bytes, of a statement whose plan is kept: a plan takes some hundred times the memory of its text.
 const MAX_TEXT: usize = 8_192;
 
+/// The most memory, in bytes, that constants of a plan may take that is kept optimised: `repeat('x', 1000000)` is one then.
+const MAX_CONSTANTS: usize = 64 << 10;
+
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 
 /// One of the plans that are kept.
@@ -124,9 +127,12 @@ impl KeptPlan {
         too_many.iter().for_each(KeptPlan::forget);
     }
 
-    /// Keeps how far the plan that is kept is ready.
-    pub(super) fn keep_ready(&self, planned: &LogicalPlan, ready: Ready) {
-        if let Some(kept) = lock(&self.0.kept).as_mut().filter(|kept| kept.plan == *planned) {
+    /// Keeps how far the plan that is kept is ready, if it is still this one. Plans are equal that read different tables of the same name, so it must be of the
+    /// same context.
+    pub(super) fn keep_ready(&self, context: &Arc<PlanningContext>, planned: &LogicalPlan, ready: Ready) {
+        let mut place = lock(&self.0.kept);
+        let same = |kept: &&mut Kept| Arc::ptr_eq(&kept.context, context) && kept.plan == *planned;
+        if let Some(kept) = place.as_mut().filter(same) {
             kept.ready = Some(ready);
         }
     }
@@ -234,6 +240,40 @@ impl KeptPlans {
             self.texts.pop_front();
         }
     }
+}
+
+/// Whether a plan asks queries of its own for values: their answers are kept in a plan to execute, of which two runs would disturb each other.
+pub(super) fn has_query(plan: &LogicalPlan) -> bool {
+    let found = plan.exists(|node| {
+        let mut found = false;
+        node.apply_expressions(|expr| {
+            found |= expr.exists(|expr| {
+                Ok(matches!(
+                    expr,
+                    Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)
+                ))
+            })?;
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
+        Ok(found)
+    });
+    found.unwrap_or(true)
+}
+
+/// Whether the constants of a plan take little memory.
+pub(super) fn has_small_constants(plan: &LogicalPlan) -> bool {
+    let mut size: usize = 0;
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::Literal(value, _) = expr {
+                    size = size.saturating_add(value.size());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    walked.is_ok() && size <= MAX_CONSTANTS
 }
 
 /// Whether an optimised plan is good for one run alone: functions in it were computed that depend on the moment or on settings; or it is one that goes round.

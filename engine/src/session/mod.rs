@@ -81,7 +81,7 @@ pub struct Session {
     /// Its number: what `pg_backend_pid()` answers.
     pub id: i32,
     state: Mutex<State>,
-    running: Mutex<CancellationToken>,
+    running: Mutex<Stop>,
     closed: CancellationToken,
     doing: Mutex<Doing>,
 }
@@ -222,7 +222,7 @@ impl Session {
             asked,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             state: Mutex::new(State { settings, ..State::default() }),
-            running: Mutex::new(closed.child_token()),
+            running: Mutex::new(Stop::begin(closed.child_token(), 0)),
             closed,
             doing: Mutex::default(),
         });
@@ -318,19 +318,25 @@ impl Session {
 
     fn begin_statement(&self) -> Stop {
         let token = self.closed.child_token();
-        *lock(&self.running) = token.clone();
         let own = self.state().settings.duration_ms("statement_timeout");
         let nodes = self.node.config.statement_timeout.map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX));
         let timeout_ms = match (own, nodes) {
             (0, other) | (other, 0) => other,
             (a, b) => a.min(b),
         };
-        Stop::begin(token, timeout_ms)
+        let stop = Stop::begin(token, timeout_ms);
+        *lock(&self.running) = stop.clone();
+        stop
+    }
+
+    /// When the statement that runs, or ran last, is out of time.
+    pub fn deadline(&self) -> Option<tokio::time::Instant> {
+        lock(&self.running).deadline()
     }
 
     /// Stops what is running; it ends with 57014.
     pub fn cancel(&self) {
-        lock(&self.running).cancel();
+        lock(&self.running).token.cancel();
     }
 
     /// Fires when the session is ended from outside: by the node's stop, or by `pg_terminate_backend()`.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan};
+use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, Volatility};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use kanon_planner::facts::Facts;
 
@@ -18,13 +19,19 @@ use kanon_planner::facts::Facts;
 ///
 /// # Errors
 /// If the plan is no plan.
-pub(super) fn without_what_is_empty(plan: LogicalPlan, facts: &dyn Facts) -> Result<LogicalPlan> {
+pub(super) fn without_what_is_empty(
+    plan: LogicalPlan,
+    facts: &dyn Facts,
+    options: &Arc<ConfigOptions>,
+) -> Result<LogicalPlan> {
     let done = plan.transform_down(|node| {
         let is_empty = match &node {
             LogicalPlan::Limit(limit) => {
                 matches!(limit.fetch.as_deref(), Some(Expr::Literal(ScalarValue::Int64(Some(0)), _)))
             }
-            LogicalPlan::Filter(filter) => split_conjunction(&filter.predicate).into_iter().any(is_never),
+            LogicalPlan::Filter(filter) => {
+                split_conjunction(&filter.predicate).into_iter().any(|one| is_never(one, options))
+            }
             _ => false,
         };
         if !is_empty || !may_be_asked(&node, facts)? {
@@ -37,21 +44,26 @@ pub(super) fn without_what_is_empty(plan: LogicalPlan, facts: &dyn Facts) -> Res
     Ok(done.data)
 }
 
-/// Whether a condition without columns is false or NULL.
-fn is_never(condition: &Expr) -> bool {
-    if condition.any_column_refs() || condition.is_volatile() || has_query(condition) {
+/// Whether a condition without columns is false or NULL, at any moment.
+fn is_never(condition: &Expr, options: &Arc<ConfigOptions>) -> bool {
+    if condition.any_column_refs() || depends(condition) {
         return false;
     }
-    let context = SimplifyContext::builder().with_current_time().build();
+    let context = SimplifyContext::builder().with_config_options(Arc::clone(options)).build();
     matches!(
         ExprSimplifier::new(context).simplify(condition.clone()),
         Ok(Expr::Literal(ScalarValue::Boolean(Some(false) | None), _))
     )
 }
 
-fn has_query(condition: &Expr) -> bool {
+/// Whether it depends on more than its constants: on a query, on chance, on the moment.
+fn depends(condition: &Expr) -> bool {
     let found = condition.exists(|expr| {
-        Ok(matches!(expr, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_)))
+        Ok(match expr {
+            Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) => true,
+            Expr::ScalarFunction(function) => function.func.signature().volatility != Volatility::Immutable,
+            _ => false,
+        })
     });
     found.unwrap_or(true)
 }

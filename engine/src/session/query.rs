@@ -23,7 +23,7 @@ use kanon_planner::release_unit::{Decision, ReleaseUnit};
 use super::accuracy::{Intervals, Shown};
 use super::constants;
 use super::context::{PlanFacts, ReleasedBatches, is_series};
-use super::kept::{KeptPlan, Ready, is_for_one_run};
+use super::kept::{KeptPlan, Ready, has_query, has_small_constants, is_for_one_run};
 use super::nothing::without_what_is_empty;
 use super::parameters::{Parameters, written_in};
 use super::planning::{PlanningContext, task_of};
@@ -89,6 +89,7 @@ impl Session {
             let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
             let plan = state.statement_to_plan(statement).await?;
             let (plan, types) = parameters.bind(plan, &placeholders)?;
+            functions::lengths::bounded(&plan)?;
             // Before it is analysed: every cast that a function of ours needs is then there for the boundary to see.
             let is_open = all_are_open(&plan)?;
             if !is_open || is_subplan {
@@ -105,7 +106,7 @@ impl Session {
             let plan = pg_catalog::datetimes::read(plan)?;
             let plan = if is_open { plan } else { functions::constants::folded(plan, state.config_options())? };
             // A peer has been asked for what there may be.
-            let plan = if is_subplan { plan } else { without_what_is_empty(plan, &PlanFacts)? };
+            let plan = if is_subplan { plan } else { without_what_is_empty(plan, &PlanFacts, state.config_options())? };
             let fails = if is_exact { constants::failure(&plan, &state)? } else { None };
             let kept = KeptPlan::default();
             Ok((Planned { plan, context, state, names, origins, fails, decided: None, ready: None, kept }, types))
@@ -126,23 +127,22 @@ impl Session {
         stop: &Stop,
     ) -> Result<(Rows, Option<Arc<PrivacyReport>>)> {
         let schema = planned.schema();
-        let Planned { plan, mut state, decided, ready, kept, fails, .. } = planned;
+        let Planned { plan, context, mut state, decided, ready, kept, fails, .. } = planned;
         if let Some(error) = fails {
             return Err(error);
         }
-        let coarse;
-        let mut stop = stop;
         let analysed = plan.clone();
         let decision = decided.map_or_else(|| self.decide(plan), Ok)?;
         // The next run of open data need not go the whole way again.
-        let keeps = matches!(decision, Decision::Open(_)) && ready.is_none();
+        let is_open = matches!(decision, Decision::Open(_));
+        let ready = ready.filter(|_| is_open);
+        let keeps = is_open && ready.is_none();
         let (plan, schema, mut report) = match decision {
             Decision::Open(plan) => (plan, schema, None),
             Decision::Release { outer, units } => {
                 let is_protected = units.iter().any(|unit| unit.protection.is_some());
                 if is_protected {
-                    coarse = stop.coarse();
-                    stop = &coarse;
+                    stop.be_coarse();
                 }
                 // Before anything is charged: a plan that cannot be made costs nothing.
                 let intervals = self.intervals(&outer, intervals);
@@ -170,12 +170,12 @@ impl Session {
                 _ => state.optimize(&plan)?,
             };
             let physical = state.query_planner().create_physical_plan(&optimised, &state).await?;
-            if keeps && !is_for_one_run(&analysed) {
+            if keeps && !is_for_one_run(&analysed) && has_small_constants(&optimised) {
                 let ready = match reads {
-                    Reads::Nothing => Ready::Physical(Arc::clone(&physical)),
-                    Reads::Series | Reads::Tables => Ready::Optimised(optimised),
+                    Reads::Nothing if !has_query(&analysed) => Ready::Physical(Arc::clone(&physical)),
+                    _ => Ready::Optimised(optimised),
                 };
-                kept.keep_ready(&analysed, ready);
+                kept.keep_ready(&context, &analysed, ready);
             }
             Ok::<_, Error>((state, physical))
         })

@@ -71,6 +71,8 @@ pub struct Settings {
     /// Values that a transaction began with, to go back to when it fails; and names set with LOCAL.
     at_begin: Option<HashMap<&'static str, String>>,
     local: HashMap<&'static str, Option<String>>,
+    /// Values and names set with LOCAL at each savepoint.
+    savepoints: Vec<(HashMap<&'static str, String>, HashMap<&'static str, Option<String>>)>,
     /// Names of extensions' own settings (`a.b`), which PostgreSQL lets anyone set.
     start: HashMap<&'static str, String>,
 }
@@ -162,18 +164,38 @@ impl Settings {
         let before = self.clone();
         self.values.retain(|name, _| default_of(name).is_some());
         self.version += 1;
-        self.changes_since(&before)
+        self.changed_since(&before)
     }
 
     /// BEGIN: remembers the present values, and what the transaction says of itself from now on.
     pub fn begin(&mut self) {
         self.at_begin = Some(self.values.clone());
         self.local.clear();
+        self.savepoints.clear();
         for setting in SETTINGS.iter().filter(|setting| default_of(setting.name).is_some()) {
             let value = self.value(setting).to_owned();
             self.local.insert(setting.name, None);
             self.values.insert(setting.name, value);
         }
+    }
+
+    /// SAVEPOINT.
+    pub fn savepoint(&mut self) {
+        self.savepoints.push((self.values.clone(), self.local.clone()));
+    }
+
+    /// RELEASE SAVEPOINT: so many are left.
+    pub fn release(&mut self, left: usize) {
+        self.savepoints.truncate(left);
+    }
+
+    /// ROLLBACK TO SAVEPOINT, the last of so many: what was set since is undone. Answers what clients are to be told.
+    pub fn rollback_to(&mut self, left: usize) -> Vec<(String, String)> {
+        self.savepoints.truncate(left);
+        let Some((values, local)) = self.savepoints.last().cloned() else { return Vec::new() };
+        let before = self.clone();
+        (self.values, self.local) = (values, local);
+        self.changed_since(&before)
     }
 
     /// What the transaction says of itself, for one that follows with AND CHAIN.
@@ -198,11 +220,13 @@ impl Settings {
             }
         }
         self.local.clear();
-        self.version += u64::from(SETTINGS.iter().any(|s| self.value(s) != before.value(s)));
-        self.changes_since(&before)
+        self.savepoints.clear();
+        self.changed_since(&before)
     }
 
-    fn changes_since(&self, before: &Settings) -> Vec<(String, String)> {
+    /// Counts the changes of values, and answers what clients are to be told.
+    fn changed_since(&mut self, before: &Settings) -> Vec<(String, String)> {
+        self.version += u64::from(SETTINGS.iter().any(|s| self.value(s) != before.value(s)));
         SETTINGS
             .iter()
             .filter(|s| s.reported && self.value(s) != before.value(s))

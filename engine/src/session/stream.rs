@@ -1,7 +1,7 @@
 //! Streams of an answer: they end when the statement is cancelled or its time is up, and carry the names that clients see.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use futures::Stream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::accuracy::KEYS;
+use super::lock;
 use crate::error::{Error, Sqlstate};
 use crate::pg_catalog::modifiers::Origin;
 
@@ -26,10 +27,10 @@ pub fn timeout_error() -> Error {
 pub struct Stop {
     /// Cancelled by the client or by the node's shutdown.
     pub token: CancellationToken,
-    /// When its time is up.
-    pub deadline: Option<tokio::time::Instant>,
     /// When it began.
     pub began: tokio::time::Instant,
+    /// When its time is up: one moment for all who wait for it.
+    deadline: Arc<Mutex<Option<tokio::time::Instant>>>,
 }
 
 /// What timeouts of protected releases are rounded up to: how long one takes may depend on people, and finer steps would tell.
@@ -40,13 +41,19 @@ impl Stop {
     pub fn begin(token: CancellationToken, timeout_ms: u64) -> Stop {
         let began = tokio::time::Instant::now();
         let deadline = (timeout_ms > 0).then(|| began + Duration::from_millis(timeout_ms));
-        Stop { token, deadline, began }
+        Stop { token, began, deadline: Arc::new(Mutex::new(deadline)) }
     }
 
-    /// The same for a statement that releases protected data: out of time after whole seconds only, and never before the first.
-    pub fn coarse(&self) -> Stop {
-        let deadline = self.deadline.map(|at| self.began + round_up(at - self.began, COARSE));
-        Stop { token: self.token.clone(), deadline, began: self.began }
+    /// When its time is up.
+    pub fn deadline(&self) -> Option<tokio::time::Instant> {
+        *lock(&self.deadline)
+    }
+
+    /// From now on it is a statement that releases protected data: out of time after whole seconds only, and never before the first. That holds for
+    /// whoever waits for it already.
+    pub fn be_coarse(&self) {
+        let mut deadline = lock(&self.deadline);
+        *deadline = deadline.map(|at| self.began + round_up(at - self.began, COARSE));
     }
 
     /// Waits until whole ticks have passed since the statement began.
@@ -65,10 +72,13 @@ impl Stop {
     /// Runs a future until it is done, cancelled or out of time.
     pub async fn guard<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let out_of_time = async {
-            match self.deadline {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
+            while let Some(at) = self.deadline() {
+                tokio::time::sleep_until(at).await;
+                if self.deadline() == Some(at) {
+                    return;
+                }
             }
+            std::future::pending().await
         };
         tokio::select! {
             biased;
@@ -146,7 +156,7 @@ pub fn stoppable(
         schema,
         inner: Some(inner),
         cancelled: Box::pin(stop.token.clone().cancelled_owned()),
-        out_of_time: stop.deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
+        out_of_time: stop.deadline().map(|at| Box::pin(tokio::time::sleep_until(at))),
         on_error: Box::new(on_error),
     })
 }
@@ -193,10 +203,22 @@ mod tests {
     #[tokio::test]
     async fn protected_releases_end_after_whole_seconds_and_whole_ticks() {
         for (timeout, coarse) in [(1, 1_000), (1_000, 1_000), (1_001, 2_000), (30_000, 30_000)] {
-            let stop = Stop::begin(CancellationToken::new(), timeout).coarse();
-            assert_eq!(stop.deadline.unwrap() - stop.began, Duration::from_millis(coarse), "{timeout}");
+            let stop = Stop::begin(CancellationToken::new(), timeout);
+            stop.be_coarse();
+            stop.be_coarse();
+            assert_eq!(stop.deadline().unwrap() - stop.began, Duration::from_millis(coarse), "{timeout}");
         }
-        assert_eq!(Stop::begin(CancellationToken::new(), 0).coarse().deadline, None);
+        let stop = Stop::begin(CancellationToken::new(), 0);
+        stop.be_coarse();
+        assert_eq!(stop.deadline(), None);
+        // Who waits already waits for the later moment.
+        let stop = Stop::begin(CancellationToken::new(), 20);
+        let work = async {
+            stop.be_coarse();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            Ok(())
+        };
+        stop.guard(work).await.unwrap();
         let ms = Duration::from_millis;
         for (taken, told) in [(0, 250), (249, 250), (250, 250), (600, 750)] {
             assert_eq!(round_up(ms(taken), ms(250)), ms(told));

@@ -252,3 +252,21 @@ SELECT DISTINCT city FROM people ORDER BY city LIMIT 9223372036854775807
 SELECT city, max(name) FROM people GROUP BY city ORDER BY 2, 1 LIMIT 100000000000 OFFSET 1
 
 SELECT id FROM people ORDER BY id LIMIT 9223372036854775807 OFFSET 10
+
+SELECT -price AS price FROM people ORDER BY -price, id LIMIT 3
+
+SELECT coalesce(city, '?') AS city FROM people ORDER BY coalesce(city, 'zzz'), id LIMIT 12
+
+SELECT id * 2 AS twice FROM people ORDER BY twice + 1
+
+SELECT id % 3 AS id FROM people ORDER BY id, abs(id)
+
+SELECT name AS n, id FROM people ORDER BY lower(n)
+
+SELECT 1 WHERE extract(hour FROM timestamptz '2024-01-01 23:30+00') = 1
+
+SELECT true AS x WHERE to_timestamp('2024-01-01 00:00', 'YYYY-MM-DD HH24:MI') = timestamptz '2024-01-01 00:00'
+
+SELECT timestamptz '2024-01-01 12:00 +1é2'
+
+SELECT '12:00 +1é2'::time

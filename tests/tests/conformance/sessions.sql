@@ -218,3 +218,35 @@ SELECT datname, pid = pg_backend_pid() AS own, usename, state, query, backend_ty
 SELECT application_name, leader_pid, xact_start <= now() + interval '1 hour' AS begun, backend_start <= query_start AS before FROM pg_stat_activity WHERE pid = pg_backend_pid();
 SET application_name = 'a test';
 SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid();
+
+BEGIN;
+SAVEPOINT a;
+SET TimeZone = 'Asia/Tokyo';
+SET LOCAL application_name = 'inner';
+SAVEPOINT b;
+SET TimeZone = 'Europe/Zurich';
+ROLLBACK TO b;
+SELECT current_setting('TimeZone'), current_setting('application_name');
+RELEASE b;
+ROLLBACK TO a;
+SELECT current_setting('TimeZone'), current_setting('application_name');
+COMMIT;
+SELECT current_setting('TimeZone'), current_setting('application_name');
+
+BEGIN;
+DECLARE before CURSOR FOR SELECT id FROM people ORDER BY id;
+SAVEPOINT a;
+DECLARE behind CURSOR FOR SELECT id FROM people ORDER BY id;
+SAVEPOINT b;
+DECLARE last CURSOR FOR SELECT id FROM people ORDER BY id;
+RELEASE b;
+FETCH 1 FROM before;
+FETCH 1 FROM last;
+ROLLBACK TO a;
+FETCH 1 FROM before;
+SAVEPOINT c;
+FETCH 1 FROM behind;
+ROLLBACK TO c;
+FETCH 1 FROM last;
+ROLLBACK;
+

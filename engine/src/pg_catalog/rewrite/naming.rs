@@ -91,7 +91,7 @@ impl VisitorMut for Subqueries {
 struct Ordered {
     /// They mean an output column, if there is one of that name.
     bare: HashSet<String>,
-    /// Behind that of a table: they mean its column.
+    /// Behind that of a table, or in an expression: they mean its column.
     of_tables: HashSet<String>,
 }
 
@@ -104,10 +104,13 @@ impl Ordered {
         for item in items {
             if let Expr::Identifier(ident) = &item.expr {
                 names.bare.insert(folded(ident));
+                continue;
             }
             let _ = visit_expressions(&item.expr, |expr| {
-                if let Expr::CompoundIdentifier(parts) = expr {
-                    names.of_tables.extend(parts.last().map(folded));
+                match expr {
+                    Expr::CompoundIdentifier(parts) => names.of_tables.extend(parts.last().map(folded)),
+                    Expr::Identifier(ident) => names.of_tables.extend([folded(ident)]),
+                    _ => {}
                 }
                 ControlFlow::<()>::Continue(())
             });
