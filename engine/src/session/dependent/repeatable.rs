@@ -37,7 +37,7 @@ pub(super) fn is_repeatable(plan: &LogicalPlan) -> Result<bool> {
         is_repeatable &= !node.expressions().iter().any(Expr::is_volatile)
             && match node {
                 LogicalPlan::Limit(limit) => are_first_known(limit),
-                LogicalPlan::Sort(sort) => sort.fetch.is_none() || tells_apart(&sort.expr, [], sort.input.schema()),
+                LogicalPlan::Sort(sort) => sort.fetch.is_none() || tells_apart(&sort.expr, [], &sort.input),
                 LogicalPlan::TableScan(scan) => scan.fetch.is_none(),
                 LogicalPlan::Distinct(Distinct::On(distinct)) => {
                     let order = distinct.sort_expr.as_deref().unwrap_or_default();
@@ -54,9 +54,16 @@ pub(super) fn is_repeatable(plan: &LogicalPlan) -> Result<bool> {
 }
 
 /// Whether rows that an order and groups do not tell apart are the same in all columns.
-fn tells_apart<'e>(order: &'e [SortExpr], groups: impl IntoIterator<Item = &'e Expr>, schema: &DFSchema) -> bool {
-    let known = known(order, groups);
-    schema.columns().iter().all(|column| known.contains(column))
+fn tells_apart<'e>(order: &'e [SortExpr], groups: impl IntoIterator<Item = &'e Expr>, input: &LogicalPlan) -> bool {
+    let (known, columns) = (known(order, groups), input.schema().columns());
+    let LogicalPlan::Projection(projection) = input else { return columns.iter().all(|column| known.contains(column)) };
+    // What is computed of known columns is known too.
+    let all = || columns.iter().zip(&projection.expr);
+    let below: HashSet<Column> = all()
+        .filter(|(column, _)| known.contains(column))
+        .filter_map(|(_, expr)| expr.clone().unalias().try_as_col().cloned())
+        .collect();
+    all().all(|(column, expr)| known.contains(column) || expr.column_refs().iter().all(|of| below.contains(*of)))
 }
 
 fn known<'e>(order: &'e [SortExpr], groups: impl IntoIterator<Item = &'e Expr>) -> HashSet<&'e Column> {
@@ -74,7 +81,7 @@ fn are_first_known(limit: &Limit) -> bool {
             }
             LogicalPlan::Projection(projection) => &projection.input,
             LogicalPlan::SubqueryAlias(alias) => &alias.input,
-            LogicalPlan::Sort(Sort { expr, input, .. }) => return tells_apart(expr, [], input.schema()),
+            LogicalPlan::Sort(Sort { expr, input, .. }) => return tells_apart(expr, [], input),
             _ => return false,
         };
     }
@@ -106,7 +113,7 @@ fn are_windows_repeatable(window: &Window) -> bool {
     window.window_expr.iter().all(|expr| {
         let Expr::WindowFunction(function) = expr.clone().unalias() else { return false };
         let WindowFunction { fun, params } = *function;
-        if tells_apart(&params.order_by, &params.partition_by, schema) {
+        if tells_apart(&params.order_by, &params.partition_by, &window.input) {
             return true;
         }
         match fun {
