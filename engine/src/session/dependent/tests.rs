@@ -1,3 +1,4 @@
+use datafusion::arrow::array::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
@@ -6,14 +7,22 @@ use datafusion::prelude::SessionContext;
 use crate::error::{Error, Result, Sqlstate};
 use crate::session::context::optimizer_rules;
 
-/// A statement's plan under the rules of the node.
-async fn optimised(sql: &str) -> Result<LogicalPlan> {
+/// A few people, and the rules of the node.
+async fn context() -> Result<SessionContext> {
     let state = SessionStateBuilder::new_with_default_features().with_optimizer_rules(optimizer_rules()).build();
     let ctx = SessionContext::new_with_state(state);
-    ctx.sql("CREATE TABLE people (id INT, city TEXT, price NUMERIC(10, 2), score DOUBLE PRECISION, active BOOLEAN)")
-        .await?;
-    let frame = ctx.sql(sql).await?;
-    Ok(frame.into_optimized_plan()?)
+    for sql in [
+        "CREATE TABLE people (id INT, city TEXT, price NUMERIC(10, 2), score DOUBLE PRECISION, active BOOLEAN)",
+        "INSERT INTO people VALUES (1, 'Bern', 1.5, 1.5, true), (2, 'Chur', 2.5, 2.5, false), (3, NULL, NULL, NULL, NULL)",
+    ] {
+        ctx.sql(sql).await?.collect().await?;
+    }
+    Ok(ctx)
+}
+
+/// A statement's plan under them.
+async fn optimised(sql: &str) -> Result<LogicalPlan> {
+    Ok(context().await?.sql(sql).await?.into_optimized_plan()?)
 }
 
 fn nodes(plan: &LogicalPlan) -> usize {
@@ -92,7 +101,9 @@ async fn rows_that_may_be_others_are_refused() {
     ] {
         for sql in [
             format!("SELECT (SELECT count(*) FROM people q WHERE q.score < v.x) FROM ({rows}) v"),
-            format!("SELECT * FROM ({rows}) v CROSS JOIN LATERAL (SELECT count(*) FROM people q WHERE q.score < v.x) l"),
+            format!(
+                "SELECT * FROM ({rows}) v CROSS JOIN LATERAL (SELECT count(*) FROM people q WHERE q.score < v.x) l"
+            ),
         ] {
             let found = optimised(&sql).await;
             match is_repeatable {
@@ -101,4 +112,17 @@ async fn rows_that_may_be_others_are_refused() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_query_for_a_value_has_one_row() {
+    let ctx = context().await.unwrap();
+    let asked = async |below: i32| {
+        let query = "SELECT count(*) FROM people q WHERE q.id < p.id GROUP BY q.id";
+        ctx.sql(&format!("SELECT p.id, ({query}) FROM people p WHERE p.id < {below}")).await.unwrap().collect().await
+    };
+    let rows: usize = asked(3).await.unwrap().iter().map(RecordBatch::num_rows).sum();
+    assert_eq!(rows, 2);
+    let error: Error = asked(4).await.unwrap_err().into();
+    assert_eq!(error.state, Sqlstate::CardinalityViolation);
 }
