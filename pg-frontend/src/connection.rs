@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::scalar::ScalarValue;
 use kanon_engine::error::{Error, Sqlstate};
 use kanon_engine::session::settings::parse_duration_ms;
 use kanon_engine::session::{Answer, Piece, TransactionStatus};
