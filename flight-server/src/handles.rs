@@ -27,6 +27,7 @@ pub(crate) struct Handles<T> {
 }
 
 struct Entry<T> {
+    owner: String,
     value: Arc<T>,
     used: Instant,
 }
@@ -37,27 +38,36 @@ impl<T> Handles<T> {
         Handles { most, idle, in_use: IN_USE, entries: Mutex::default() }
     }
 
-    /// Keeps a value and names it. Clients seldom say that they are done: where there is no room, what was unused for longest makes
-    /// it.
+    /// Keeps a role's value and names it. Clients seldom say that they are done: where there is no room, what was unused for longest makes
+    /// it. Nobody has more than half of the room.
     ///
     /// # Errors
     /// 53300 if there are too many and all were used within the last minute.
-    pub(crate) fn insert(&self, value: Arc<T>) -> Result<String> {
+    pub(crate) fn insert(&self, owner: &str, value: Arc<T>) -> Result<String> {
         let mut entries = self.lock();
-        if entries.len() >= self.most {
+        let share = self.most.div_ceil(2);
+        if entries.len() >= share {
             entries.retain(|_, entry| entry.used.elapsed() < self.idle);
         }
-        if entries.len() >= self.most {
-            let oldest = entries.iter().min_by_key(|(_, entry)| entry.used);
-            let oldest = oldest.filter(|(_, entry)| entry.used.elapsed() >= self.in_use).map(|(name, _)| name.clone());
-            oldest.and_then(|name| entries.remove(&name));
+        if entries.len() >= share && entries.values().filter(|entry| entry.owner == owner).count() >= share {
+            self.make_room(&mut entries, |entry| entry.owner == owner)?;
         }
         if entries.len() >= self.most {
-            return Err(Error::new(Sqlstate::TooManyConnections, "too many sessions or statements are open"));
+            self.make_room(&mut entries, |_| true)?;
         }
         let name = random_name();
-        entries.insert(name.clone(), Entry { value, used: Instant::now() });
+        entries.insert(name.clone(), Entry { owner: owner.to_owned(), value, used: Instant::now() });
         Ok(name)
+    }
+
+    /// Forgets the one of these that was unused for longest.
+    fn make_room(&self, entries: &mut HashMap<String, Entry<T>>, of: impl Fn(&Entry<T>) -> bool) -> Result<()> {
+        let oldest = entries.iter().filter(|(_, entry)| of(entry)).min_by_key(|(_, entry)| entry.used);
+        let oldest = oldest.filter(|(_, entry)| entry.used.elapsed() >= self.in_use).map(|(name, _)| name.clone());
+        match oldest.and_then(|name| entries.remove(&name)) {
+            Some(_) => Ok(()),
+            None => Err(Error::new(Sqlstate::TooManyConnections, "too many sessions or statements are open")),
+        }
     }
 
     /// The value of a name; it is used now.
@@ -91,26 +101,36 @@ mod tests {
     #[test]
     fn bounded_in_number_and_time() {
         let handles = Handles::new(2, Duration::from_millis(50));
-        let first = handles.insert(Arc::new(1)).unwrap();
-        handles.insert(Arc::new(2)).unwrap();
-        assert_eq!(handles.insert(Arc::new(3)).unwrap_err().state, Sqlstate::TooManyConnections);
+        let first = handles.insert("ana", Arc::new(1)).unwrap();
+        handles.insert("ben", Arc::new(2)).unwrap();
+        assert_eq!(handles.insert("eva", Arc::new(3)).unwrap_err().state, Sqlstate::TooManyConnections);
         assert_eq!(handles.get(&first).as_deref(), Some(&1));
         std::thread::sleep(Duration::from_millis(60));
         assert!(handles.get(&first).is_none());
-        handles.insert(Arc::new(3)).unwrap();
+        handles.insert("eva", Arc::new(3)).unwrap();
     }
 
     #[test]
     fn what_was_unused_for_longest_makes_room() {
         let mut handles = Handles::new(2, Duration::from_secs(3600));
         handles.in_use = Duration::from_millis(50);
-        let first = handles.insert(Arc::new(1)).unwrap();
-        let second = handles.insert(Arc::new(2)).unwrap();
+        let first = handles.insert("ana", Arc::new(1)).unwrap();
+        let second = handles.insert("ben", Arc::new(2)).unwrap();
         std::thread::sleep(Duration::from_millis(60));
         handles.get(&first).unwrap();
-        let third = handles.insert(Arc::new(3)).unwrap();
+        let third = handles.insert("eva", Arc::new(3)).unwrap();
         assert!(handles.get(&second).is_none());
         assert!(handles.get(&first).is_some() && handles.get(&third).is_some());
-        assert_eq!(handles.insert(Arc::new(4)).unwrap_err().state, Sqlstate::TooManyConnections);
+        assert_eq!(handles.insert("ida", Arc::new(4)).unwrap_err().state, Sqlstate::TooManyConnections);
+    }
+
+    #[test]
+    fn nobody_has_more_than_half_of_the_room() {
+        let handles = Handles::new(4, Duration::from_secs(3600));
+        handles.insert("ana", Arc::new(1)).unwrap();
+        handles.insert("ana", Arc::new(2)).unwrap();
+        assert_eq!(handles.insert("ana", Arc::new(3)).unwrap_err().state, Sqlstate::TooManyConnections);
+        handles.insert("ben", Arc::new(4)).unwrap();
+        handles.insert("eva", Arc::new(5)).unwrap();
     }
 }

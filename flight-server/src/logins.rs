@@ -23,7 +23,7 @@ const MAX_LOGINS: usize = 1_000;
 /// A client that logged in, and its session.
 pub(crate) struct Login {
     pub(crate) session: Arc<Session>,
-    role: String,
+    pub(crate) role: String,
     ends: Instant,
 }
 
@@ -51,7 +51,7 @@ impl Logins {
         let session = Session::open(Arc::clone(&self.node), principal);
         // Programs that read Arrow take averages for doubles.
         session.set("kanon.exact_numerics", "off")?;
-        self.tokens.insert(Arc::new(Login { session, role, ends: Instant::now() + self.lifetime }))
+        self.tokens.insert(&role.clone(), Arc::new(Login { session, role, ends: Instant::now() + self.lifetime }))
     }
 
     /// The login of the token in a bearer `authorization` header.

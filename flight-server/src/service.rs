@@ -109,7 +109,7 @@ impl Service {
             parameters: Mutex::default(),
             answered: Mutex::new(Some(answer)),
         };
-        self.statements.insert(Arc::new(done)).map_err(failed)
+        self.statements.insert(&statement.login.role, Arc::new(done)).map_err(failed)
     }
 
     async fn run(&self, handle: &str, statement: &Statement) -> StatusResult<FlightStream> {
@@ -268,7 +268,7 @@ impl FlightSqlService for Service {
             Statement { login, prepared: Arc::new(prepared), parameters: Mutex::default(), answered: Mutex::default() };
         let handle = match statement.prepared.schema {
             None if statement.prepared.copy().is_none() => self.run_now(&statement).await?,
-            _ => self.statements.insert(Arc::new(statement)).map_err(failed)?,
+            _ => self.statements.insert(&statement.login.role.clone(), Arc::new(statement)).map_err(failed)?,
         };
         flight_info(TicketStatementQuery { statement_handle: handle.into() }, &schema, request.into_inner())
     }
@@ -585,7 +585,7 @@ impl FlightSqlService for Service {
         let parameter_schema = ipc_schema(&Schema::new(parameters))?;
         let statement =
             Statement { login, prepared: Arc::new(prepared), parameters: Mutex::default(), answered: Mutex::default() };
-        let handle = self.prepared.insert(Arc::new(statement)).map_err(failed)?;
+        let handle = self.prepared.insert(&statement.login.role.clone(), Arc::new(statement)).map_err(failed)?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: handle.into(),
             dataset_schema,

@@ -24,7 +24,7 @@ async fn clinic() -> Federation {
     let setup = [
         "CREATE EXTERNAL TABLE wards STORED AS CSV LOCATION '{dir}/wards.csv'",
         "ALTER TABLE wards SET (access = 'open')",
-        "CREATE PRIVACY UNIT patient",
+        "CREATE PRIVACY UNIT patient WITH (budget_epsilon = 10, budget_delta = 1e-6)",
         "CREATE EXTERNAL TABLE patients STORED AS CSV LOCATION '{dir}/patients.csv'",
         "ALTER TABLE patients SET (access = 'cohort', unit = 'pid', unit_kind = 'patient', min_cohort = 20)",
     ];

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::metadata::FieldMetadata;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -77,7 +77,15 @@ pub fn narrowed(plan: LogicalPlan) -> Result<(LogicalPlan, Vec<Option<Origin>>)>
     let origins = said.iter().map(|said| said.origin).collect();
     let whole = columns(&plan, &Known::default());
     let fields = plan.schema().fields().iter().zip(&whole);
-    let wanted: Vec<Option<DataType>> = fields.map(|(field, whole)| (*whole)?.instead_of(field.data_type())).collect();
+    // An array of what a UNION answers may become wider when its parts are made of one type, after this.
+    let may_widen = has_union(&plan)?;
+    let is_list = |data_type: &DataType| may_widen && matches!(data_type, DataType::List(_));
+    let wanted: Vec<Option<DataType>> = fields
+        .map(|(field, whole)| {
+            let instead = (*whole)?.instead_of(field.data_type());
+            instead.or_else(|| is_list(field.data_type()).then(|| field.data_type().clone()))
+        })
+        .collect();
     let fields = plan.schema().fields().iter().zip(&said);
     let open: Vec<bool> = fields.map(|(field, said)| field.data_type().is_decimal() && !said.is_declared).collect();
     if wanted.iter().all(Option::is_none) && !open.contains(&true) {
@@ -101,6 +109,15 @@ pub fn narrowed(plan: LogicalPlan) -> Result<(LogicalPlan, Vec<Option<Origin>>)>
         })
         .collect();
     Ok((LogicalPlanBuilder::from(plan).project(exprs)?.build()?, origins))
+}
+
+fn has_union(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= matches!(node, LogicalPlan::Union(_));
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
 }
 
 /// A plan with the names of types in place of `pg_typeof(…)`.

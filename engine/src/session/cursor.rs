@@ -105,7 +105,7 @@ impl Cursor {
         let Taken { batches, reservation, .. } = taken;
         let Rows { schema, stream } = memory_rows(Arc::clone(&self.schema), batches)?;
         // The memory is taken until all of them are read.
-        let stream = stream.inspect(move |_| drop(reservation.size()));
+        let stream = stream.inspect(move |_| _ = &reservation);
         Ok(Rows { stream: Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream)), schema })
     }
 

@@ -185,7 +185,6 @@ SELECT * FROM current_database();
 
 SELECT * FROM abs(-1) AS a, abs(-2) AS b;
 
--- differs: a function in FROM of what is beside it is refused
 SELECT p.id, l FROM people AS p, lower(p.name) AS l WHERE p.id = 1;
 
 -- differs: the types of the arguments are not said
@@ -215,11 +214,13 @@ SELECT e.x, e.n FROM information_schema._pg_expandarray(ARRAY[5, 6]) AS e ORDER 
 
 SELECT e.a, e.b FROM information_schema._pg_expandarray(ARRAY[5, 6]) AS e(a, b) ORDER BY e.b;
 
+-- over Flight SQL: an array there
 SELECT p.oid, p.proargtypes FROM pg_proc AS p WHERE p.proname = 'pg_terminate_backend';
 
 -- differs: an array made of a vector counts from 0 there, and says so
 SELECT p.proargtypes::regtype[], p.proargtypes::regtype[]::text[] FROM pg_proc AS p WHERE p.proname = 'pg_terminate_backend';
 
+-- over Flight SQL: an array there
 SELECT '{int4,text}'::regtype[];
 
 SELECT '{23,25}'::regtype[]::text[];

@@ -4,12 +4,14 @@ SELECT 'x'::varchar
 
 SELECT 'abcdef'::varchar(3), 'ab'::varchar(3), cast('äöü' AS character varying(2))
 
+-- over Flight SQL: without blanks at the end
 SELECT 'ab'::char(4), 'abcdef'::char(3), 'a'::char, cast('b' AS character(2))
 
 SELECT 'ab'::char(4) = 'ab', 'ab'::char(4) || 'x', length('ab'::char(4)), upper('ab'::char(4))
 
 SELECT 'ab'::char(4)::text || '|', ('ab'::varchar(4))::text, 5::varchar, 1.5::varchar(2)
 
+-- over Flight SQL: without blanks at the end
 SELECT name::varchar(2), city::char(6) FROM people WHERE id = 1
 
 SELECT x FROM (SELECT name::varchar(3) AS x FROM people WHERE id < 3) s ORDER BY x

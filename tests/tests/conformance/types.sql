@@ -18,6 +18,7 @@ SELECT 'x'::varchar
 
 SELECT 'x'::varchar(5)
 
+-- over Flight SQL: without blanks at the end
 SELECT 'x'::char(3)
 
 SELECT true

@@ -84,7 +84,7 @@ pub fn exact(plan: LogicalPlan) -> Result<LogicalPlan> {
 /// # Errors
 /// If the plan is no plan.
 pub fn inexact(plan: LogicalPlan) -> Result<LogicalPlan> {
-    rewritten(plan, |expr, _| inexact_one(expr))
+    rewritten(plan, inexact_one)
 }
 
 /// What is around an expression.
@@ -132,7 +132,7 @@ impl ExprPlanner for Extracts {
     }
 }
 
-fn inexact_one(expr: Expr) -> Result<Transformed<Expr>> {
+fn inexact_one(expr: Expr, around: &Around<'_>) -> Result<Transformed<Expr>> {
     Ok(match expr {
         Expr::Literal(value, metadata) => match double(&value) {
             Some(double) => Transformed::yes(Expr::Literal(double, metadata)),
@@ -145,6 +145,15 @@ fn inexact_one(expr: Expr) -> Result<Transformed<Expr>> {
             Some(of) => Transformed::yes(cast(of, INEXACT)),
             None => Transformed::no(Expr::ScalarFunction(function)),
         },
+        Expr::ScalarFunction(mut function) if rounding::digits_are_open(&function) => {
+            // The type of a rounded decimal follows from the digits.
+            if let Some(of) =
+                function.args.first_mut().filter(|of| of.get_type(around.schema).is_ok_and(|t| is_decimal(&t)))
+            {
+                *of = cast(of.clone(), INEXACT);
+            }
+            Transformed::yes(Expr::ScalarFunction(function))
+        }
         // What a type is called besides is for open answers.
         Expr::Cast(of) if !of.field.metadata().is_empty() => {
             let wanted = PgType::of_field(&of.field);

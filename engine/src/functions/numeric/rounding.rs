@@ -7,6 +7,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type, i256};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -51,6 +52,12 @@ pub(super) fn instead_of(name: &str) -> Option<Arc<ScalarUDF>> {
         "floor" => floor,
         _ => return None,
     }))
+}
+
+/// Whether a number is rounded to digits that are not known when the statement is planned.
+pub(super) fn digits_are_open(function: &ScalarFunction) -> bool {
+    matches!(function.name(), "round" | "trunc")
+        && function.args.get(1).is_some_and(|digits| !matches!(digits, Expr::Literal(..)))
 }
 
 /// The call of such a function. Its type is that of the digits if they are known when the statement is planned.

@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::execution::FunctionRegistry;
-use datafusion::sql::sqlparser::ast::{DuplicateTreatment, Expr, FunctionArguments, TableFactor, Visitor};
+use datafusion::sql::sqlparser::ast::{DuplicateTreatment, Expr, FunctionArguments, Query, TableFactor, Visitor};
 
-use super::refuse;
+use super::{check_joins_by_name, refuse};
 use crate::error::{Error, Sqlstate};
 
 /// What depends on the functions there are, or on rewrites.
@@ -15,6 +15,10 @@ pub(super) struct CheckFunctions<'a> {
 
 impl Visitor for CheckFunctions<'_> {
     type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Error> {
+        check_joins_by_name(&query.body)
+    }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Error> {
         let ordinality = match factor {

@@ -339,6 +339,9 @@ fn check_join(operator: &JoinOperator) -> ControlFlow<Error> {
     match operator {
         JoinOperator::Join(_)
         | JoinOperator::Inner(_)
+        | JoinOperator::Right(_)
+        | JoinOperator::RightOuter(_)
+        | JoinOperator::FullOuter(_)
         | JoinOperator::Left(_)
         | JoinOperator::LeftOuter(_)
         | JoinOperator::CrossJoin(_)
@@ -346,18 +349,6 @@ fn check_join(operator: &JoinOperator) -> ControlFlow<Error> {
         | JoinOperator::RightSemi(_)
         | JoinOperator::LeftAnti(_)
         | JoinOperator::RightAnti(_) => ControlFlow::Continue(()),
-        // The one column would be the left table's alone.
-        JoinOperator::Right(constraint)
-        | JoinOperator::RightOuter(constraint)
-        | JoinOperator::FullOuter(constraint) => match constraint {
-            JoinConstraint::On(_) | JoinConstraint::None => ControlFlow::Continue(()),
-            JoinConstraint::Using(_) | JoinConstraint::Natural => {
-                let message = "RIGHT and FULL JOIN with USING or NATURAL are not supported";
-                ControlFlow::Break(
-                    Error::unsupported(message).hint("Join ON a.x = b.x, and select coalesce(a.x, b.x)."),
-                )
-            }
-        },
         JoinOperator::Semi(_)
         | JoinOperator::Anti(_)
         | JoinOperator::CrossApply
@@ -367,6 +358,31 @@ fn check_join(operator: &JoinOperator) -> ControlFlow<Error> {
         | JoinOperator::ArrayJoin
         | JoinOperator::LeftArrayJoin
         | JoinOperator::InnerArrayJoin => unsupported("this kind of JOIN"),
+    }
+}
+
+/// Refuses joins by names that keep rows of the right side: the one column would be the left table's alone.
+fn check_joins_by_name(body: &SetExpr) -> ControlFlow<Error> {
+    match body {
+        SetExpr::Select(select) => {
+            for join in select.from.iter().flat_map(|table| &table.joins) {
+                if let JoinOperator::Right(constraint)
+                | JoinOperator::RightOuter(constraint)
+                | JoinOperator::FullOuter(constraint) = &join.join_operator
+                    && matches!(constraint, JoinConstraint::Using(_) | JoinConstraint::Natural)
+                {
+                    let message = "RIGHT and FULL JOIN with USING or NATURAL are not supported here";
+                    let error = Error::unsupported(message);
+                    return ControlFlow::Break(error.hint("Join ON a.x = b.x, and select coalesce(a.x, b.x)."));
+                }
+            }
+            ControlFlow::Continue(())
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            check_joins_by_name(left)?;
+            check_joins_by_name(right)
+        }
+        _ => ControlFlow::Continue(()),
     }
 }
 
