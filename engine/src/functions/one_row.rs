@@ -116,7 +116,7 @@ pub fn is_taken(expr: &Expr) -> bool {
 fn is_ordered(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Sort(_) => true,
-        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => {
+        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Subquery(_) => {
             plan.inputs().first().is_some_and(|input| is_ordered(input))
         }
         _ => false,

@@ -91,6 +91,12 @@ impl Marked<'_> {
     }
 
     fn within(&mut self, within: &InSubquery) -> Result<Option<Expr>> {
+        // What is looked for may itself be an answer with three values.
+        let expr = within.expr.as_ref().clone().transform_down(|expr| self.one(expr))?.data;
+        if expr.exists(|expr| Ok(is_wanted(expr)))? {
+            return Ok(None);
+        }
+        let within = &InSubquery { expr: Box::new(expr), ..within.clone() };
         let query = &within.subquery;
         let Some((qualifier, field)) = query.subquery.schema().iter().next() else { return Ok(None) };
         let value = Expr::Column(Column::new(qualifier.cloned(), field.name()));

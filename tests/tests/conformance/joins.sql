@@ -96,10 +96,6 @@ SELECT true IN (SELECT true IN (SELECT true IN (SELECT true IN (SELECT true IN (
 
 SELECT id, city IN (SELECT q.city FROM people q WHERE q.id < 3) IN (SELECT q.active FROM people q) FROM people ORDER BY 1
 
-SELECT id, (SELECT count(*) + (SELECT count(*) FROM people r WHERE r.id < p.id) FROM people q WHERE q.id < p.id) FROM people p ORDER BY 1
-
-SELECT id, (SELECT max((SELECT count(*) FROM people r WHERE r.id < q.id)) FROM people q WHERE q.id < p.id) FROM people p ORDER BY 1
-
 SELECT p.id, l.id FROM people p LEFT JOIN LATERAL (SELECT q.id, q.city FROM people q WHERE q.id >= p.id ORDER BY q.id LIMIT 1) l ON l.city = p.city ORDER BY 1
 
 SELECT p.id, l.id FROM people p JOIN LATERAL (SELECT q.id, q.city FROM people q WHERE q.id >= p.id ORDER BY q.id LIMIT 1) l ON l.city = p.city ORDER BY 1
@@ -127,8 +123,6 @@ SELECT v.id, (SELECT count(*) FROM people q WHERE q.price < v.price) FROM (SELEC
 
 SELECT v.id, l.n FROM (SELECT * FROM people ORDER BY id LIMIT 3) v CROSS JOIN LATERAL (SELECT count(*) AS n FROM people q WHERE q.id < v.id) l ORDER BY 1
 
-SELECT v.city, (SELECT count(*) FROM people q WHERE q.price < v.a) FROM (SELECT city, avg(price) AS a FROM people GROUP BY city) v ORDER BY 1
-
 SELECT v.city, (SELECT count(*) FROM people q WHERE q.city < v.city) FROM (SELECT city, avg(score) AS a, random() AS r FROM people GROUP BY city) v ORDER BY 1
 
 SELECT v.id, (SELECT count(*) FROM people q WHERE q.id < v.r) FROM (SELECT id, rank() OVER (ORDER BY city) AS r FROM people) v ORDER BY 1
@@ -142,3 +136,5 @@ SELECT p.id, (SELECT count(*) FROM people q WHERE q.id < p.id GROUP BY q.city) F
 SELECT p.id, (SELECT count(*) FROM people q WHERE q.city = p.city GROUP BY q.active) FROM people p ORDER BY 1
 
 SELECT p.id, (SELECT count(*) FROM people q WHERE q.city = p.city GROUP BY q.city) FROM people p ORDER BY 1
+
+SELECT id, (SELECT count(*) FROM people q WHERE q.id < p.id + (SELECT count(*) FROM people r WHERE r.id < q.id)) FROM people p ORDER BY 1

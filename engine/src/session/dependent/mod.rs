@@ -141,7 +141,12 @@ fn not_repeatable() -> Error {
 fn is_pulled_up(query: &LogicalPlan) -> Result<bool> {
     let mut is_condition = true;
     query.apply(|node| {
-        is_condition &= matches!(node, LogicalPlan::Filter(_)) || !node.contains_outer_reference();
+        // Out of a query in FROM it takes columns by names that they have inside.
+        is_condition &= match node {
+            LogicalPlan::Filter(_) => true,
+            LogicalPlan::Subquery(_) => false,
+            other => !other.contains_outer_reference(),
+        };
         Ok(TreeNodeRecursion::Continue)
     })?;
     if !is_condition {

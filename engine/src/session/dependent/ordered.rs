@@ -27,6 +27,7 @@ impl Rows<'_> {
                     above.push(below);
                     alias.input.as_ref()
                 }
+                LogicalPlan::Subquery(query) => query.subquery.as_ref(),
                 _ => {
                     above.clear();
                     break (Vec::new(), input);
