@@ -2,15 +2,17 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::error::{Error, Result, Sqlstate};
 use crate::session::context::optimizer_rules;
 
 /// A few people, and the rules of the node.
 async fn context() -> Result<SessionContext> {
-    let state = SessionStateBuilder::new_with_default_features().with_optimizer_rules(optimizer_rules()).build();
-    let ctx = SessionContext::new_with_state(state);
+    let mut config = SessionConfig::new();
+    config.options_mut().sql_parser.recursion_limit = 1_000;
+    let builder = SessionStateBuilder::new_with_default_features().with_config(config);
+    let ctx = SessionContext::new_with_state(builder.with_optimizer_rules(optimizer_rules()).build());
     for sql in [
         "CREATE TABLE people (id INT, city TEXT, price NUMERIC(10, 2), score DOUBLE PRECISION, active BOOLEAN)",
         "INSERT INTO people VALUES (1, 'Bern', 1.5, 1.5, true), (2, 'Chur', 2.5, 2.5, false), (3, NULL, NULL, NULL, NULL)",
