@@ -9,8 +9,7 @@ use crate::session::context::optimizer_rules;
 
 /// A few people, and the rules of the node.
 async fn context() -> Result<SessionContext> {
-    let mut config = SessionConfig::new();
-    config.options_mut().sql_parser.recursion_limit = 1_000;
+    let config = SessionConfig::new().set_usize("datafusion.sql_parser.recursion_limit", 1_000);
     let builder = SessionStateBuilder::new_with_default_features().with_config(config);
     let ctx = SessionContext::new_with_state(builder.with_optimizer_rules(optimizer_rules()).build());
     for sql in [
