@@ -62,9 +62,8 @@ async fn a_plan_grows_by_its_queries_and_not_by_their_product() {
 
 #[tokio::test]
 async fn queries_within_queries_are_too_many_at_some_depth() {
-    assert!(nodes(&optimised(&within_one_another(3)).await.unwrap()) > 10);
-    let error = optimised(&within_one_another(16)).await.unwrap_err();
-    assert_eq!(error.state, Sqlstate::StatementTooComplex);
+    // Each is of the rows of a table, and reads those alone again.
+    assert!(nodes(&optimised(&within_one_another(16)).await.unwrap()) < 1_000);
     let within = |innermost: &str| {
         let nested = (0..16).fold(innermost.to_owned(), |inner, _| format!("true IN (SELECT {inner})"));
         format!("SELECT {nested}")
