@@ -134,3 +134,5 @@ SELECT p.id, (SELECT count(*) FROM people q WHERE q.city = p.city GROUP BY q.act
 SELECT p.id, (SELECT count(*) FROM people q WHERE q.city = p.city GROUP BY q.city) FROM people p ORDER BY 1
 
 SELECT id, (SELECT count(*) FROM people q WHERE q.id < p.id + (SELECT count(*) FROM people r WHERE r.id < q.id)) FROM people p ORDER BY 1
+
+SELECT id, (SELECT max((SELECT count(*) FROM people r WHERE r.id < q.id)) FROM people q WHERE q.id < p.id) FROM people p ORDER BY 1
