@@ -97,6 +97,20 @@ pub fn value(text: &str, wanted: &DataType) -> OurResult<ScalarValue> {
     text.cast_to(wanted).map_err(Error::from)
 }
 
+/// A text in quotes as a value of a type.
+///
+/// # Errors
+/// As PostgreSQL's for a text that is none, 0A000 for words such as `now`.
+pub fn constant(text: &str, wanted: &DataType) -> OurResult<ScalarValue> {
+    match wanted {
+        DataType::Interval(_) => value(text, wanted),
+        wanted if is_moment(wanted) => value(text, wanted),
+        DataType::Boolean | DataType::Float32 | DataType::Float64 => number(text, wanted),
+        wanted if wanted.is_integer() => number(text, wanted),
+        wanted => ScalarValue::Utf8(Some(text.to_owned())).cast_to(wanted).map_err(|_| unreadable(text, wanted)),
+    }
+}
+
 /// A text as a time of a day in microseconds, and how far from UTC it says that its clock is, in seconds.
 ///
 /// # Errors
