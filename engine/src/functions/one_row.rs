@@ -14,8 +14,8 @@ use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 use datafusion::functions_aggregate::expr_fn::{array_agg, first_value};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Subquery, Volatility,
+    ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, Projection, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Subquery, Volatility,
 };
 
 use super::of_arrays;
@@ -66,23 +66,60 @@ fn of_one_row(query: &Subquery) -> Result<Option<Expr>> {
             if !is_first || limit.skip.is_some() {
                 return Ok(None);
             }
-            let (input, order) = match limit.input.as_ref() {
-                LogicalPlan::Sort(sort) => (sort.input.as_ref(), sort.expr.clone()),
-                other => (other, Vec::new()),
+            let (input, value, order) = match limit.input.as_ref() {
+                LogicalPlan::Sort(sort) => (&sort.input, only_column(&sort.input), sort.expr.clone()),
+                // By a column that is not selected.
+                LogicalPlan::Projection(Projection { expr, input, .. }) => match (expr.as_slice(), input.as_ref()) {
+                    ([value], LogicalPlan::Sort(sort)) => (&sort.input, Some(value.clone()), sort.expr.clone()),
+                    _ if is_ordered(input) => return Ok(None),
+                    _ => (&limit.input, only_column(&limit.input), Vec::new()),
+                },
+                other if is_ordered(other) => return Ok(None),
+                other => (&limit.input, only_column(other), Vec::new()),
             };
-            let Some(value) = only_column(limit.input.as_ref()) else { return Ok(None) };
-            let first = first_value(value, order);
-            let plan = LogicalPlanBuilder::from(input.clone()).aggregate(Vec::<Expr>::new(), vec![first])?.build()?;
-            Ok(Some(again(plan)))
+            let Some(value) = value else { return Ok(None) };
+            let first = first_value(value.unalias(), order);
+            let plan = LogicalPlanBuilder::from(Arc::clone(input)).aggregate(Vec::<Expr>::new(), vec![first])?;
+            Ok(Some(again(plan.build()?)))
         }
         LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Sort(_) => {
-            let plan = if let LogicalPlan::Sort(sort) = plan { sort.input.as_ref() } else { plan };
-            let Some(value) = only_column(plan) else { return Ok(None) };
-            let all = LogicalPlanBuilder::from(plan.clone());
-            let all = all.aggregate(Vec::<Expr>::new(), vec![array_agg(value)])?.build()?;
-            Ok(Some(one_row().call(vec![again(all)])))
+            Ok(collected(plan)?.map(|all| only(again(all))))
         }
         _ => Ok(None),
+    }
+}
+
+/// A query of one row: the list of all values of another one; `None` if that has more than one column.
+///
+/// # Errors
+/// If the plan is no plan.
+pub fn collected(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
+    let plan = if let LogicalPlan::Sort(sort) = plan { sort.input.as_ref() } else { plan };
+    let Some(value) = only_column(plan) else { return Ok(None) };
+    let all = LogicalPlanBuilder::from(plan.clone());
+    all.aggregate(Vec::<Expr>::new(), vec![array_agg(value)])?.build().map(Some)
+}
+
+/// The only value of a list: 21000 if there are more.
+pub fn only(list: Expr) -> Expr {
+    one_row().call(vec![list])
+}
+
+/// Whether an expression takes the only value of a list.
+pub fn is_taken(expr: &Expr) -> bool {
+    let found = expr
+        .exists(|expr| Ok(matches!(expr, Expr::ScalarFunction(function) if function.func.name() == ONE_ROW.name())));
+    found.unwrap_or(false)
+}
+
+/// Whether a query has an order that is not its uppermost part.
+fn is_ordered(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Sort(_) => true,
+        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Subquery(_) => {
+            plan.inputs().first().is_some_and(|input| is_ordered(input))
+        }
+        _ => false,
     }
 }
 

@@ -75,7 +75,7 @@ pub fn narrowed(plan: LogicalPlan) -> Result<(LogicalPlan, Vec<Option<Origin>>)>
     let plan = named(plan)?;
     let said = said(&plan);
     let origins = said.iter().map(|said| said.origin).collect();
-    let whole = columns(&plan);
+    let whole = columns(&plan, &Known::default());
     let fields = plan.schema().fields().iter().zip(&whole);
     // An array of what a UNION answers may become wider when its parts are made of one type, after this.
     let may_widen = has_union(&plan)?;
@@ -123,11 +123,9 @@ fn has_union(plan: &LogicalPlan) -> Result<bool> {
 /// A plan with the names of types in place of `pg_typeof(…)`.
 fn named(plan: LogicalPlan) -> Result<LogicalPlan> {
     let done = plan.transform_up_with_subqueries(|plan| {
-        let mut known = Known::new();
+        let mut known = Known::default();
         for input in plan.inputs() {
-            for ((qualifier, field), whole) in input.schema().iter().zip(columns(input)) {
-                known.insert(Column::new(qualifier.cloned(), field.name()), whole);
-            }
+            known.add(input, &columns(input, &Known::default()));
         }
         let schema = inputs_schema(&plan);
         let names = NamePreserver::new(&plan);
@@ -176,43 +174,56 @@ impl Whole {
     }
 }
 
-/// What each column of a plan is.
-fn columns(plan: &LogicalPlan) -> Vec<Option<Whole>> {
+/// What each column of a plan is, in a query around which that is known.
+fn columns(plan: &LogicalPlan, around: &Known) -> Vec<Option<Whole>> {
     let by_type = || plan.schema().fields().iter().map(|field| Whole::of_type(field.data_type())).collect();
     let found: Vec<Option<Whole>> = match plan {
-        LogicalPlan::Projection(projection) => of_exprs(&projection.expr, &projection.input),
+        LogicalPlan::Projection(projection) => {
+            let input = columns(&projection.input, around);
+            of_exprs(&projection.expr, &projection.input, &input, around)
+        }
         LogicalPlan::Aggregate(aggregate) => {
-            let mut all = of_exprs(&aggregate.group_expr, &aggregate.input);
-            all.extend(of_exprs(&aggregate.aggr_expr, &aggregate.input));
-            all
+            let input = columns(&aggregate.input, around);
+            of_exprs(aggregate.group_expr.iter().chain(&aggregate.aggr_expr), &aggregate.input, &input, around)
         }
         LogicalPlan::Window(window) => {
-            let mut all = columns(&window.input);
-            all.extend(of_exprs(&window.window_expr, &window.input));
+            let mut all = columns(&window.input, around);
+            all.extend(of_exprs(&window.window_expr, &window.input, &all, around));
             all
         }
         LogicalPlan::Unnest(unnest) => {
-            let lists = columns(&unnest.input);
+            let lists = columns(&unnest.input, around);
             unnest.dependency_indices.iter().map(|place| lists.get(*place).copied().flatten()).collect()
         }
-        LogicalPlan::Filter(filter) => columns(&filter.input),
-        LogicalPlan::Sort(sort) => columns(&sort.input),
-        LogicalPlan::Limit(limit) => columns(&limit.input),
-        LogicalPlan::Repartition(repartition) => columns(&repartition.input),
-        LogicalPlan::SubqueryAlias(alias) => columns(&alias.input),
-        LogicalPlan::Distinct(distinct) => columns(distinct.input()),
-        LogicalPlan::Subquery(subquery) => columns(&subquery.subquery),
+        LogicalPlan::Filter(filter) => columns(&filter.input, around),
+        LogicalPlan::Sort(sort) => columns(&sort.input, around),
+        LogicalPlan::Limit(limit) => columns(&limit.input, around),
+        LogicalPlan::Repartition(repartition) => columns(&repartition.input, around),
+        LogicalPlan::SubqueryAlias(alias) => columns(&alias.input, around),
+        LogicalPlan::Distinct(distinct) => columns(distinct.input(), around),
+        LogicalPlan::Subquery(subquery) => columns(&subquery.subquery, around),
         LogicalPlan::Union(union) => {
-            union.inputs.iter().map(|input| columns(input)).reduce(|a, b| both_of(&a, &b)).unwrap_or_default()
+            union.inputs.iter().map(|input| columns(input, around)).reduce(|a, b| both_of(&a, &b)).unwrap_or_default()
         }
-        LogicalPlan::RecursiveQuery(query) => columns(&query.static_term),
+        LogicalPlan::RecursiveQuery(query) => columns(&query.static_term, around),
         LogicalPlan::Values(values) => {
-            let rows = values.values.iter().map(|row| row.iter().map(|expr| whole(expr, &HashMap::new())).collect());
+            let known = around.inside();
+            let rows = values.values.iter().map(|row| row.iter().map(|expr| whole(expr, &known)).collect());
             rows.reduce(|a: Vec<_>, b: Vec<_>| both_of(&a, &b)).unwrap_or_default()
         }
         LogicalPlan::Join(join) => match join.join_type {
             JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {
-                [columns(&join.left), columns(&join.right)].concat()
+                let left = columns(&join.left, around);
+                // LATERAL: the row on the left is around it.
+                let right = match is_query(&join.right) {
+                    true => {
+                        let mut known = around.inside();
+                        known.add(&join.left, &left);
+                        columns(&join.right, &known)
+                    }
+                    false => columns(&join.right, around),
+                };
+                [left, right].concat()
             }
             _ => by_type(),
         },
@@ -231,7 +242,35 @@ fn wider(a: Option<Whole>, b: Option<Whole>) -> Option<Whole> {
     Some(a?.max(b?))
 }
 
-type Known = HashMap<Column, Option<Whole>>;
+/// Which whole numbers columns are.
+#[derive(Debug, Default)]
+struct Known {
+    here: HashMap<Column, Option<Whole>>,
+    /// Those of the rows around a query.
+    around: HashMap<Column, Option<Whole>>,
+}
+
+impl Known {
+    fn add(&mut self, plan: &LogicalPlan, columns: &[Option<Whole>]) {
+        let columns = plan.schema().iter().zip(columns);
+        self.here
+            .extend(columns.map(|((qualifier, field), whole)| (Column::new(qualifier.cloned(), field.name()), *whole)));
+    }
+
+    /// What is known where these columns are around, and none is there yet. What was around them is no more: no query names it.
+    fn inside(&self) -> Known {
+        Known { here: HashMap::new(), around: self.here.clone() }
+    }
+}
+
+/// Whether a plan is a query that may name the row around it.
+fn is_query(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Subquery(_) => true,
+        LogicalPlan::SubqueryAlias(alias) => is_query(&alias.input),
+        _ => false,
+    }
+}
 
 /// Which whole numbers the columns that a node's expressions name are.
 pub struct Wholes(Known);
@@ -239,7 +278,11 @@ pub struct Wholes(Known);
 impl Wholes {
     /// Those of a node's inputs.
     pub fn of(node: &LogicalPlan) -> Wholes {
-        Wholes(node.inputs().into_iter().flat_map(known).collect())
+        let mut known = Known::default();
+        for input in node.inputs() {
+            known.add(input, &columns(input, &Known::default()));
+        }
+        Wholes(known)
     }
 
     /// Whether an expression of 64 bits is a `bigint`, rather than an `integer` that DataFusion reads as one.
@@ -248,15 +291,17 @@ impl Wholes {
     }
 }
 
-fn known(input: &LogicalPlan) -> Known {
-    let columns = input.schema().iter().zip(columns(input));
-    columns.map(|((qualifier, field), whole)| (Column::new(qualifier.cloned(), field.name()), whole)).collect()
-}
-
-fn of_exprs(exprs: &[Expr], input: &LogicalPlan) -> Vec<Option<Whole>> {
-    let (schema, known) = (input.schema(), known(input));
+/// What expressions of an input are whose columns are known.
+fn of_exprs<'e>(
+    exprs: impl IntoIterator<Item = &'e Expr>,
+    input: &LogicalPlan,
+    columns: &[Option<Whole>],
+    around: &Known,
+) -> Vec<Option<Whole>> {
+    let (schema, mut known) = (input.schema(), around.inside());
+    known.add(input, columns);
     let of = |expr: &Expr| whole(expr, &known).or_else(|| expr.get_type(schema).ok().as_ref().and_then(Whole::of_type));
-    exprs.iter().map(of).collect()
+    exprs.into_iter().map(of).collect()
 }
 
 /// Whether an expression is of any type: NULL, and an array of nothing.
@@ -292,8 +337,10 @@ fn whole(expr: &Expr, known: &Known) -> Option<Whole> {
             Some(if i32::try_from(*number).is_ok() { Whole::Int4 } else { Whole::Int8 })
         }
         Expr::Literal(value, _) => Whole::of_type(&value.data_type()),
-        Expr::Column(column) => *known.get(column)?,
-        Expr::OuterReferenceColumn(field, _) => Whole::of_type(field.data_type()),
+        Expr::Column(column) => *known.here.get(column)?,
+        Expr::OuterReferenceColumn(field, column) => {
+            known.around.get(column).copied().flatten().or_else(|| Whole::of_type(field.data_type()))
+        }
         Expr::Alias(alias) => whole(&alias.expr, known),
         Expr::Negative(inner) => whole(inner, known),
         Expr::Cast(cast) => Whole::of_type(cast.field.data_type()),
@@ -314,7 +361,7 @@ fn whole(expr: &Expr, known: &Known) -> Option<Whole> {
         Expr::Case(case) => {
             all(&mut case.when_then_expr.iter().map(|(_, then)| then.as_ref()).chain(case.else_expr.as_deref()))
         }
-        Expr::ScalarSubquery(subquery) => columns(&subquery.subquery).first().copied().flatten(),
+        Expr::ScalarSubquery(subquery) => columns(&subquery.subquery, known).first().copied().flatten(),
         Expr::Unnest(unnest) => whole(&unnest.expr, known),
         Expr::ScalarFunction(function) => match function.func.name() {
             name if GIVE_INT4.contains(&name) => Some(Whole::Int4),

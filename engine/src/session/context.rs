@@ -30,6 +30,7 @@ use kanon_planner::release_unit::{ReleaseNode, ReleaseUnit};
 
 use super::dependent::DependentJoins;
 use super::marks::MarksForValues;
+use super::null_keys::{JoinsApart, NoNullsAmongKeys};
 use super::yielding::YieldAboveJoins;
 use crate::catalog::guarded::GuardedTable;
 use crate::catalog::{TEMPORARY_SCHEMAS, Table};
@@ -106,11 +107,18 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
     builder.build()
 }
 
-fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let mut rules = Optimizer::new().rules;
+pub(super) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     // Before a query's conditions are moved to where they cannot be joined by.
-    rules.insert(0, Arc::new(MarksForValues::default()));
-    rules.insert(0, Arc::new(DependentJoins));
+    let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
+        vec![Arc::new(DependentJoins), Arc::new(MarksForValues::default())];
+    for rule in Optimizer::new().rules {
+        match rule.name() {
+            "extract_equijoin_predicate" => rules.push(Arc::new(NoNullsAmongKeys)),
+            "eliminate_cross_join" => rules.push(Arc::new(JoinsApart)),
+            _ => {}
+        }
+        rules.push(rule);
+    }
     rules
 }
 

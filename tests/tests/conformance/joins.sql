@@ -54,7 +54,6 @@ SELECT p.id, l.r FROM people p, LATERAL (SELECT q.id, row_number() OVER (ORDER B
 
 SELECT p.id, l.c FROM people p, LATERAL (SELECT DISTINCT q.active AS c FROM people q WHERE q.id < p.id AND q.active IS NOT NULL) l WHERE p.id < 4 ORDER BY 1, 2
 
--- differs: an integer of 64 bits
 SELECT p.id, a.x, b.y FROM people p, LATERAL (SELECT p.id + 1 AS x) a, LATERAL (SELECT a.x * 10 + p.id AS y) b WHERE p.id < 3 ORDER BY 1
 
 SELECT id, (SELECT max(q.id) FROM people q WHERE q.id < p.id) AS before FROM people p ORDER BY 1
@@ -74,3 +73,68 @@ SELECT sum((SELECT count(*) FROM people q WHERE q.id < p.id)) FROM people p
 SELECT id, (SELECT q.id FROM people q WHERE q.id > p.id) FROM people p WHERE id = 1
 
 SELECT p.city, (SELECT count(*) FROM generate_series(1, p.n) g) FROM (SELECT city, count(*) AS n FROM people GROUP BY city) p ORDER BY 1
+
+SELECT p.id, l.name FROM people p CROSS JOIN LATERAL (SELECT q.name FROM people q WHERE q.id > p.id ORDER BY q.price DESC LIMIT 1) l ORDER BY 1
+
+SELECT id, (SELECT q.name FROM people q WHERE q.city = p.city ORDER BY q.price DESC LIMIT 1) FROM people p ORDER BY 1
+
+SELECT id, (SELECT q.name FROM people q WHERE q.id <> p.id ORDER BY q.price DESC NULLS LAST LIMIT 1 OFFSET 1) FROM people p ORDER BY 1
+
+SELECT p.id, l.n FROM people p CROSS JOIN LATERAL (SELECT x.n FROM (SELECT q.name AS n FROM people q WHERE q.id > p.id ORDER BY q.price, q.id) x LIMIT 2) l ORDER BY 1, 2
+
+SELECT id, (SELECT x.n FROM (SELECT q.name AS n FROM people q WHERE q.id > p.id ORDER BY q.price, q.id) x LIMIT 1) FROM people p ORDER BY 1
+
+SELECT id, ARRAY(SELECT q.name FROM people q WHERE q.id > p.id ORDER BY q.price DESC, q.id LIMIT 3) FROM people p ORDER BY 1
+
+SELECT id, ARRAY(SELECT q.name FROM people q WHERE q.city = p.city ORDER BY q.price DESC, q.id LIMIT 2) FROM people p ORDER BY 1
+
+SELECT p.id, (SELECT count(*) FROM people q WHERE q.id < p.id + 0), (SELECT count(*) FROM people q WHERE q.id < p.id + 1), (SELECT count(*) FROM people q WHERE q.id < p.id + 2), (SELECT count(*) FROM people q WHERE q.id < p.id + 3), (SELECT count(*) FROM people q WHERE q.id < p.id + 4), (SELECT count(*) FROM people q WHERE q.id < p.id + 5), (SELECT count(*) FROM people q WHERE q.id < p.id + 6), (SELECT count(*) FROM people q WHERE q.id < p.id + 7), (SELECT count(*) FROM people q WHERE q.id < p.id + 8), (SELECT count(*) FROM people q WHERE q.id < p.id + 9), (SELECT count(*) FROM people q WHERE q.id < p.id + 10), (SELECT count(*) FROM people q WHERE q.id < p.id + 11), (SELECT count(*) FROM people q WHERE q.id < p.id + 12), (SELECT count(*) FROM people q WHERE q.id < p.id + 13), (SELECT count(*) FROM people q WHERE q.id < p.id + 14), (SELECT count(*) FROM people q WHERE q.id < p.id + 15), (SELECT count(*) FROM people q WHERE q.id < p.id + 16), (SELECT count(*) FROM people q WHERE q.id < p.id + 17), (SELECT count(*) FROM people q WHERE q.id < p.id + 18), (SELECT count(*) FROM people q WHERE q.id < p.id + 19) FROM people p ORDER BY 1
+
+SELECT p.id, a.n, b.n, c.n, d.n FROM people p CROSS JOIN LATERAL (SELECT count(*) AS n FROM people q WHERE q.id < p.id) a CROSS JOIN LATERAL (SELECT count(*) AS n FROM people q WHERE q.price < p.price) b CROSS JOIN LATERAL (SELECT count(*) AS n FROM people q WHERE q.score < p.score) c CROSS JOIN LATERAL (SELECT count(*) AS n FROM people q WHERE q.id < a.n + p.id) d ORDER BY 1
+
+SELECT true IN (SELECT true IN (SELECT true IN (SELECT true IN (SELECT true IN (SELECT true IN (SELECT true IN (SELECT true IN (SELECT true IN (SELECT true IN (SELECT true IN (SELECT true IN (SELECT true IN (SELECT true IN (SELECT true IN (SELECT true IN (SELECT true))))))))))))))))
+
+SELECT id, city IN (SELECT q.city FROM people q WHERE q.id < 3) IN (SELECT q.active FROM people q) FROM people ORDER BY 1
+
+SELECT p.id, l.id FROM people p LEFT JOIN LATERAL (SELECT q.id, q.city FROM people q WHERE q.id >= p.id ORDER BY q.id LIMIT 1) l ON l.city = p.city ORDER BY 1
+
+SELECT p.id, l.id FROM people p JOIN LATERAL (SELECT q.id, q.city FROM people q WHERE q.id >= p.id ORDER BY q.id LIMIT 1) l ON l.city = p.city ORDER BY 1
+
+SELECT p.id, l.id FROM people p CROSS JOIN LATERAL (SELECT q.id, q.city FROM people q WHERE q.id >= p.id ORDER BY q.id LIMIT 1) l WHERE l.city = p.city ORDER BY 1
+
+SELECT p.id, l.id, r.id FROM people p CROSS JOIN LATERAL (SELECT q.id, q.city FROM people q WHERE q.price IS NOT DISTINCT FROM p.price ORDER BY q.id LIMIT 1) l, people r WHERE l.city = r.city AND r.price = p.price ORDER BY 1, 2, 3
+
+SELECT id FROM people p WHERE p.city = (SELECT max(q.city) FROM people q WHERE q.id > p.id + 100) ORDER BY 1
+
+SELECT a.id FROM people a JOIN people b ON a.price IS NOT DISTINCT FROM b.price WHERE a.city = b.city ORDER BY 1
+
+SELECT a.id, c.id FROM people a JOIN people b ON a.price IS NOT DISTINCT FROM b.price JOIN people c ON c.city = a.city WHERE a.id IN (3, 5, 6) ORDER BY 1, 2
+
+SELECT a.id, c.id FROM people a JOIN people c ON c.city = a.city JOIN people b ON a.price IS NOT DISTINCT FROM b.price WHERE b.born = c.born OR c.born IS NULL ORDER BY 1, 2
+
+-- differs: the rows outside are read twice, and are others then
+SELECT count(*), count(n) FROM (SELECT t.r, (SELECT count(*) FROM people q WHERE q.score < t.r) AS n FROM (SELECT random() AS r FROM people) t) u
+
+-- differs: the rows outside are read twice, and may be others then
+SELECT v.id, l.n FROM (SELECT * FROM people LIMIT 10) v CROSS JOIN LATERAL (SELECT count(*) AS n FROM people q WHERE q.id < v.id) l ORDER BY 1
+
+-- differs: the rows outside are read twice, and may be others then
+SELECT v.id, (SELECT count(*) FROM people q WHERE q.price < v.price) FROM (SELECT * FROM people ORDER BY city LIMIT 3) v ORDER BY 1
+
+SELECT v.id, l.n FROM (SELECT * FROM people ORDER BY id LIMIT 3) v CROSS JOIN LATERAL (SELECT count(*) AS n FROM people q WHERE q.id < v.id) l ORDER BY 1
+
+SELECT v.city, (SELECT count(*) FROM people q WHERE q.city < v.city) FROM (SELECT city, avg(score) AS a, random() AS r FROM people GROUP BY city) v ORDER BY 1
+
+SELECT v.id, (SELECT count(*) FROM people q WHERE q.id < v.r) FROM (SELECT id, rank() OVER (ORDER BY city) AS r FROM people) v ORDER BY 1
+
+SELECT v.id, (SELECT count(*) FROM people q WHERE q.id < v.r) FROM (SELECT id, row_number() OVER (ORDER BY id DESC) AS r FROM people) v ORDER BY 1
+
+SELECT count(*) FROM (SELECT random() AS r FROM people) t, LATERAL (SELECT t.r * 2 AS x) l WHERE l.x < 3
+
+SELECT p.id, (SELECT count(*) FROM people q WHERE q.id < p.id GROUP BY q.city) FROM people p WHERE p.id < 4 ORDER BY 1
+
+SELECT p.id, (SELECT count(*) FROM people q WHERE q.city = p.city GROUP BY q.active) FROM people p ORDER BY 1
+
+SELECT p.id, (SELECT count(*) FROM people q WHERE q.city = p.city GROUP BY q.city) FROM people p ORDER BY 1
+
+SELECT id, (SELECT count(*) FROM people q WHERE q.id < p.id + (SELECT count(*) FROM people r WHERE r.id < q.id)) FROM people p ORDER BY 1
