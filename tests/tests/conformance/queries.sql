@@ -280,6 +280,7 @@ SELECT n FROM (SELECT * FROM (SELECT name AS n, id FROM people ORDER BY price, i
 
 WITH w AS (SELECT id, name FROM people ORDER BY score DESC NULLS LAST, id) SELECT name FROM w LIMIT 3
 
+-- differs: an aggregate without an order of its own takes its rows in any
 SELECT array_agg(name), string_agg(name, ',') FROM (SELECT name FROM people WHERE name IS NOT NULL ORDER BY name DESC) x
 
 SELECT count(*) FROM (SELECT id FROM people ORDER BY id) x
