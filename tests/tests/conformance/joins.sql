@@ -80,10 +80,6 @@ SELECT id, (SELECT q.name FROM people q WHERE q.city = p.city ORDER BY q.price D
 
 SELECT id, (SELECT q.name FROM people q WHERE q.id <> p.id ORDER BY q.price DESC NULLS LAST LIMIT 1 OFFSET 1) FROM people p ORDER BY 1
 
-SELECT p.id, l.n FROM people p CROSS JOIN LATERAL (SELECT x.n FROM (SELECT q.name AS n FROM people q WHERE q.id > p.id ORDER BY q.price, q.id) x LIMIT 2) l ORDER BY 1, 2
-
-SELECT id, (SELECT x.n FROM (SELECT q.name AS n FROM people q WHERE q.id > p.id ORDER BY q.price, q.id) x LIMIT 1) FROM people p ORDER BY 1
-
 SELECT id, ARRAY(SELECT q.name FROM people q WHERE q.id > p.id ORDER BY q.price DESC, q.id LIMIT 3) FROM people p ORDER BY 1
 
 SELECT id, ARRAY(SELECT q.name FROM people q WHERE q.city = p.city ORDER BY q.price DESC, q.id LIMIT 2) FROM people p ORDER BY 1
