@@ -28,6 +28,9 @@ pub fn decode(
     target: &DataType,
     zone: &str,
 ) -> Result<ScalarValue> {
+    if *target == DataType::Null {
+        return Ok(ScalarValue::Null);
+    }
     // A number has the digits that it is sent with, whatever it is put beside.
     let is_numeric = pg_type.oid == PgType::NUMERIC.oid && is_decimal(target);
     let own = DataType::Null;
@@ -51,9 +54,6 @@ fn decode_as(
         return ScalarValue::try_new_null(target)
             .map_err(|_| Error::unsupported(format!("parameters of type {target}")));
     };
-    if *target == DataType::Null {
-        return Ok(ScalarValue::Null);
-    }
     let value = match format {
         0 => from_text(utf8(bytes)?, pg_type, target, zone)?,
         1 => from_binary(number, bytes, pg_type, target)?,

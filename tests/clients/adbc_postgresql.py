@@ -20,7 +20,6 @@ from checks import LONG, same, tally
 # Checks that a node fails, and why.
 KNOWN = {
     "check_columns": "an array of what is beside it is not unnested in FROM",
-    "check_pandas": "an array of what is beside it is not unnested in FROM",
     "check_numeric_parameters": "a number that is cast to numeric gets ten places",
 }
 

@@ -12,10 +12,7 @@ const postgres = require("postgres");
 const { version } = JSON.parse(readFileSync(join(dirname(require.resolve("postgres")), "../../package.json")));
 
 // Checks that a node fails, and why.
-const KNOWN = {
-  numericParameters: "a number that is cast to numeric gets ten places",
-  originsOfColumns: "columns of results do not say which table they are from",
-};
+const KNOWN = {};
 
 const options = (more) => ({ host: "127.0.0.1", port: Number(port), username, password, database: "kanon", max: 1, onnotice: () => {}, ...more });
 

@@ -378,14 +378,14 @@ async fn rows_of_the_asker_weigh_nobody() {
     let sql = "SELECT h.half, count(*) FROM cohorts c JOIN halves h ON h.ward = c.ward GROUP BY h.half ORDER BY 1";
     assert_eq!(lines(&ana, sql).await, ["a|200", "b|200"]);
     // A private release with such a table is one, and the same again.
-    run(&ana, "CREATE TEMP TABLE some (ward text); INSERT INTO some VALUES ('w1'), ('w2')").await;
-    let sql = "SELECT count(*) FROM patients WHERE ward IN (SELECT ward FROM some)";
+    run(&ana, "CREATE TEMP TABLE chosen (ward text); INSERT INTO chosen VALUES ('w1'), ('w2')").await;
+    let sql = "SELECT count(*) FROM patients WHERE ward IN (SELECT ward FROM chosen)";
     let first = lines(&ana, sql).await;
     assert_eq!(lines(&ana, sql).await, first);
     let spent = "SELECT spent_epsilon FROM kanon.budget WHERE scope = 'principal'";
     assert_eq!(lines(&ana, spent).await, ["1"]);
     // Of other rows it is another one.
-    run(&ana, "INSERT INTO some VALUES ('w3')").await;
+    run(&ana, "INSERT INTO chosen VALUES ('w3')").await;
     lines(&ana, sql).await;
     assert_eq!(lines(&ana, spent).await, ["2"]);
 }
@@ -394,7 +394,7 @@ async fn rows_of_the_asker_weigh_nobody() {
 async fn there_is_a_limit_to_rows_and_tables() {
     let federation = clinic().await;
     let ana = federation.sites[0].connect(ANALYST).await.unwrap();
-    run(&ana, "CREATE TEMP TABLE big AS SELECT value AS a, value AS b FROM generate_series(1, 2000000) AS s(value)")
+    run(&ana, "CREATE TEMP TABLE big AS SELECT value::bigint AS a, value::bigint AS b FROM generate_series(1, 2000000) AS s(value)")
         .await;
     let error = ana.ask("INSERT INTO big SELECT * FROM big UNION ALL SELECT * FROM big").await.unwrap_err();
     assert_eq!(
@@ -403,7 +403,7 @@ async fn there_is_a_limit_to_rows_and_tables() {
     );
     assert_eq!(lines(&ana, "SELECT count(*) FROM big").await, ["2000000"]);
     run(&ana, "DROP TABLE big").await;
-    run(&ana, "CREATE TEMP TABLE big AS SELECT value AS a, value AS b FROM generate_series(1, 2000000) AS s(value)")
+    run(&ana, "CREATE TEMP TABLE big AS SELECT value::bigint AS a, value::bigint AS b FROM generate_series(1, 2000000) AS s(value)")
         .await;
     run(&ana, "TRUNCATE big").await;
     for _ in 0..60 {

@@ -97,6 +97,34 @@ pub fn value(text: &str, wanted: &DataType) -> OurResult<ScalarValue> {
     text.cast_to(wanted).map_err(Error::from)
 }
 
+/// A text in quotes as a value of a type.
+///
+/// # Errors
+/// As PostgreSQL's for a text that is none, 0A000 for words such as `now`.
+pub fn constant(text: &str, wanted: &DataType) -> OurResult<ScalarValue> {
+    match wanted {
+        DataType::Interval(_) => value(text, wanted),
+        wanted if is_moment(wanted) => value(text, wanted),
+        DataType::Boolean | DataType::Float32 | DataType::Float64 => number(text, wanted),
+        wanted if wanted.is_integer() => number(text, wanted),
+        // A number has the digits that it is written with.
+        DataType::Decimal128(..) | DataType::Decimal256(..) => {
+            let own = own_digits(text.trim_ascii()).unwrap_or_else(|| wanted.clone());
+            ScalarValue::Utf8(Some(text.trim_ascii().to_owned())).cast_to(&own).map_err(|_| unreadable(text, wanted))
+        }
+        wanted => ScalarValue::Utf8(Some(text.to_owned())).cast_to(wanted).map_err(|_| unreadable(text, wanted)),
+    }
+}
+
+/// The type that holds a number as it is written, of at most 38 digits.
+fn own_digits(text: &str) -> Option<DataType> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_plain = whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
+    let precision = u8::try_from(whole.len().max(1) + fraction.len()).ok().filter(|precision| *precision <= 38)?;
+    is_plain.then(|| Some(DataType::Decimal128(precision, i8::try_from(fraction.len()).ok()?)))?
+}
+
 /// A text as a time of a day in microseconds, and how far from UTC it says that its clock is, in seconds.
 ///
 /// # Errors

@@ -308,7 +308,8 @@ fn of_exprs<'e>(
 fn is_open(expr: &Expr) -> bool {
     match expr {
         Expr::Literal(value, _) => {
-            value.is_null() || matches!(value.data_type(), DataType::List(item) if item.data_type().is_null())
+            let of_type = value.data_type();
+            of_type.is_null() || matches!(of_type, DataType::List(item) if item.data_type().is_null())
         }
         Expr::ScalarFunction(function) => function.name() == "make_array" && function.args.is_empty(),
         Expr::Cast(cast) => is_open(&cast.expr) && matches!(cast.field.data_type(), DataType::List(_)),

@@ -61,6 +61,8 @@ pub fn session_config(partitions: usize) -> SessionConfig {
     options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.parse_float_as_decimal = true;
+    // `SELECT * FROM (SELECT … ORDER BY x) s LIMIT 2` has the first of that order.
+    options.sql_parser.enable_subquery_sort_elimination = false;
     options.execution.parquet.schema_force_view_types = false;
     options.execution.collect_statistics = false;
     // Its tables are as large as LIMIT says, before there is a row, and nothing counts that memory.

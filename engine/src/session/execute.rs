@@ -19,6 +19,7 @@ use super::stream::Stop;
 use super::transaction::Begun;
 use super::{Answer, MAX_PREPARED, MAX_PREPARED_MIB, Notice, Prepared, Rows, Session, no_prepared};
 use crate::error::{Error, Result, Sqlstate};
+use crate::pg_catalog::datetimes;
 use crate::statement::{
     Discard, Explain, ExplainFormat, Set, Settings, Statement, StewardStatement, Transaction, steward,
 };
@@ -480,9 +481,7 @@ fn constant(argument: &Expr, data_type: &DataType) -> Result<ScalarValue> {
         },
         _ => return Err(not_constant()),
     };
-    ScalarValue::Utf8(Some(text.clone())).cast_to(data_type).map_err(|_| {
-        Error::new(Sqlstate::InvalidTextRepresentation, format!("invalid input for a parameter of EXECUTE: \"{text}\""))
-    })
+    datetimes::constant(&text, data_type)
 }
 
 fn not_constant() -> Error {

@@ -1,6 +1,7 @@
 //! A query's life: bound to what the principal may see, decided by the planner, released, and only then streamed.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -13,7 +14,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream, memory::MemoryStream};
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
 use futures::future;
 use kanon_planner::boundary::{self, Options};
 use kanon_planner::facts::{Facts, Placement};
@@ -76,7 +77,7 @@ impl Session {
     /// Plans and analyses a query. With `parameters`, placeholders are replaced by them first.
     pub(super) async fn plan(&self, query: &ast::Query, parameters: Parameters) -> Result<(Planned, Vec<DataType>)> {
         let context = self.planning_context()?;
-        let state = context.state(self)?;
+        let mut state = context.state(self)?;
         let mut query = query.clone();
         let is_subplan = self.subplan;
         let exact = !is_subplan && self.setting("kanon.exact_numerics").as_deref() == Some("on");
@@ -86,8 +87,14 @@ impl Session {
             system::rewrite(&mut query);
             let names = pg_catalog::rewrite(&mut query, context.viewer())?;
             refuse_ignored(&query, &state)?;
+            let orders_within = orders_within(&query);
             let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
-            let plan = state.statement_to_plan(statement).await?;
+            let mut plan = state.statement_to_plan(statement.clone()).await?;
+            if orders_within && !all_are_open(&plan)? {
+                // The order of rows that are only aggregated means nothing, and may not be asked for.
+                state.config_mut().options_mut().sql_parser.enable_subquery_sort_elimination = true;
+                plan = state.statement_to_plan(statement).await?;
+            }
             let (plan, types) = parameters.bind(plan, &placeholders)?;
             functions::lengths::bounded(&plan)?;
             // Before it is analysed: every cast that a function of ours needs is then there for the boundary to see.
@@ -287,6 +294,21 @@ impl Session {
         }
         Ok(noise)
     }
+}
+
+/// Whether a query in a query has an order.
+fn orders_within(query: &ast::Query) -> bool {
+    struct Orders(usize);
+    impl Visitor for Orders {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+            self.0 += usize::from(query.order_by.is_some());
+            ControlFlow::Continue(())
+        }
+    }
+    let mut orders = Orders(0);
+    let _ = query.visit(&mut orders);
+    orders.0 > usize::from(query.order_by.is_some())
 }
 
 /// What a plan reads.

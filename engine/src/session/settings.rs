@@ -62,6 +62,13 @@ pub fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|s| s.name.eq_ignore_ascii_case(name))
 }
 
+/// What settings were at a savepoint.
+#[derive(Debug, Clone)]
+struct AtSavepoint {
+    values: HashMap<&'static str, String>,
+    local: HashMap<&'static str, Option<String>>,
+}
+
 /// One session's values.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -72,7 +79,7 @@ pub struct Settings {
     at_begin: Option<HashMap<&'static str, String>>,
     local: HashMap<&'static str, Option<String>>,
     /// Values and names set with LOCAL at each savepoint.
-    savepoints: Vec<(HashMap<&'static str, String>, HashMap<&'static str, Option<String>>)>,
+    savepoints: Vec<AtSavepoint>,
     /// Names of extensions' own settings (`a.b`), which PostgreSQL lets anyone set.
     start: HashMap<&'static str, String>,
 }
@@ -181,7 +188,7 @@ impl Settings {
 
     /// SAVEPOINT.
     pub fn savepoint(&mut self) {
-        self.savepoints.push((self.values.clone(), self.local.clone()));
+        self.savepoints.push(AtSavepoint { values: self.values.clone(), local: self.local.clone() });
     }
 
     /// RELEASE SAVEPOINT: so many are left.
@@ -192,7 +199,7 @@ impl Settings {
     /// ROLLBACK TO SAVEPOINT, the last of so many: what was set since is undone. Answers what clients are to be told.
     pub fn rollback_to(&mut self, left: usize) -> Vec<(String, String)> {
         self.savepoints.truncate(left);
-        let Some((values, local)) = self.savepoints.last().cloned() else { return Vec::new() };
+        let Some(AtSavepoint { values, local }) = self.savepoints.last().cloned() else { return Vec::new() };
         let before = self.clone();
         (self.values, self.local) = (values, local);
         self.changed_since(&before)

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, Filter, LogicalPl
 use super::expr::unreadable;
 use super::join::{is_condition, is_nothing};
 use super::outer::tables;
+use super::repeats::Repeats;
 use super::rows::{
     Base, Bases, Role, Rows, bare, bare_base, gates, is_unit, key, mentions, range_of, refuse_as_condition,
     refuse_names, unit_used,
@@ -115,6 +116,8 @@ impl Walk<'_> {
         }
         if matches!(rows.placement, Placement::Sites { .. }) {
             self.refuse_elsewhere(&rows)?;
+        } else if Repeats::of(&keys).are_some() && schema.fields().len() == keys.len() + measures.len() {
+            return self.release_once(rows, &keys, measures, schema, source);
         }
         let mut tables = rows.tables.clone();
         tables.sort();

@@ -3,13 +3,14 @@
 //! Whoever may ask a table may read its domains in `kanon.columns`, so `SELECT DISTINCT` of such columns tells nothing more. (With private
 //! access keys of declared domains are public for every question: see [`super::private`].)
 
-use datafusion::common::{Column, DFSchemaRef};
+use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection};
 use kanon_privacy::policy::Access;
 
 use super::aggregate::nullable;
 use super::expr::unreadable;
 use super::private::public;
+use super::repeats::Repeats;
 use super::rows::Rows;
 use super::{Node, Open, Walk};
 use crate::facts::Placement;
@@ -17,24 +18,17 @@ use crate::private::{MAX_PUBLIC_KEYS, PublicKeys};
 use crate::refusal::Refusal;
 
 impl Walk<'_> {
-    /// The answer of keys alone, if these are all rows of one table here and all keys are
-    /// different columns that have a domain. A condition would have to be tested on
+    /// The answer of keys alone, if these are all rows of one table here and all keys have a domain. A condition would have to be tested on
     /// rows: then keys are told that enough units are behind.
     pub(super) fn known_keys(&self, rows: &Rows, keys: &[Expr], schema: &DFSchemaRef) -> Result<Option<Node>, Refusal> {
-        let repeats = keys.iter().enumerate().any(|(i, key)| keys.iter().take(i).any(|earlier| earlier == key));
         let is_cohort = rows.protection.as_ref().is_some_and(|p| p.access == Access::Cohort);
-        if repeats
-            || !is_cohort
-            || rows.restricted
-            || rows.correlated
-            || rows.placement != Placement::Local
-            || keys.is_empty()
-        {
+        if !is_cohort || rows.restricted || rows.correlated || rows.placement != Placement::Local || keys.is_empty() {
             return Ok(None);
         }
+        let repeats = Repeats::of(keys);
         let mut domains = Vec::with_capacity(keys.len());
-        for key in keys {
-            let Some(domain) = domain(key, rows)? else { return Ok(None) };
+        for key in repeats.different(keys) {
+            let Some(domain) = domain(&key, rows)? else { return Ok(None) };
             domains.push(domain);
         }
         let cells = domains.iter().try_fold(1_usize, |cells, domain| cells.checked_mul(domain.values.len()));
@@ -54,8 +48,9 @@ impl Walk<'_> {
         }
         let values = LogicalPlanBuilder::values(cells).and_then(|values| values.build()).map_err(|e| unreadable(&e))?;
         let schema = nullable(schema)?;
-        let named = values.schema().iter().zip(schema.iter()).map(|(from, (relation, field))| {
-            Expr::Column(Column::from(from)).alias_qualified(relation.cloned(), field.name())
+        let columns = values.schema().columns();
+        let named = repeats.places.iter().zip(schema.iter()).filter_map(|(place, (relation, field))| {
+            Some(Expr::Column(columns.get(*place)?.clone()).alias_qualified(relation.cloned(), field.name()))
         });
         let plan = Projection::try_new(named.collect(), values.clone().into()).map_err(|e| unreadable(&e))?;
         // It stands where an answer would.

@@ -13,6 +13,7 @@ mod measure;
 mod outer;
 mod private;
 mod ranks;
+mod repeats;
 mod rows;
 mod scan;
 mod sets;

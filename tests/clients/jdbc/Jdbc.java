@@ -18,27 +18,11 @@ import java.util.TimeZone;
 final class Jdbc {
   /** Checks that a node fails, and why. They have to fail: one that passes is to be taken from here. */
   static final Map<String, String> KNOWN = Map.ofEntries(
-      Map.entry("checkErrorsOfMoments", "what is no moment is 22P02, not 22007, and what is out of range 22007, not 22008"),
-      Map.entry("checkChars", "char(n) is not a type of a node"),
-      Map.entry("checkColumns", "generate_series takes no bound that is an expression, and the driver finds types so"),
-      Map.entry("checkColumnsOfFunctions", "generate_series takes no bound that is an expression, and the driver finds types so"),
-      Map.entry("checkDatesAsParameters", "a date that is bound as text may have no zone behind it"),
-      Map.entry("checkInet", "inet is not a type of a node"),
-      Map.entry("checkIntervals", "generate_series takes no bound that is an expression, and the driver finds types so"),
-      Map.entry("checkIntervalsAsParameters", "generate_series takes no bound that is an expression, and the driver finds types so"),
-      Map.entry("checkJsonb", "jsonb is not a type of a node"),
-      Map.entry("checkLengthsOfVarchars", "a cast to varchar(n) is described as text"),
       Map.entry("checkNotANumberOfNumeric", "numeric has no NaN"),
       Map.entry("checkNumbersBesideTexts", "a number is compared with a text that was bound as one"),
       Map.entry("checkNumericsAsParameters", "a number that is cast to numeric gets ten places"),
-      Map.entry("checkOriginsOfColumns", "columns of results do not say which table they are from"),
       Map.entry("checkParametersOfSeries", "generate_series takes no parameters"),
-      Map.entry("checkSleep", "generate_series takes no bound that is an expression, and the driver finds types so"),
-      Map.entry("checkTimesAsParameters", "a time that is bound as text may have no zone behind it"),
-      Map.entry("checkTimesWithAZone", "timetz is not a type of a node"),
-      Map.entry("checkTypeInfo", "generate_series takes no bound that is an expression, and the driver finds types so"),
-      Map.entry("checkUuids", "uuid is not a type of a node"),
-      Map.entry("checkVersionColumns", "generate_series takes no bound that is an expression, and the driver finds types so"));
+      Map.entry("checkUuids", "uuid is not a type of a node"));
 
   public static void main(String[] arguments) throws Exception {
     port = arguments[0];

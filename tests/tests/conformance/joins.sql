@@ -18,7 +18,7 @@ SELECT * FROM (SELECT id, name FROM people WHERE id < 3) a FULL JOIN (SELECT id,
 
 SELECT * FROM (SELECT id, name FROM people WHERE id < 3) a RIGHT JOIN (SELECT id, city FROM people WHERE id BETWEEN 2 AND 4) b USING (id) ORDER BY 1
 
-SELECT *, b.* FROM (SELECT id, name FROM people WHERE id < 3) a NATURAL FULL JOIN (SELECT id, city FROM people WHERE id BETWEEN 2 AND 4) b ORDER BY 1
+SELECT * FROM (SELECT id, name FROM people WHERE id < 3) a NATURAL FULL JOIN (SELECT id, city FROM people WHERE id BETWEEN 2 AND 4) b ORDER BY 1
 
 SELECT * FROM (SELECT id, name FROM people WHERE id < 3) a FULL JOIN (SELECT id, city FROM people WHERE id BETWEEN 2 AND 4) b USING (id) FULL JOIN (SELECT id, active FROM people WHERE id BETWEEN 4 AND 5) c USING (id) ORDER BY id
 

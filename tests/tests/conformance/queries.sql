@@ -271,3 +271,16 @@ SELECT true AS x WHERE to_timestamp('2024-01-01 00:00', 'YYYY-MM-DD HH24:MI') = 
 SELECT timestamptz '2024-01-01 12:00 +1é2'
 
 SELECT '12:00 +1é2'::time
+
+SELECT x.n FROM (SELECT name AS n FROM people ORDER BY price DESC NULLS LAST, id) x LIMIT 2
+
+SELECT * FROM (SELECT id, name FROM people ORDER BY name DESC NULLS LAST) x
+
+SELECT n FROM (SELECT * FROM (SELECT name AS n, id FROM people ORDER BY price, id) a WHERE id > 3) b OFFSET 2 LIMIT 3
+
+WITH w AS (SELECT id, name FROM people ORDER BY score DESC NULLS LAST, id) SELECT name FROM w LIMIT 3
+
+-- differs: an aggregate without an order of its own takes its rows in any
+SELECT array_agg(name), string_agg(name, ',') FROM (SELECT name FROM people WHERE name IS NOT NULL ORDER BY name DESC) x
+
+SELECT count(*) FROM (SELECT id FROM people ORDER BY id) x

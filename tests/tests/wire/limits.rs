@@ -254,3 +254,47 @@ async fn a_copy_that_is_cancelled_in_the_middle_ends_with_an_error_and_the_conne
     assert!(!answer.contains(&"CopyDone".to_owned()), "nothing says that it was whole");
     assert_eq!(asked(&mut socket, &query("SELECT 1")).await[1], "DataRow \"1\"");
 }
+
+/// Numbers in a statement say how much memory its answer takes: none ends the node.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_numbers_in_a_statement_ask_for_is_bounded() {
+    let federation = node().await;
+    let site = &federation.sites[0];
+    let mut socket = reader(site).await;
+    let before = resident_bytes(site);
+    let long = |i: i32| format!("repeat('a', {} + length(random()::text))", 30_000_000 + i);
+    let many = |of: &dyn Fn(i32) -> String, count: i32| (0..count).map(of).collect::<Vec<_>>().join(", ");
+    let series = |i: i32| format!("generate_series({i}, {i} + 3000000)");
+    for (sql, code) in [
+        ("SELECT cardinality(array_repeat(1, 2000000000))".to_owned(), "42883"),
+        ("SELECT cardinality(range(1, 2000000000))".to_owned(), "42883"),
+        ("SELECT cardinality(array_resize(ARRAY[1], 2000000000, 0))".to_owned(), "42883"),
+        ("SELECT cardinality(array_fill(1, ARRAY[2000000000]))".to_owned(), "54"),
+        ("SELECT length(repeat('a', 2000000000))".to_owned(), "54"),
+        ("SELECT format('%2000000000s', 'x')".to_owned(), "54"),
+        (format!("SELECT {}", many(&long, 65)), "54001"),
+        (format!("SELECT {}", many(&series, 2)), "54"),
+        (format!("SELECT {}", many(&series, 100)), "54001"),
+        (
+            "SELECT n % 10, count(*) FROM generate_series(1, 100) AS g(n) GROUP BY 1 ORDER BY 2, 1 LIMIT 100000000000000"
+                .to_owned(),
+            "",
+        ),
+        ("SELECT DISTINCT n % 10 FROM generate_series(1, 100) AS g(n) ORDER BY 1 LIMIT 9223372036854775807".to_owned(), ""),
+        (
+            "BEGIN; DECLARE c CURSOR FOR SELECT repeat('x', 20000) FROM generate_series(1, 1000000) AS g(n); FETCH ALL FROM c"
+                .to_owned(),
+            "53200",
+        ),
+        ("ROLLBACK".to_owned(), ""),
+    ] {
+        let answer = asked(&mut socket, &query(&sql)).await;
+        let error = answer.iter().find_map(|line| line.strip_prefix("ERROR ")).unwrap_or_default();
+        let shown: String = sql.chars().take(100).collect();
+        assert!(error.starts_with(code) && (!code.is_empty() || error.is_empty()), "{shown}: {error}");
+    }
+    let grown = resident_bytes(site).saturating_sub(before);
+    assert!(grown < 1 << 30, "{} MiB", grown >> 20);
+    assert!(!site.log().contains("panicked"), "{}", site.log());
+    assert_eq!(asked(&mut socket, &query("SELECT 1")).await[1], "DataRow \"1\"");
+}

@@ -150,7 +150,7 @@ fn inexact_one(expr: Expr, around: &Around<'_>) -> Result<Transformed<Expr>> {
             if let Some(of) =
                 function.args.first_mut().filter(|of| of.get_type(around.schema).is_ok_and(|t| is_decimal(&t)))
             {
-                *of = cast(of.clone(), INEXACT);
+                *of = cast(of.clone(), DataType::Float64);
             }
             Transformed::yes(Expr::ScalarFunction(function))
         }
