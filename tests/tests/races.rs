@@ -218,7 +218,7 @@ async fn when_the_one_who_computes_goes_away_the_next_takes_over() {
     let federation = clinic_with_numbers().await;
     let site = &federation.sites[0];
     let ana = site.connect(ANA).await.unwrap();
-    let text = slow(25 * SHORT);
+    let text = slow(35 * SHORT);
     let (cancel, first) = asking(site, &text).await;
     until_spent(&ana, 1.0).await;
     // One that waits and is cancelled, one that waits and is out of time, and three that wait.
@@ -228,6 +228,10 @@ async fn when_the_one_who_computes_goes_away_the_next_takes_over() {
     let began = Instant::now();
     assert_eq!(hasty.ask(&text).await.unwrap_err().code, "57014");
     assert!(began.elapsed() >= Duration::from_secs(1), "how long a release takes is told in whole seconds");
+    let began = Instant::now();
+    let cursor = format!("DECLARE c CURSOR WITH HOLD FOR {text}");
+    assert_eq!(hasty.ask(&cursor).await.unwrap_err().code, "57014");
+    assert!(began.elapsed() >= Duration::from_secs(1), "of a cursor too");
     cancel_waiting.cancel_query(NoTls).await.unwrap();
     assert_eq!(ends(waiting).await.unwrap_err().code, "57014");
     let mut others = Vec::new();

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 use super::accuracy::Intervals;
 use super::parameters::Parameters;
-use super::query::memory_rows;
+use super::query::{is_protected, memory_rows};
 use super::stream::Stop;
 use super::{Answer, Notice, Rows, Session, TransactionStatus};
 use crate::error::{Error, Result, Sqlstate};
@@ -369,6 +369,7 @@ impl Session {
         text: &str,
         declare: &Declare,
         parameters: Parameters,
+        stop: &Stop,
     ) -> Result<Answer> {
         {
             let state = self.state();
@@ -387,7 +388,12 @@ impl Session {
                 return Err(Error::new(Sqlstate::NoActiveTransaction, message));
             }
         }
-        let (planned, _) = self.plan(&declare.query, parameters).await?;
+        let (mut planned, _) = self.plan(&declare.query, parameters).await?;
+        let decision = self.decide(planned.plan.clone())?;
+        if is_protected(&decision) {
+            stop.be_coarse();
+        }
+        planned.decided = Some(decision);
         // Its rows are read by later statements: they stop with the session, not with this statement's time.
         let until_closed = Stop::begin(self.closed.child_token(), 0);
         let (rows, report) = self.run_query(planned, &Intervals::AsSet, &until_closed).await?;

@@ -186,7 +186,7 @@ impl Session {
                 self.state().prepared.clear();
                 Ok(Answer::done(tag))
             }
-            Statement::Declare(declare) => self.run_declare(&prepared.text, declare, parameters).await,
+            Statement::Declare(declare) => self.run_declare(&prepared.text, declare, parameters, stop).await,
             Statement::Fetch(fetch) => self.run_fetch(fetch).await,
             Statement::Close(Some(name)) => match self.state().cursors.remove(name) {
                 Some(_) => Ok(Answer::done(tag)),

@@ -142,15 +142,15 @@ impl Session {
         let decision = decided.map_or_else(|| self.decide(plan), Ok)?;
         // The next run of open data need not go the whole way again.
         let is_open = matches!(decision, Decision::Open(_));
+        let is_protected = is_protected(&decision);
+        if is_protected {
+            stop.be_coarse();
+        }
         let ready = ready.filter(|_| is_open);
         let keeps = is_open && ready.is_none();
         let (plan, schema, mut report) = match decision {
             Decision::Open(plan) => (plan, schema, None),
             Decision::Release { outer, units } => {
-                let is_protected = units.iter().any(|unit| unit.protection.is_some());
-                if is_protected {
-                    stop.be_coarse();
-                }
                 // Before anything is charged: a plan that cannot be made costs nothing.
                 let intervals = self.intervals(&outer, intervals);
                 let shown = Shown::of(outer, &schema, &intervals)?;
@@ -294,6 +294,11 @@ impl Session {
         }
         Ok(noise)
     }
+}
+
+/// Whether protected data is released: how long that takes may depend on people.
+pub(super) fn is_protected(decision: &Decision) -> bool {
+    matches!(decision, Decision::Release { units, .. } if units.iter().any(|unit| unit.protection.is_some()))
 }
 
 /// Whether a query in a query has an order.
