@@ -155,12 +155,13 @@ impl Guard {
     }
 }
 
-/// Runs a part of a statement while the socket and the guard are watched; dropped as soon as one of them says so.
+/// Runs a part of a statement while the socket and the guard are watched; dropped as soon as one of them says so. Work may use up all that the task may do at a
+/// time: the socket is watched beyond that.
 pub async fn guarded<T>(reader: &mut Reader, guard: &Guard, work: impl Future<Output = T>) -> Result<T, Interrupt> {
     tokio::select! {
         biased;
         why = guard.fired() => Err(why),
         done = work => Ok(done),
-        Gone = reader.until_gone() => Err(Interrupt::Gone),
+        Gone = tokio::task::unconstrained(reader.until_gone()) => Err(Interrupt::Gone),
     }
 }
