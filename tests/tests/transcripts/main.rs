@@ -130,6 +130,7 @@ fn postgres(
                 continue;
             }
             let (a, b) = tokio::join!(with.exchange(&request, ready), without.exchange(&request, ready));
+            let [a, b] = [a, b].map(|bytes| pg::unnumbered(&bytes));
             outcome.asked += 1;
             if a == b {
                 continue;

@@ -114,6 +114,24 @@ impl Protocol {
     }
 }
 
+/// A transcript without the OIDs of the tables that columns are of: a node numbers tables as its peers come to offer them.
+pub fn unnumbered(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for (kind, body) in messages(bytes) {
+        let mut body = body.to_vec();
+        if kind == b'T' {
+            let mut at = 2;
+            while let Some(length) = body[at..].iter().position(|b| *b == 0) {
+                let oid = at + length + 1;
+                body[oid..oid + 4].fill(0);
+                at = oid + 18;
+            }
+        }
+        out.extend(message(kind, &body));
+    }
+    out
+}
+
 /// A transcript without its rows: what must be the same even where numbers may differ.
 pub fn skeleton(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();

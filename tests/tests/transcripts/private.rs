@@ -199,6 +199,7 @@ async fn over_postgres(
     for attempt in attempts {
         let Some((request, ready)) = protocol.request(attempt, names) else { continue };
         let (a, b) = tokio::join!(with.exchange(&request, ready), without.exchange(&request, ready));
+        let [a, b] = [a, b].map(|bytes| pg::unnumbered(&bytes));
         outcome.asked += 1;
         if a != b
             && !outcome.judge(
