@@ -154,6 +154,16 @@ async fn settings_roles_and_moments_are_those_of_the_run() {
             assert_eq!(said(&ana, sql).await, [after], "{sql}");
         }
     }
+    // What is never true now may be true later, and elsewhere.
+    let soon = said(&ana, "SELECT now() + interval '1 second'").await.remove(0);
+    let sql = format!("SELECT 1 WHERE now() > timestamptz '{soon}'");
+    assert_eq!(said(&ana, &sql).await, [] as [&str; 0]);
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    assert_eq!(said(&ana, &sql).await, ["1"]);
+    run(&ana, "SET TimeZone = 'Europe/Zurich'").await;
+    let midnight = "to_timestamp('2024-01-01 00:00', 'YYYY-MM-DD HH24:MI')";
+    let sql = format!("SELECT 1 WHERE {midnight} = timestamptz '2023-12-31 23:00+00'");
+    assert_eq!(said(&ana, &sql).await, ["1"]);
     let may = "SELECT has_table_privilege('patients', 'SELECT'), pg_has_role('auditor', 'MEMBER')";
     assert_eq!(said(&ana, may).await, ["t|f"]);
     assert_eq!(said(&ana, may).await, ["t|f"]);

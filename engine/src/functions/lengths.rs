@@ -46,8 +46,8 @@ pub(super) fn all() -> [ScalarUDF; 3] {
 
 /// Calls in one statement of functions whose answers are of any size. What they make together is then bounded.
 const MOST_CALLS: usize = 64;
-/// A size that is no matter, whatever the text.
-const SMALL: i64 = 1_024;
+/// A size that is no matter, in as many columns as there may be.
+const SMALL: i64 = 64;
 
 /// Refuses a plan that makes too many values of any size: nothing else bounds what they take together.
 ///
@@ -72,12 +72,19 @@ pub fn bounded(plan: &LogicalPlan) -> Result<()> {
 
 fn is_of_any_size(function: &ScalarFunction) -> bool {
     match function.name() {
-        "repeat" | "lpad" | "rpad" => {
-            !matches!(function.args.get(1), Some(Expr::Literal(ScalarValue::Int64(Some(..=SMALL)), _)))
+        // What is made long already, and then so often, is as long as both say.
+        "repeat" => {
+            let is_plain = matches!(function.args.first(), Some(Expr::Literal(..) | Expr::Column(_)));
+            !is_plain || !is_small(function)
         }
+        "lpad" | "rpad" => !is_small(function),
         "array_fill" | "format" | SERIES => true,
         _ => false,
     }
+}
+
+fn is_small(function: &ScalarFunction) -> bool {
+    matches!(function.args.get(1), Some(Expr::Literal(ScalarValue::Int64(Some(..=SMALL)), _)))
 }
 
 impl Limited {

@@ -78,8 +78,9 @@ pub fn narrowed(plan: LogicalPlan) -> Result<(LogicalPlan, Vec<Option<Origin>>)>
     let whole = columns(&plan, &Known::default());
     let fields = plan.schema().fields().iter().zip(&whole);
     // An array of what a UNION answers may become wider when its parts are made of one type, after this.
-    let may_widen = has_union(&plan)?;
-    let is_list = |data_type: &DataType| may_widen && matches!(data_type, DataType::List(_));
+    let is_list = |data_type: &DataType| matches!(data_type, DataType::List(_));
+    let may_widen = plan.schema().fields().iter().any(|field| is_list(field.data_type())) && has_union(&plan)?;
+    let is_list = |data_type: &DataType| may_widen && is_list(data_type);
     let wanted: Vec<Option<DataType>> = fields
         .map(|(field, whole)| {
             let instead = (*whole)?.instead_of(field.data_type());

@@ -89,8 +89,11 @@ impl Session {
             refuse_ignored(&query, &state)?;
             let orders_within = orders_within(&query);
             let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
-            let mut plan = state.statement_to_plan(statement.clone()).await?;
-            if orders_within && !all_are_open(&plan)? {
+            let again = orders_within.then(|| statement.clone());
+            let mut plan = state.statement_to_plan(statement).await?;
+            if let Some(statement) = again
+                && !all_are_open(&plan)?
+            {
                 // The order of rows that are only aggregated means nothing, and may not be asked for.
                 state.config_mut().options_mut().sql_parser.enable_subquery_sort_elimination = true;
                 plan = state.statement_to_plan(statement).await?;

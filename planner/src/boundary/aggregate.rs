@@ -114,10 +114,11 @@ impl Walk<'_> {
             ))
             .hint("Group by the unit in an inner query and join it."));
         }
+        let repeats = Repeats::of(&keys);
         if matches!(rows.placement, Placement::Sites { .. }) {
             self.refuse_elsewhere(&rows)?;
-        } else if Repeats::of(&keys).are_some() && schema.fields().len() == keys.len() + measures.len() {
-            return self.release_once(rows, &keys, measures, schema, source);
+        } else if repeats.are_some() && schema.fields().len() == keys.len() + measures.len() {
+            return self.release_once(rows, &keys, &repeats, measures, schema, source);
         }
         let mut tables = rows.tables.clone();
         tables.sort();

@@ -49,11 +49,11 @@ impl Walk<'_> {
         &mut self,
         rows: Rows,
         keys: &[Expr],
+        repeats: &Repeats,
         measures: Vec<Measure>,
         schema: &DFSchemaRef,
         source: &LogicalPlan,
     ) -> Result<Node, Refusal> {
-        let repeats = Repeats::of(keys);
         let fields: Vec<_> = schema.iter().map(|(relation, field)| (relation.cloned(), Arc::clone(field))).collect();
         let released = [repeats.different(&fields), fields.iter().skip(keys.len()).cloned().collect()].concat();
         let released = DFSchema::new_with_metadata(released, schema.metadata().clone()).map_err(|e| unreadable(&e))?;

@@ -287,6 +287,11 @@ async fn what_numbers_in_a_statement_ask_for_is_bounded() {
             "53200",
         ),
         ("ROLLBACK".to_owned(), ""),
+        // A cursor that failed does not go on behind what it lost.
+        ("DECLARE held CURSOR WITH HOLD FOR SELECT n FROM generate_series(1, 3000000) AS g(n)".to_owned(), ""),
+        ("FETCH ALL FROM held".to_owned(), "53200"),
+        ("FETCH 1 FROM held".to_owned(), "55000"),
+        (format!("SELECT {}", many(&|_| "repeat(repeat(repeat('a', 60), 60), 60)".to_owned(), 65)), "54001"),
     ] {
         let answer = asked(&mut socket, &query(&sql)).await;
         let error = answer.iter().find_map(|line| line.strip_prefix("ERROR ")).unwrap_or_default();
