@@ -225,13 +225,7 @@ async fn when_the_one_who_computes_goes_away_the_next_takes_over() {
     let (cancel_waiting, waiting) = asking(site, &text).await;
     let hasty = site.connect(ANA).await.unwrap();
     hasty.ask("SET statement_timeout = '200ms'").await.unwrap();
-    let began = Instant::now();
     assert_eq!(hasty.ask(&text).await.unwrap_err().code, "57014");
-    assert!(began.elapsed() >= Duration::from_secs(1), "how long a release takes is told in whole seconds");
-    let began = Instant::now();
-    let cursor = format!("DECLARE c CURSOR WITH HOLD FOR {text}");
-    assert_eq!(hasty.ask(&cursor).await.unwrap_err().code, "57014");
-    assert!(began.elapsed() >= Duration::from_secs(1), "of a cursor too");
     cancel_waiting.cancel_query(NoTls).await.unwrap();
     assert_eq!(ends(waiting).await.unwrap_err().code, "57014");
     let mut others = Vec::new();
@@ -252,4 +246,23 @@ async fn when_the_one_who_computes_goes_away_the_next_takes_over() {
     // It is in the store.
     assert!(answers.contains(&ana.ask(&text).await.unwrap().lines()));
     assert_eq!(spent(&ana).await, 2.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_long_a_release_takes_is_told_in_whole_seconds() {
+    let federation = clinic_with_numbers().await;
+    let ana = federation.sites[0].connect(ANA).await.unwrap();
+    // As many numbers as take longer than the time that is given below, and less than a second.
+    let mut numbers = 100;
+    loop {
+        let began = Instant::now();
+        ana.ask(&slow(numbers)).await.unwrap();
+        if began.elapsed() > Duration::from_millis(400) {
+            break;
+        }
+        numbers = numbers * 3 / 2;
+    }
+    ana.ask("SET statement_timeout = '200ms'").await.unwrap();
+    ana.ask(&slow(numbers + 1)).await.unwrap();
+    ana.ask(&format!("DECLARE c CURSOR WITH HOLD FOR {}", slow(numbers + 2))).await.unwrap();
 }
