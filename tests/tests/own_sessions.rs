@@ -60,6 +60,9 @@ async fn sessions_of_others_are_neither_seen_nor_stopped() {
     let pid = one(&second, "SELECT pg_backend_pid()").await;
 
     assert_eq!(one(&alice, "SELECT count(*), count(DISTINCT usename) FROM pg_stat_activity").await, "2|1");
+    let mine = one(&alice, "SELECT pg_backend_pid()").await;
+    let pids = "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity";
+    assert_eq!(one(&alice, pids).await, format!("{mine} {pid}"), "in the order in which they were opened");
     assert_eq!(one(&bob, "SELECT usename FROM pg_stat_activity").await, "bob");
     one(&root, "CREATE ROLE carol LOGIN PASSWORD 'a secret of carol'").await;
     let theirs = site.connect(ADMIN).await.unwrap();

@@ -34,14 +34,11 @@ impl OpenSessions {
         lock(&self.0).remove(&id);
     }
 
-    /// A principal's own, in the order of their numbers.
+    /// A principal's own, in any order.
     pub(super) fn of(&self, principal: &Principal) -> Vec<Arc<Session>> {
         // Let go of the lock first: a session that is dropped here takes it.
         let all: Vec<Weak<Session>> = lock(&self.0).values().cloned().collect();
-        let mut own: Vec<Arc<Session>> =
-            all.iter().filter_map(Weak::upgrade).filter(|session| session.is_of(principal)).collect();
-        own.sort_by_key(|session| session.id);
-        own
+        all.iter().filter_map(Weak::upgrade).filter(|session| session.is_of(principal)).collect()
     }
 
     /// A principal's own of a number.
@@ -250,7 +247,11 @@ impl SeenBy {
 
 impl Sessions for SeenBy {
     fn activity(&self) -> Vec<Activity> {
-        self.node.sessions.of(&self.principal).iter().map(|session| session.activity()).collect()
+        let mut all: Vec<Activity> =
+            self.node.sessions.of(&self.principal).iter().map(|session| session.activity()).collect();
+        // The same order wherever the same sessions were opened.
+        all.sort_by_key(|session| (session.opened_at, session.pid));
+        all
     }
 
     fn prepared(&self) -> Vec<PreparedStatement> {
