@@ -36,6 +36,11 @@ pub fn python_of_tools() -> Option<PathBuf> {
     got("more-clients/bin/python", "more Python clients")
 }
 
+/// The Python that has pgAdmin, if it is here.
+pub fn python_of_pgadmin() -> Option<PathBuf> {
+    got("pgadmin/bin/python", "pgAdmin")
+}
+
 /// The Python that has Superset, if it is here with its metadata.
 pub fn python_of_superset() -> Option<PathBuf> {
     got("superset/home/requirements.txt", "Superset")?;

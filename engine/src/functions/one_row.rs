@@ -14,8 +14,8 @@ use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 use datafusion::functions_aggregate::expr_fn::{array_agg, first_value};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, Projection, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Subquery, Volatility,
+    ColumnarValue, Expr, Limit, LogicalPlan, LogicalPlanBuilder, Projection, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Subquery, Volatility,
 };
 
 use super::of_arrays;
@@ -60,6 +60,10 @@ fn of_one_row(query: &Subquery) -> Result<Option<Expr>> {
     }
     let again = |plan: LogicalPlan| Expr::ScalarSubquery(Subquery { subquery: plan.into(), ..query.clone() });
     match plan {
+        // Of one row the first is that.
+        LogicalPlan::Limit(limit) if is_aggregate(&limit.input) && takes_one(limit) => {
+            Ok(Some(Expr::ScalarSubquery(Subquery { subquery: Arc::clone(&limit.input), ..query.clone() })))
+        }
         // The first row is one.
         LogicalPlan::Limit(limit) => {
             let is_first = matches!(limit.fetch.as_deref(), Some(Expr::Literal(ScalarValue::Int64(Some(1)), _)));
@@ -110,6 +114,16 @@ pub fn is_taken(expr: &Expr) -> bool {
     let found = expr
         .exists(|expr| Ok(matches!(expr, Expr::ScalarFunction(function) if function.func.name() == ONE_ROW.name())));
     found.unwrap_or(false)
+}
+
+/// Whether a limit leaves one row as it is.
+fn takes_one(limit: &Limit) -> bool {
+    let number = |expr: &Option<Box<Expr>>, none: i64| match expr.as_deref() {
+        None => Some(none),
+        Some(Expr::Literal(ScalarValue::Int64(number), _)) => Some(number.unwrap_or(none)),
+        Some(_) => None,
+    };
+    number(&limit.skip, 0) == Some(0) && number(&limit.fetch, 1).is_some_and(|fetch| fetch > 0)
 }
 
 /// Whether a query has an order that is not its uppermost part.

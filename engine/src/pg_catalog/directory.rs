@@ -19,8 +19,8 @@ pub(crate) const PUBLIC: u32 = 2200;
 pub(crate) const INFORMATION_SCHEMA: u32 = 13207;
 /// The OID of schema `kanon`.
 const KANON: u32 = 16002;
-/// The OID of the one database.
-pub(crate) const DATABASE: u32 = 16000;
+/// The OID of the one database: the first that is not a system's, as clients tell them apart.
+pub(crate) const DATABASE: u32 = 16384;
 /// The OID of the built-in role `admin`, which owns what nobody registered.
 pub(crate) const ADMIN: u32 = 10;
 
@@ -78,6 +78,19 @@ impl Entry {
     /// Whether it is a temporary table of the session.
     pub(crate) fn is_temporary(&self) -> bool {
         self.table.as_ref().is_some_and(|table| table.is_temporary())
+    }
+
+    /// What a view is defined as, as PostgreSQL writes it; `None` for a table. The rows of a node's views are made by the node, which is a function that nobody
+    /// else calls.
+    pub(crate) fn view_definition(&self) -> Option<String> {
+        if self.kind != "v" {
+            return None;
+        }
+        let names: Vec<String> = self.schema.fields().iter().map(|field| quote_ident(field.name())).collect();
+        let selected: Vec<String> = names.iter().map(|name| format!("v.{name}")).collect();
+        let (schema, name) = (quote_ident(&self.schema_name), quote_ident(&self.name));
+        let source = format!("kanon_rows('{schema}.{name}'::regclass) v({})", names.join(", "));
+        Some(format!(" SELECT {}\n   FROM {source};", selected.join(",\n    ")))
     }
 }
 

@@ -9,6 +9,7 @@
 //! Everything follows from a [`Viewer`]: an immutable snapshot seen by one principal. Nothing here reads a table's data, and
 //! nothing tells how many rows it has: `reltuples` is -1, sizes are NULL and statistics are empty.
 
+mod acl;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 mod corpus;

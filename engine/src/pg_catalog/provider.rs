@@ -17,6 +17,7 @@ use super::Shared;
 use super::defs::{RELATIONS, Relation, relation_or_function};
 use super::rows;
 use super::values::Rows;
+use crate::error::{Error, Sqlstate};
 
 /// `pg_catalog` or `information_schema`.
 #[derive(Debug)]
@@ -94,6 +95,11 @@ impl TableProvider for SystemTable {
             Some(indices) => Arc::new(self.relation.schema.project(indices)?),
             None => Arc::clone(&self.relation.schema),
         };
+        if self.relation.name == rows::UNREADABLE {
+            let message = format!("permission denied for table {}", rows::UNREADABLE);
+            let hint = "pg_roles has all of it but what passwords are checked by.";
+            return Err(Error::new(Sqlstate::InsufficientPrivilege, message).hint(hint).into());
+        }
         let mut rows = Rows::new(Arc::clone(&schema), Arc::clone(&self.relation.schema));
         rows::write(self.shared.directory(), self.relation, &Wanted::of(filters), &mut rows);
         Ok(MemorySourceConfig::try_new_exec(&[vec![rows.finish()?]], schema, None)?)

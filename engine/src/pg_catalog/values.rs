@@ -69,6 +69,8 @@ pub(crate) enum Column {
     Int16s(ListBuilder<Int16Builder>),
     Int32s(ListBuilder<Int32Builder>),
     UInt32s(ListBuilder<UInt32Builder>),
+    /// Of numbers, of which 0 is false.
+    Bools(ListBuilder<BooleanBuilder>),
 }
 
 impl Column {
@@ -89,6 +91,7 @@ impl Column {
                 DataType::Int16 => Column::Int16s(ListBuilder::new(Int16Builder::new())),
                 DataType::Int32 => Column::Int32s(ListBuilder::new(Int32Builder::new())),
                 DataType::UInt32 => Column::UInt32s(ListBuilder::new(UInt32Builder::new())),
+                DataType::Boolean => Column::Bools(ListBuilder::new(BooleanBuilder::new())),
                 _ => Column::Texts(ListBuilder::new(StringBuilder::new())),
             },
             _ => Column::Text(StringBuilder::new()),
@@ -112,6 +115,7 @@ impl Column {
             (Column::Int16s(b), Value::Ints(v)) => b.append_value(v.iter().map(|i| i16::try_from(*i).ok())),
             (Column::Int32s(b), Value::Ints(v)) => b.append_value(v.iter().map(|i| i32::try_from(*i).ok())),
             (Column::UInt32s(b), Value::Ints(v)) => b.append_value(v.iter().map(|i| u32::try_from(*i).ok())),
+            (Column::Bools(b), Value::Ints(v)) => b.append_value(v.iter().map(|i| Some(*i != 0))),
             (column, _) => column.push_null(),
         }
     }
@@ -131,6 +135,7 @@ impl Column {
             Column::Int16s(b) => b.append_null(),
             Column::Int32s(b) => b.append_null(),
             Column::UInt32s(b) => b.append_null(),
+            Column::Bools(b) => b.append_null(),
         }
     }
 
@@ -152,6 +157,7 @@ impl Column {
             Column::Int16s(b) => b.append(true),
             Column::Int32s(b) => b.append(true),
             Column::UInt32s(b) => b.append(true),
+            Column::Bools(b) => b.append(true),
         }
     }
 
@@ -170,6 +176,7 @@ impl Column {
             Column::Int16s(b) => b,
             Column::Int32s(b) => b,
             Column::UInt32s(b) => b,
+            Column::Bools(b) => b,
         }
     }
 

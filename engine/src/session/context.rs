@@ -30,6 +30,7 @@ use kanon_planner::release_unit::{ReleaseNode, ReleaseUnit};
 
 use super::dependent::DependentJoins;
 use super::marks::MarksForValues;
+use super::not_in::DependentNotIn;
 use super::null_keys::{JoinsApart, NoNullsAmongKeys};
 use super::yielding::YieldAboveJoins;
 use crate::catalog::guarded::GuardedTable;
@@ -112,7 +113,7 @@ pub fn base_state(runtime: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
 pub(super) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     // Before a query's conditions are moved to where they cannot be joined by.
     let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
-        vec![Arc::new(DependentJoins), Arc::new(MarksForValues::default())];
+        vec![Arc::new(DependentNotIn), Arc::new(DependentJoins), Arc::new(MarksForValues::default())];
     for rule in Optimizer::new().rules {
         match rule.name() {
             "extract_equijoin_predicate" => rules.push(Arc::new(NoNullsAmongKeys)),

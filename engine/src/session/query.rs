@@ -24,6 +24,7 @@ use kanon_planner::release_unit::{Decision, ReleaseUnit};
 use super::accuracy::{Intervals, Shown};
 use super::constants;
 use super::context::{PlanFacts, ReleasedBatches, is_series};
+use super::distinct::computed_below;
 use super::kept::{KeptPlan, Ready, has_query, has_small_constants, is_for_one_run};
 use super::nothing::without_what_is_empty;
 use super::parameters::{Parameters, written_in};
@@ -107,7 +108,7 @@ impl Session {
             }
             let is_exact = exact && is_open && is_short(&plan)?;
             let plan = if is_exact { numeric::plan::exact(plan)? } else { numeric::plan::inexact(plan)? };
-            let plan = if is_open { functions::one_row::aggregated(plan)? } else { plan };
+            let plan = if is_open { computed_below(functions::one_row::aggregated(plan)?)? } else { plan };
             let plan = functions::json::as_postgresql(plan)?;
             let plan = functions::arithmetic::as_postgresql(plan)?;
             // What a peer is asked for is of the types that it knows.

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 const POSTGRES: PostgreSqlDialect = PostgreSqlDialect {};
 
@@ -37,10 +38,16 @@ impl Dialect for BoundedDialect {
         TypeId::of::<PostgreSqlDialect>()
     }
 
-    fn parse_prefix(&self, _parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         let left = self.steps_left.load(Ordering::Relaxed).saturating_sub(1);
         self.steps_left.store(left, Ordering::Relaxed);
-        (left == 0).then_some(Err(ParserError::RecursionLimitExceeded))
+        if left == 0 {
+            return Some(Err(ParserError::RecursionLimitExceeded));
+        }
+        calls_substring(parser).then(|| {
+            let name = parser.parse_object_name(false)?;
+            parser.parse_function(name)
+        })
     }
 
     fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
@@ -116,4 +123,15 @@ impl Dialect for BoundedDialect {
     fn supports_comma_separated_trim(&self) -> bool {
         true
     }
+}
+
+/// Whether `pg_catalog.substring(` comes next: a function like others, though `substring(` is not for the parser.
+fn calls_substring(parser: &Parser) -> bool {
+    let is_word =
+        |token: &Token, text: &str| matches!(token, Token::Word(word) if word.value.eq_ignore_ascii_case(text));
+    let token = |n: usize| parser.peek_nth_token_ref(n);
+    is_word(&token(0).token, "pg_catalog")
+        && token(1).token == Token::Period
+        && is_word(&token(2).token, "substring")
+        && token(3).token == Token::LParen
 }

@@ -8,7 +8,7 @@ use kanon_tests::postgres::Postgres;
 use kanon_tests::{ANALYST, Site};
 
 use super::world;
-use kanon_tests::tools::{Said, file, node_packages, program, python, python_of_tools, run};
+use kanon_tests::tools::{Said, file, node_packages, program, python, python_of_pgadmin, python_of_tools, run};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/clients.md");
 
@@ -151,6 +151,8 @@ fn clients() -> (Vec<Client>, bool) {
         let client = Client { before: strict.clone(), version_differs: false, ..client(script, Given::PortAndRole) };
         add(tools.as_ref(), client);
     }
+    let pgadmin = python_of_pgadmin();
+    add(pgadmin.as_ref(), Client { version_differs: false, ..client("pgadmin_.py", Given::PortAndRole) });
     let rscript = program("Rscript");
     add(rscript.as_ref(), Client { before: text(&["--vanilla"]), ..client("rpostgresql.R", Given::PortAndRole) });
     let packages = node_packages().map(|folder| folder.join("node_modules"));

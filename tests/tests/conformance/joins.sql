@@ -136,3 +136,29 @@ SELECT p.id, (SELECT count(*) FROM people q WHERE q.city = p.city GROUP BY q.cit
 SELECT id, (SELECT count(*) FROM people q WHERE q.id < p.id + (SELECT count(*) FROM people r WHERE r.id < q.id)) FROM people p ORDER BY 1
 
 SELECT id, (SELECT max((SELECT count(*) FROM people r WHERE r.id < q.id)) FROM people q WHERE q.id < p.id) FROM people p ORDER BY 1
+
+SELECT p.id, ARRAY(WITH RECURSIVE up(id) AS (SELECT q.id FROM people q WHERE q.id = p.id UNION ALL SELECT up.id + 1 FROM up JOIN people r ON r.id = up.id + 1) SELECT id FROM up ORDER BY id) FROM people p WHERE p.id < 4 ORDER BY 1
+
+SELECT p.id, (WITH RECURSIVE n(i, s) AS (SELECT p.id, 1 UNION SELECT i, s + 1 FROM n WHERE s < i) SELECT count(*) FROM n) FROM people p WHERE p.id < 5 ORDER BY 1
+
+SELECT p.id, l.x FROM people p, LATERAL (WITH RECURSIVE n(x) AS (SELECT p.id UNION ALL SELECT x - 1 FROM n WHERE x > 1) SELECT x FROM n) l WHERE p.id < 4 ORDER BY 1, 2
+
+SELECT id FROM people p WHERE id NOT IN (SELECT q.id + 1 FROM people q WHERE q.city = p.city) ORDER BY 1
+
+SELECT id FROM people p WHERE price NOT IN (SELECT q.price FROM people q WHERE q.id > p.id) ORDER BY 1
+
+SELECT id FROM people p WHERE id > 2 AND city NOT IN (SELECT q.city FROM people q WHERE q.id < p.id) AND id < 100 ORDER BY 1
+
+SELECT id FROM people p WHERE NOT (city NOT IN (SELECT q.city FROM people q WHERE q.id < p.id)) ORDER BY 1
+
+SELECT DISTINCT ON (p.city) p.city, p.id, (SELECT count(*) FROM people q WHERE q.city = p.city) AS n FROM people p ORDER BY p.city, p.id
+
+SELECT DISTINCT ON ((SELECT count(*) FROM people q WHERE q.city = p.city)) p.id, EXISTS (SELECT 1 FROM people q WHERE q.id = p.id + 1) AS next FROM people p ORDER BY (SELECT count(*) FROM people q WHERE q.city = p.city), p.id
+
+SELECT * FROM (SELECT upper(p.name) AS name, p.id FROM people p ORDER BY p.name DESC LIMIT 3) x
+
+SELECT x.n FROM (SELECT -p.id AS id, p.id AS n FROM people p ORDER BY p.id LIMIT 2) x
+
+SELECT (SELECT upper(q.name) AS name FROM people q WHERE q.id < p.id ORDER BY q.name DESC LIMIT 1) FROM people p ORDER BY p.id
+
+SELECT p.id, (SELECT count(*) FROM people q WHERE q.id = p.id + 100 LIMIT 1), (SELECT count(*) FROM people q WHERE q.id > p.id LIMIT 5) FROM people p ORDER BY 1

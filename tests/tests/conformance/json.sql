@@ -164,6 +164,8 @@ SELECT json_agg(p ORDER BY id) FROM people p WHERE id < 4
 
 SELECT row_to_json(people) FROM people WHERE id = 1
 
+SELECT 'a' AS chart, row_to_json(t) AS data FROM (SELECT 1 AS "Total") t UNION ALL SELECT 'b', row_to_json(t) FROM (SELECT 2 AS "Reads", 3 AS "Hits") t UNION ALL (SELECT 'c', row_to_json(p) FROM (SELECT 4 AS x) p) ORDER BY 1
+
 SELECT to_jsonb(p) -> 'name' FROM people p WHERE id < 3 ORDER BY id
 
 SELECT city, json_object_agg(id, name ORDER BY id) FROM people WHERE city IS NOT NULL GROUP BY city ORDER BY city

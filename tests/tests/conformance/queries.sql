@@ -214,6 +214,36 @@ SELECT e.x, e.n FROM information_schema._pg_expandarray(ARRAY[5, 6]) AS e ORDER 
 
 SELECT e.a, e.b FROM information_schema._pg_expandarray(ARRAY[5, 6]) AS e(a, b) ORDER BY e.b;
 
+-- differs: an element of an array of OIDs is a bigint
+SELECT grantor, grantee, privilege_type, is_grantable FROM aclexplode(NULL) AS a;
+
+SELECT count(*) FROM (SELECT aclexplode(c.relacl) AS a FROM pg_class AS c WHERE c.relname = 'no such table') AS x;
+
+SELECT a.privilege_type, a.is_grantable FROM pg_class AS c, pg_catalog.aclexplode(c.relacl) AS a WHERE c.relname = 'no such table';
+
+-- differs: an element of an array of OIDs is a bigint
+SELECT (aclexplode(NULL)).grantee;
+
+SELECT c.relname, c.xmin IS NULL FROM pg_class AS c WHERE c.relname = 'pg_class';
+
+SELECT 'pg_catalog.pg_authid'::regclass::oid, 'pg_authid'::regclass::oid;
+
+SELECT pg_blocking_pids(pg_backend_pid()), array_to_string(pg_blocking_pids(1), ', ');
+
+SELECT sum(1) + sum(2), (SELECT sum(c.relnatts) - sum(c.relnatts) FROM pg_class AS c WHERE c.relname = 'pg_class');
+
+SELECT 1 AS a, 'x' AS name, 'y' AS z UNION ALL SELECT 2, NULL, name FROM people WHERE id = 1 ORDER BY 1;
+
+SELECT (SELECT count(*) + 1 FROM pg_class AS c WHERE c.relname = 'pg_class');
+
+SELECT name FROM pg_available_extensions() WHERE name = 'no such extension';
+
+SELECT int2('1'), int4('2'), int8('3'), float4('1.5'), float8('2.5'), bool('t'), text(12), bpchar('b'), pg_catalog.int4('7');
+
+SELECT timestamptz('2024-02-29 00:00+00');
+
+SELECT oidvectortypes(p.proargtypes) FROM pg_proc AS p WHERE p.proname = 'pg_terminate_backend';
+
 -- over Flight SQL: an array there
 SELECT p.oid, p.proargtypes FROM pg_proc AS p WHERE p.proname = 'pg_terminate_backend';
 

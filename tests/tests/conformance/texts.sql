@@ -128,3 +128,5 @@ SELECT x FROM (VALUES ('10.0.0.0/24'::inet), ('9.9.9.9'::inet), ('::1'::inet), (
 SELECT '10.1'::inet
 
 SELECT coalesce(NULL::inet, '10.0.0.1'), CASE WHEN true THEN '12:30+00'::timetz END
+
+SELECT pg_catalog.substring('Thomas', 2, 3), pg_catalog.substring('Thomas', 'm..'), COALESCE(pg_catalog.substring('foobar', 'o(.)b'), 'x')

@@ -3,10 +3,10 @@
 //! Each is a row of a table: its name, its arguments, its result, and how one row of arguments becomes a value. They read the
 //! [`Directory`] only, so what the principal may not see is not there.
 
-mod expand;
 mod names;
 mod objects;
 mod privileges;
+mod records;
 mod session;
 
 use std::fmt;
@@ -61,6 +61,8 @@ pub(crate) enum Answer {
     Texts,
     Subscripts,
     Numbers,
+    Oids,
+    Bools,
     /// Names of a `reg…` type.
     Listed(PgType),
     /// The argument, an empty list for NULL.
@@ -81,6 +83,8 @@ impl Answer {
             Answer::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
             Answer::Names | Answer::Texts | Answer::Listed(_) | Answer::List | Answer::AsTexts => list(DataType::Utf8),
             Answer::Numbers => list(DataType::Int32),
+            Answer::Oids => list(DataType::UInt32),
+            Answer::Bools => list(DataType::Boolean),
             Answer::Subscripts => list(DataType::Int16),
         }
     }
@@ -117,7 +121,7 @@ pub(crate) const fn spec(name: &'static str, arguments: &'static [Kind], answer:
 
 /// All functions.
 pub(crate) fn all() -> impl Iterator<Item = ScalarUDF> {
-    let expand = ScalarUDF::new_from_impl(expand::Expand::new());
+    let records = ScalarUDF::new_from_impl(records::Records::new());
     let ours = specs().map(|spec| {
         let signature = match (spec.arguments.len(), spec.least) {
             (0, _) => TypeSignature::Nullary,
@@ -127,7 +131,7 @@ pub(crate) fn all() -> impl Iterator<Item = ScalarUDF> {
         let signature = Signature::new(signature, Volatility::Stable);
         ScalarUDF::new_from_impl(CatalogFunction { spec, signature })
     });
-    ours.chain([expand])
+    ours.chain([records])
 }
 
 fn specs() -> impl Iterator<Item = &'static Spec> {

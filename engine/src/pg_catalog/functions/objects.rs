@@ -1,10 +1,11 @@
 //! About relations, columns, functions, constraints: definitions, descriptions, visibility, sizes.
 
-use super::Kind::{Any, Bool, Number, Text};
+use super::Kind::{Any, Bool, List, Number, Text};
+use super::names::class_oid;
 use super::{Answer, Row, Spec, spec};
 use crate::error::Result;
 use crate::pg_catalog::defs::{PROCEDURES, Procedure, TYPES};
-use crate::pg_catalog::directory::{DATABASE, Directory};
+use crate::pg_catalog::directory::{DATABASE, Directory, Entry, quote_ident};
 use crate::pg_catalog::types::PgType;
 use crate::pg_catalog::values::Value;
 
@@ -31,8 +32,6 @@ pub(super) const SPECS: &[Spec] = &[
     silent("pg_get_indexdef", &[Number, Number, Bool], 1, Answer::Text),
     silent("pg_get_constraintdef", &[Number, Bool], 1, Answer::Text),
     silent("pg_get_triggerdef", &[Number, Bool], 1, Answer::Text),
-    silent("pg_get_ruledef", &[Number, Bool], 1, Answer::Text),
-    silent("pg_get_viewdef", &[Any, Bool], 1, Answer::Text),
     silent("pg_get_partkeydef", &[Number], 1, Answer::Text),
     silent("pg_get_serial_sequence", &[Text, Text], 2, Answer::Text),
     silent("pg_get_statisticsobjdef", &[Number], 1, Answer::Text),
@@ -56,6 +55,29 @@ pub(super) const SPECS: &[Spec] = &[
     spec("pg_get_function_arguments", &[Number], Answer::Text, |_, row| Ok(procedure(row).map(arguments).into())),
     spec("pg_get_function_identity_arguments", &[Number], Answer::Text, |_, row| {
         Ok(procedure(row).map(arguments).into())
+    }),
+    Spec {
+        least: 1,
+        ..spec("pg_get_viewdef", &[Any, Any], Answer::Text, |d, row| {
+            let oid = row.text(0).and_then(|text| text.parse().ok().or_else(|| class_oid(d, text)));
+            Ok(oid.and_then(|oid| d.entry(oid)).and_then(Entry::view_definition).into())
+        })
+    },
+    Spec {
+        least: 1,
+        ..spec("pg_get_ruledef", &[Number, Bool], Answer::Text, |d, row| {
+            let entry = row.oid(0).and_then(|oid| d.entry(oid));
+            let rule = |entry: &Entry| {
+                let (schema, name) = (quote_ident(&entry.schema_name), quote_ident(&entry.name));
+                let definition = entry.view_definition()?;
+                Some(format!("CREATE RULE \"_RETURN\" AS\n    ON SELECT TO {schema}.{name} DO INSTEAD {definition}"))
+            };
+            Ok(entry.and_then(rule).into())
+        })
+    },
+    spec("oidvectortypes", &[List], Answer::Text, |_, row| {
+        let named = |oid: &Option<String>| Some(type_name(oid.as_ref()?.parse().ok()?));
+        Ok(row.list(0).map(|oids| oids.iter().filter_map(named).collect::<Vec<_>>().join(", ")).into())
     }),
     visible("pg_table_is_visible", |d, row| {
         Ok(row.oid(0).and_then(|oid| d.entry(oid)).map(|e| d.is_visible(e)).into())

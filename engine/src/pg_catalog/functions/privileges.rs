@@ -1,17 +1,53 @@
 //! `has_…_privilege`: what the principal, or another role, may do. Nothing but temporary tables can be written, so of others only reading is ever granted.
 
-use super::Kind::Any;
+use super::Kind::{Any, List, Number, Text};
 use super::names::{class_oid, schema_oid};
 use super::{Answer, Row, Spec, spec};
 use crate::error::{Error, Result, Sqlstate};
+use crate::pg_catalog::acl::{self, Granted};
 use crate::pg_catalog::directory::{Directory, Entry};
+use crate::pg_catalog::rows::UNREADABLE;
 use crate::pg_catalog::values::Value;
 
 const fn asks(name: &'static str, run: super::Run) -> Spec {
     Spec { least: 2, ..spec(name, &[Any, Any, Any], Answer::Bool, run) }
 }
 
+/// A field of `aclexplode`, of all privileges of the items of an array. A role that is not known here is not told of.
+const fn exploded(name: &'static str, answer: Answer, run: super::Run) -> Spec {
+    spec(name, &[List], answer, run)
+}
+
+/// The privileges of an array of items, with the OIDs of grantor and grantee; `None` for NULL.
+fn granted(directory: &Directory, row: &Row<'_>) -> Option<Vec<(u32, u32, Granted)>> {
+    let items = row.list(0)?;
+    let of_item = |granted: Granted| {
+        let grantor = directory.role_named(&granted.grantor)?;
+        let grantee = if granted.grantee.is_empty() { 0 } else { directory.role_named(&granted.grantee)? };
+        Some((grantor, grantee, granted))
+    };
+    Some(items.iter().flatten().flat_map(|item| acl::explode(item)).filter_map(of_item).collect())
+}
+
+/// Of each privilege of an array of items a number.
+fn numbers(directory: &Directory, row: &Row<'_>, of: impl Fn(&(u32, u32, Granted)) -> i64) -> Value<'static> {
+    granted(directory, row).map(|all| Value::Ints(all.iter().map(of).collect())).unwrap_or(Value::Null)
+}
+
 pub(super) const SPECS: &[Spec] = &[
+    exploded("kanon_acl_grantors", Answer::Oids, |d, row| Ok(numbers(d, row, |(grantor, _, _)| (*grantor).into()))),
+    exploded("kanon_acl_grantees", Answer::Oids, |d, row| Ok(numbers(d, row, |(_, grantee, _)| (*grantee).into()))),
+    exploded("kanon_acl_privileges", Answer::Texts, |d, row| {
+        let names = |all: Vec<(u32, u32, Granted)>| all.iter().map(|(_, _, one)| one.privilege.to_owned()).collect();
+        Ok(granted(d, row).map(|all| Value::Texts(names(all))).unwrap_or(Value::Null))
+    }),
+    exploded("kanon_acl_grantable", Answer::Bools, |d, row| {
+        Ok(numbers(d, row, |(_, _, one)| i64::from(one.is_grantable)))
+    }),
+    // Nothing is granted by default, to owners neither.
+    spec("acldefault", &[Text, Number], Answer::Texts, |_, row| {
+        Ok(if row.is_null(0) || row.is_null(1) { Value::Null } else { Value::Texts(Vec::new()) })
+    }),
     asks("has_table_privilege", |d, row| {
         let Some(asked) = Asked::of(row) else { return Ok(Value::Null) };
         Ok(relation(d, asked.object)?.map(|entry| asked.may(entry) && may_select(d, asked.role, entry)).into())
@@ -112,9 +148,9 @@ fn holds(directory: &Directory, role: Option<&str>, other: &str) -> bool {
 }
 
 fn may_select(directory: &Directory, role: Option<&str>, entry: &Entry) -> bool {
+    let Some(table) = &entry.table else { return entry.name != UNREADABLE };
     if is_self(directory, role) {
         return directory.may_select(entry);
     }
-    let Some(table) = &entry.table else { return true };
     table.readers.iter().any(|reader| reader == "public" || holds(directory, role, reader))
 }

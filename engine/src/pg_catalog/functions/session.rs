@@ -24,6 +24,10 @@ fn no<'a>(_: &'a Directory, _: &Row<'a>) -> Result<Value<'a>> {
 }
 
 pub(super) const SPECS: &[Spec] = &[
+    // Nobody waits for another session.
+    spec("pg_blocking_pids", &[Number], Answer::Numbers, |_, row| {
+        Ok(if row.is_null(0) { Value::Null } else { Value::Ints(Vec::new()) })
+    }),
     spec("version", &[], Answer::Text, |d, _| {
         let version = (d.viewer.setting)("server_version").unwrap_or_default();
         Ok(format!("PostgreSQL {version} (Kanon {})", env!("CARGO_PKG_VERSION")).into())

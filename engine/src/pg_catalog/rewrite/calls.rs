@@ -79,6 +79,12 @@ fn function(expr: &mut Expr) -> Result<()> {
         *expr = local_time();
         return Ok(());
     }
+    if let [FunctionArg::Unnamed(FunctionArgExpr::Expr(value))] = list.args.as_mut_slice()
+        && let Some(data_type) = type_called(&name)
+    {
+        *expr = cast(take(value), data_type);
+        return Ok(());
+    }
     if name == "make_interval" {
         let arguments = interval_arguments(&mut list.args)?;
         *expr = call("kanon_make_interval", arguments);
@@ -90,6 +96,8 @@ fn function(expr: &mut Expr) -> Result<()> {
     });
     let mut arguments: Vec<&mut Expr> = arguments.collect();
     let other = match (name.as_str(), arguments.as_mut_slice()) {
+        ("substring", [_, pattern]) if string(pattern).is_some() => "kanon_pattern_substring",
+        ("substring", [_, pattern, _]) if string(pattern).is_some() => "kanon_similar_substring",
         ("to_date", [_, _]) => "kanon_to_date",
         ("to_timestamp", [_] | [_, _]) => "kanon_to_timestamp",
         ("make_time", [_, _, _]) => "kanon_make_time",
@@ -144,6 +152,21 @@ fn function(expr: &mut Expr) -> Result<()> {
         *ident = Ident { value: other.to_owned(), quote_style: None, span: ident.span };
     }
     Ok(())
+}
+
+/// The type that a function of one argument casts to, for types that no other function is named as.
+fn type_called(name: &str) -> Option<DataType> {
+    Some(match name {
+        "bool" => DataType::Boolean,
+        "int2" => DataType::SmallInt(None),
+        "int4" => DataType::Integer(None),
+        "int8" => DataType::BigInt(None),
+        "float4" => DataType::Real,
+        "float8" => DataType::DoublePrecision,
+        "text" | "bpchar" => DataType::Text,
+        "timestamptz" => DataType::Timestamp(None, TimezoneInfo::WithTimeZone),
+        _ => return None,
+    })
 }
 
 /// The arguments of `make_interval` in order, 0 where one is not given.

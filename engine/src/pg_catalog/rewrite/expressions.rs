@@ -1,10 +1,12 @@
 //! Operators, functions and words.
 
 use datafusion::sql::sqlparser::ast::{
-    Array, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Value,
+    Array, BinaryOperator, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart,
+    Value,
 };
 
-use super::{Scope, call, called, folded, is_catalog_function, string, strip_schema, take};
+use super::calls::cast;
+use super::{Scope, call, called, folded, is_catalog_function, null, string, strip_schema, take};
 use crate::error::Result;
 
 /// What is done in every statement.
@@ -50,10 +52,14 @@ pub(super) fn rewrite(expr: &mut Expr, scope: &Scope) {
         }
         Expr::CompoundIdentifier(parts) => {
             if let [.., table, column] = parts.as_slice()
-                && column.value.eq_ignore_ascii_case("tableoid")
                 && let Some(relation) = scope.aliases.get(&folded(table))
             {
-                *expr = number(relation.oid);
+                match folded(column).as_str() {
+                    "tableoid" => *expr = number(relation.oid),
+                    // That of rows which were there from the beginning.
+                    "xmin" => *expr = cast(number(1), DataType::IntUnsigned(None)),
+                    _ => {}
+                }
             }
         }
         _ => {}
@@ -90,6 +96,13 @@ pub(super) fn rewrite_in_catalog(expr: &mut Expr) -> Result<()> {
             }
         }
         Expr::Function(_) => function_in_catalog(expr),
+        // A list, or '{}'.
+        Expr::Case { conditions, else_result: Some(other), .. } => {
+            let is_list = conditions.iter().any(|when| called(&when.result).as_deref() == Some("acldefault"));
+            if is_list && string(other) == Some("{}") {
+                **other = call("kanon_list", vec![null()]);
+            }
+        }
         _ => {}
     }
     Ok(())

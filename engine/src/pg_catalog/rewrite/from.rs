@@ -1,4 +1,4 @@
-//! Functions in FROM, and `information_schema._pg_expandarray`.
+//! Functions in FROM, and those that answer records: `information_schema._pg_expandarray` and `aclexplode`.
 //!
 //! | statement | becomes |
 //! | --- | --- |
@@ -6,12 +6,14 @@
 //! | `FROM pg_get_keywords()` | `FROM pg_catalog."pg_get_keywords()" AS pg_get_keywords` |
 //! | `FROM i, _pg_expandarray(i.k) AS e` | `FROM i, unnest(i.k, kanon_numbers(i.k)) AS e(x, n)` |
 //! | `SELECT (_pg_expandarray(k)).n` | `SELECT unnest(kanon_numbers(k))` |
-//! | `SELECT _pg_expandarray(k)` | `SELECT unnest(kanon_expandarray(k))` |
+//! | `SELECT _pg_expandarray(k)` | `SELECT unnest(kanon_records('x', k, 'n', kanon_numbers(k)))` |
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, TableAlias,
     TableAliasColumnDef, TableFactor, Value,
 };
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 
 use super::calls::array_of;
 use super::json_rows::{called_rows, names_columns};
@@ -22,7 +24,29 @@ use crate::system;
 /// The words that call a function without parentheses.
 const WORDS: [&str; 6] = ["current_catalog", "current_role", "current_schema", "current_user", "session_user", "user"];
 
-const EXPAND: &str = "_pg_expandarray";
+/// Fields of the records that a function of one argument answers, and what gives each of them as an array; nothing for the argument itself.
+type Fields = [(&'static str, Option<&'static str>)];
+
+fn fields_of(function: &str) -> Option<&'static Fields> {
+    Some(match function {
+        "_pg_expandarray" => &[("x", None), ("n", Some("kanon_numbers"))],
+        "aclexplode" => &[
+            ("grantor", Some("kanon_acl_grantors")),
+            ("grantee", Some("kanon_acl_grantees")),
+            ("privilege_type", Some("kanon_acl_privileges")),
+            ("is_grantable", Some("kanon_acl_grantable")),
+        ],
+        _ => return None,
+    })
+}
+
+/// The array of a field of all records.
+fn field_array(array: Option<&str>, argument: Expr) -> Expr {
+    match array {
+        Some(array) => call(array, vec![argument]),
+        None => argument,
+    }
+}
 
 /// A call of a function in FROM that DataFusion does not know as a table.
 pub(super) fn rewrite_factor(factor: &mut TableFactor) {
@@ -44,13 +68,25 @@ pub(super) fn rewrite_factor(factor: &mut TableFactor) {
             let name = ["pg_catalog", "pg_settings"].map(|part| ObjectNamePart::Identifier(Ident::new(part)));
             table(ObjectName(name.into()), alias)
         }
-        (EXPAND, [array]) => {
+        ("pg_available_extensions", []) => {
+            // The view has a column more.
+            let query = "SELECT name, default_version, comment FROM pg_catalog.pg_available_extensions";
+            let parsed =
+                Parser::new(&PostgreSqlDialect {}).try_with_sql(query).and_then(|mut parser| parser.parse_query());
+            match parsed {
+                Ok(subquery) => TableFactor::Derived { lateral: false, subquery, alias: Some(alias), sample: None },
+                Err(_) => return,
+            }
+        }
+        (name, [argument]) if let Some(fields) = fields_of(name) => {
             let given = alias.columns.len();
-            let rest = ["x", "n"].into_iter().skip(given);
-            alias.columns.extend(rest.map(|name| TableAliasColumnDef { name: Ident::new(name), data_type: None }));
+            let rest = fields.iter().skip(given);
+            alias
+                .columns
+                .extend(rest.map(|(name, _)| TableAliasColumnDef { name: Ident::new(*name), data_type: None }));
             TableFactor::UNNEST {
                 alias: Some(alias),
-                array_exprs: vec![array.clone(), call("kanon_numbers", vec![array.clone()])],
+                array_exprs: fields.iter().map(|(_, array)| field_array(*array, argument.clone())).collect(),
                 with_offset: false,
                 with_offset_alias: None,
                 with_ordinality: false,
@@ -107,7 +143,7 @@ fn table(name: ObjectName, alias: TableAlias) -> TableFactor {
     }
 }
 
-/// A field of `_pg_expandarray` in a select list, before its record is made.
+/// A field of a function's records in a select list, before they are made.
 pub(super) fn expand_field(expr: &mut Expr) {
     let Expr::CompoundFieldAccess { root, access_chain } = expr else { return };
     let [AccessExpr::Dot(Expr::Identifier(field))] = access_chain.as_slice() else { return };
@@ -116,13 +152,13 @@ pub(super) fn expand_field(expr: &mut Expr) {
         record => record,
     };
     let field = folded(field);
-    let Some(array) = argument(record).filter(|_| matches!(field.as_str(), "x" | "n")) else { return };
-    let array = take(array);
-    let list = if field == "x" { array } else { call("kanon_numbers", vec![array]) };
+    let Some((fields, argument)) = records(record) else { return };
+    let Some((_, array)) = fields.iter().find(|(name, _)| *name == field) else { return };
+    let list = field_array(*array, take(argument));
     *expr = call("unnest", vec![list]);
 }
 
-/// The record of `_pg_expandarray` in a select list, and fields of records: `(r).n` as DataFusion takes it.
+/// The records of a function in a select list, and fields of records: `(r).n` as DataFusion takes it.
 pub(super) fn expand(expr: &mut Expr) {
     if let Expr::CompoundFieldAccess { root, access_chain } = expr
         && matches!(root.as_ref(), Expr::Nested(_))
@@ -136,19 +172,22 @@ pub(super) fn expand(expr: &mut Expr) {
         }
         return;
     }
-    if let Some(array) = argument(expr) {
-        let array = take(array);
-        *expr = call("unnest", vec![call("kanon_expandarray", vec![array])]);
+    if let Some((fields, argument)) = records(expr) {
+        let argument = take(argument);
+        let of_field = |(name, array): &(&'static str, Option<&'static str>)| {
+            [Expr::Value(Value::SingleQuotedString((*name).to_owned()).into()), field_array(*array, argument.clone())]
+        };
+        *expr = call("unnest", vec![call("kanon_records", fields.iter().flat_map(of_field).collect())]);
     }
 }
 
-/// The array that `_pg_expandarray` is called with.
-fn argument(expr: &mut Expr) -> Option<&mut Expr> {
-    called(expr).filter(|name| name == EXPAND)?;
+/// The fields of a function's records, and what it is called with.
+fn records(expr: &mut Expr) -> Option<(&'static Fields, &mut Expr)> {
+    let fields = fields_of(&called(expr)?)?;
     let Expr::Function(function) = expr else { return None };
     let FunctionArguments::List(list) = &mut function.args else { return None };
     match list.args.as_mut_slice() {
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] => Some(array),
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] => Some((fields, argument)),
         _ => None,
     }
 }

@@ -131,11 +131,37 @@ pub(super) fn learn_with(query: &Query, with: &mut WithColumns, viewer: &Viewer)
 
 /// Puts columns in place of names of FROM that stand for a value or a row.
 pub(super) fn name_rows(query: &mut Query, with: &WithColumns, viewer: &Viewer) {
-    let select = match query.body.as_mut() {
-        SetExpr::Select(select) => select,
-        SetExpr::Values(values) => return type_columns(&mut values.rows),
-        _ => return,
-    };
+    match query.body.as_mut() {
+        SetExpr::Select(select) => {
+            let sources = sources(select, with, viewer);
+            if !sources.is_empty() {
+                let _ = VisitMut::visit(query, &mut NameRows(&sources));
+            }
+        }
+        body => name_rows_within(body, with, viewer),
+    }
+}
+
+/// The same for what a query is put together of. One in parentheses is visited by itself.
+fn name_rows_within(body: &mut SetExpr, with: &WithColumns, viewer: &Viewer) {
+    match body {
+        SetExpr::Select(select) => {
+            let sources = sources(select, with, viewer);
+            if !sources.is_empty() {
+                let _ = VisitMut::visit(select, &mut NameRows(&sources));
+            }
+        }
+        SetExpr::Values(values) => type_columns(&mut values.rows),
+        SetExpr::SetOperation { left, right, .. } => {
+            name_rows_within(left, with, viewer);
+            name_rows_within(right, with, viewer);
+        }
+        _ => {}
+    }
+}
+
+/// The names of FROM that stand for a value or a row.
+fn sources(select: &Select, with: &WithColumns, viewer: &Viewer) -> HashMap<String, Source> {
     let mut sources: HashMap<String, Source> = HashMap::new();
     let mut columns: Vec<String> = Vec::new();
     for factor in factors(select) {
@@ -156,10 +182,7 @@ pub(super) fn name_rows(query: &mut Query, with: &WithColumns, viewer: &Viewer) 
     }
     // A column stands before a table of its name.
     sources.retain(|name, _| !columns.contains(name));
-    if sources.is_empty() {
-        return;
-    }
-    let _ = VisitMut::visit(query, &mut NameRows(&sources));
+    sources
 }
 
 /// `VALUES ('1'::jsonb), ('2')`: what is cast in one row is in all.

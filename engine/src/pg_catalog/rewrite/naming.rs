@@ -9,8 +9,10 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType, Expr, FunctionArguments, Ident, ObjectName, OrderByKind, Query, Select,
-    SelectItem, SetExpr, TrimWhereField, Value, VisitMut, VisitorMut, visit_expressions,
+    SelectItem, SetExpr, TableFactor, TrimWhereField, Value, VisitMut, VisitorMut, visit_expressions,
 };
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 
 use crate::pg_catalog::types::PgType;
 
@@ -39,15 +41,7 @@ pub(super) fn name_columns(query: &mut Query) -> Vec<String> {
 
 /// The names of a query's own columns; `None` if they cannot be told without the tables.
 fn top_names(query: &Query) -> Option<Vec<String>> {
-    first_select(&query.body)?
-        .projection
-        .iter()
-        .map(|item| match item {
-            SelectItem::UnnamedExpr(expr) => Some(name_of(expr)),
-            SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
-            SelectItem::ExprWithAliases { .. } | SelectItem::QualifiedWildcard(..) | SelectItem::Wildcard(_) => None,
-        })
-        .collect()
+    first_select(&query.body)?.projection.iter().map(item_name).collect()
 }
 
 fn first_select(body: &SetExpr) -> Option<&Select> {
@@ -76,6 +70,9 @@ impl VisitorMut for Subqueries {
         };
         let ordered = Ordered::by(query);
         alias_all(&mut query.body, place, &ordered);
+        if place == Place::Within {
+            order_apart(query, &ordered);
+        }
         self.depth += 1;
         ControlFlow::Continue(())
     }
@@ -141,8 +138,45 @@ fn alias_all(body: &mut SetExpr, place: Place, ordered: &Ordered) {
         SetExpr::SetOperation { left, right, .. } => {
             alias_all(left, place, ordered);
             alias_all(right, place, ordered);
+            if let Some(select) = first_select(left) {
+                let names: Vec<Option<String>> = select.projection.iter().map(item_name).collect();
+                hide_columns(right, &names);
+            }
         }
         // A query in parentheses is visited by itself.
+        _ => {}
+    }
+}
+
+/// The name of an item; `None` for `*`.
+fn item_name(item: &SelectItem) -> Option<String> {
+    match item {
+        SelectItem::UnnamedExpr(expr) => Some(name_of(expr)),
+        SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
+        _ => None,
+    }
+}
+
+/// Columns of what is put below a query that has their names at other places: DataFusion gives some of the others these names, and nobody sees those here.
+fn hide_columns(body: &mut SetExpr, names: &[Option<String>]) {
+    match body {
+        SetExpr::Select(select) => {
+            for (place, item) in select.projection.iter_mut().enumerate() {
+                let SelectItem::UnnamedExpr(expr) = item else { continue };
+                let name = name_of(expr);
+                let is_elsewhere = names.iter().enumerate().any(|(at, of)| at != place && of.as_ref() == Some(&name));
+                if is_elsewhere && matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
+                    let expr = std::mem::replace(expr, Expr::Identifier(Ident::new("")));
+                    let alias = Ident::with_quote('"', hidden_name(&name, place));
+                    *item = SelectItem::ExprWithAlias { expr, alias };
+                }
+            }
+        }
+        SetExpr::Query(query) => hide_columns(&mut query.body, names),
+        SetExpr::SetOperation { left, right, .. } => {
+            hide_columns(left, names);
+            hide_columns(right, names);
+        }
         _ => {}
     }
 }
@@ -199,6 +233,38 @@ fn alias_select(select: &mut Select, place: Place, ordered: &Ordered) {
             _ => {}
         }
     }
+}
+
+/// `SELECT upper(t.code) AS code FROM t ORDER BY t.code` in another query → `SELECT "code\u{1}0" AS code FROM (…)`, in which no output column
+/// has the name of one that the order is by.
+fn order_apart(query: &mut Query, ordered: &Ordered) {
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    let names: Option<Vec<String>> = select.projection.iter().map(item_name).collect();
+    let Some(names) = names else { return };
+    let clashes =
+        |(item, name): (&SelectItem, &String)| matches!(item, SelectItem::ExprWithAlias { .. }) && ordered.hides(name);
+    if !select.projection.iter().zip(&names).any(clashes) {
+        return;
+    }
+    let around = "SELECT 1 FROM (SELECT 1) AS kanon_ordered";
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(around).and_then(|mut parser| parser.parse_query());
+    let Ok(mut around) = parsed else { return };
+    let mut outer = Vec::with_capacity(names.len());
+    for (place, (item, name)) in select.projection.iter_mut().zip(&names).enumerate() {
+        let inner = Ident::with_quote('"', hidden_name(display_name(name), place));
+        let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { continue };
+        let expr = std::mem::replace(expr, Expr::Identifier(Ident::new("")));
+        *item = SelectItem::ExprWithAlias { expr, alias: inner.clone() };
+        let alias = Ident::with_quote('"', name.as_str());
+        outer.push(SelectItem::ExprWithAlias { expr: Expr::Identifier(inner), alias });
+    }
+    let SetExpr::Select(select) = around.body.as_mut() else { return };
+    select.projection = outer;
+    let Some(TableFactor::Derived { subquery, .. }) = select.from.first_mut().map(|table| &mut table.relation) else {
+        return;
+    };
+    std::mem::swap(subquery.as_mut(), query);
+    *query = *around;
 }
 
 /// Functions that are planned under the name of another one.
@@ -320,8 +386,6 @@ fn type_name(data_type: &DataType) -> String {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use datafusion::sql::sqlparser::ast::Statement;
-    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-    use datafusion::sql::sqlparser::parser::Parser;
 
     use super::*;
 

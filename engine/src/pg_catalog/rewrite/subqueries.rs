@@ -58,7 +58,7 @@ pub(super) fn rewrite(expr: &mut Expr, scope: &Scope) {
             let FunctionArguments::Subquery(query) = &mut function.args else { return };
             if never_answers(query, scope) {
                 *expr = call("kanon_list", vec![null()]);
-            } else if collect(query) {
+            } else if collect(query) || collect_whole(query) {
                 let query = std::mem::replace(query, empty_query());
                 *expr = call("kanon_list", vec![Expr::Subquery(query)]);
             }
@@ -220,11 +220,26 @@ fn has_no_groups(select: &Select) -> bool {
 
 fn is_aggregate(select: &Select) -> bool {
     select.projection.iter().any(|item| match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-            called(expr).is_some_and(|name| AGGREGATES.contains(&name.as_str()))
-        }
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => aggregates(expr),
         _ => false,
     })
+}
+
+/// Whether an expression has an aggregate in it that is not in a query of its own.
+fn aggregates(expr: &Expr) -> bool {
+    match expr {
+        Expr::BinaryOp { left, right, .. } => aggregates(left) || aggregates(right),
+        Expr::Nested(inner) | Expr::UnaryOp { expr: inner, .. } | Expr::Cast { expr: inner, .. } => aggregates(inner),
+        Expr::Function(function) => {
+            let FunctionArguments::List(list) = &function.args else { return false };
+            let of_argument = |argument: &FunctionArg| match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => aggregates(expr),
+                _ => false,
+            };
+            called(expr).is_some_and(|name| AGGREGATES.contains(&name.as_str())) || list.args.iter().any(of_argument)
+        }
+        _ => false,
+    }
 }
 
 /// Whether an expression of a SELECT makes rows.
@@ -261,6 +276,7 @@ fn is_nothing(factor: &TableFactor, scope: &Scope) -> bool {
         TableFactor::Table { name, args: None, .. } => scope
             .system_relation(name)
             .is_some_and(|relation| relation.schema_name == "pg_catalog" && is_always_empty(relation.name)),
+        TableFactor::Derived { subquery, .. } => never_answers(subquery, scope),
         TableFactor::UNNEST { array_exprs, .. } => array_exprs.iter().all(is_null_list),
         TableFactor::Table { name, args: Some(args), .. } => {
             let is_unnest =

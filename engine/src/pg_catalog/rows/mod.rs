@@ -15,6 +15,7 @@ pub(crate) fn write(directory: &Directory, relation: &Relation, wanted: &Wanted,
     match (relation.schema_name, relation.name) {
         ("pg_catalog", "pg_class") => relations::class(directory, wanted, rows),
         ("pg_catalog", "pg_attribute") => relations::attribute(directory, wanted, rows),
+        ("pg_catalog", "pg_rewrite") => relations::rewrite(directory, wanted, rows),
         ("pg_catalog", "pg_description") => relations::description(directory, wanted, rows),
         ("pg_catalog", "pg_tables") => relations::tables(directory, wanted, rows),
         ("pg_catalog", "pg_views") => relations::views(directory, wanted, rows),
@@ -49,6 +50,7 @@ const FILLED: &[&str] = &[
     "pg_class",
     "pg_attribute",
     "pg_description",
+    "pg_rewrite",
     "pg_tables",
     "pg_views",
     "pg_stat_activity",
@@ -70,7 +72,11 @@ const FILLED: &[&str] = &[
     "pg_collation",
     "pg_language",
     "pg_tablespace",
+    UNREADABLE,
 ];
+
+/// Would hold what passwords are checked by: nobody reads it.
+pub(crate) const UNREADABLE: &str = "pg_authid";
 
 /// Those that have a row for each table, in which nothing was counted.
 const OF_TABLES: &[&str] = &[

@@ -1,5 +1,6 @@
 //! Tables, views, their columns and what they are for.
 
+use crate::pg_catalog::acl;
 use crate::pg_catalog::defs::{TYPES, TypeRow};
 use crate::pg_catalog::directory::{Directory, Entry, PG_CATALOG, columns};
 use crate::pg_catalog::provider::Wanted;
@@ -58,6 +59,25 @@ pub(super) fn class(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
     }
 }
 
+/// Each view's rule, which makes it one.
+pub(super) fn rewrite(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
+    let mut out =
+        rows.writer(["oid", "rulename", "ev_class", "ev_type", "ev_enabled", "is_instead", "ev_qual", "ev_action"]);
+    let views = directory.entries.iter().filter(|entry| entry.kind == "v");
+    for entry in views.filter(|entry| wanted.number("ev_class", entry.oid)) {
+        out.push([
+            entry.oid.into(),
+            "_RETURN".into(),
+            entry.oid.into(),
+            "1".into(),
+            "O".into(),
+            true.into(),
+            "<>".into(),
+            "<>".into(),
+        ]);
+    }
+}
+
 /// Who may SELECT, as `psql \z` shows it; only for tables that were registered here.
 fn acl(directory: &Directory, entry: &Entry) -> Value<'static> {
     let Some(table) = &entry.table else { return Value::Null };
@@ -66,7 +86,7 @@ fn acl(directory: &Directory, entry: &Entry) -> Value<'static> {
     }
     let grants = table.readers.iter().map(|reader| {
         let grantee = if reader == "public" { "" } else { reader };
-        format!("{grantee}=r/{}", directory.role(entry.owner).unwrap_or(&table.owner))
+        acl::may_select(grantee, directory.role(entry.owner).unwrap_or(&table.owner))
     });
     Value::Texts(grants.collect())
 }
@@ -175,9 +195,15 @@ pub(super) fn tables(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
 }
 
 pub(super) fn views(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
-    let mut out = rows.writer(["schemaname", "viewname", "viewowner"]);
+    let mut out = rows.writer(["schemaname", "viewname", "viewowner", "definition"]);
     for entry in directory.entries.iter().filter(|entry| entry.kind == "v" && wanted.name("viewname", &entry.name)) {
-        out.push([(&entry.schema_name).into(), (&entry.name).into(), directory.role(entry.owner).into()]);
+        let definition = entry.view_definition();
+        out.push([
+            (&entry.schema_name).into(),
+            (&entry.name).into(),
+            directory.role(entry.owner).into(),
+            definition.into(),
+        ]);
     }
 }
 

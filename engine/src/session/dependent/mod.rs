@@ -14,6 +14,7 @@
 
 mod grouped;
 mod ordered;
+mod recursive;
 mod repeatable;
 mod rows;
 
@@ -145,6 +146,7 @@ fn is_pulled_up(query: &LogicalPlan) -> Result<bool> {
         is_condition &= match node {
             LogicalPlan::Filter(_) => true,
             LogicalPlan::Subquery(_) => false,
+            LogicalPlan::RecursiveQuery(_) => !depends(node)?,
             other => !other.contains_outer_reference(),
         };
         Ok(TreeNodeRecursion::Continue)

@@ -11,6 +11,7 @@ use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use super::depends;
+use super::recursive::Found;
 use super::repeatable::is_repeatable;
 
 /// A query with the values of rows outside in it.
@@ -29,12 +30,14 @@ pub(super) struct Rows<'a> {
     pub(super) config: &'a dyn OptimizerConfig,
     /// Whether they are put in as they are, and not each value once.
     whole: bool,
+    /// By the recursive queries that are gone through.
+    pub(super) found: Vec<Found>,
 }
 
 impl<'a> Rows<'a> {
     /// Rows that are read once, with all of their columns.
     pub(super) fn whole(input: &LogicalPlan, all: &'a [Column], config: &'a dyn OptimizerConfig) -> Rows<'a> {
-        Rows { input: input.clone(), outer: all, config, whole: true }
+        Rows { input: input.clone(), outer: all, config, whole: true, found: Vec::new() }
     }
 
     /// The values of rows that the query is joined with afterwards; `None` if they may be other rows then.
@@ -47,7 +50,8 @@ impl<'a> Rows<'a> {
         let wanted = LogicalPlanBuilder::from(source(input, outer).clone()).project(columns)?.build()?;
         // What is not wanted may be anything.
         let wanted = OptimizeProjections::new().rewrite(wanted, config)?.data;
-        Ok(is_repeatable(&wanted)?.then_some(Rows { input: wanted, outer, config, whole: false }))
+        let rows = Rows { input: wanted, outer, config, whole: false, found: Vec::new() };
+        Ok(is_repeatable(&rows.input)?.then_some(rows))
     }
 
     /// The values of the rows outside, under names of their own.
@@ -80,9 +84,13 @@ impl<'a> Rows<'a> {
         exprs.iter().map(|expr| self.replaced(expr.clone(), keys)).collect()
     }
 
+    fn depends(&self, plan: &LogicalPlan) -> Result<bool> {
+        Ok(depends(plan)? || self.reads_found(plan)?)
+    }
+
     /// The query for all values together: its columns under the names that they had, and the values. `None` for a shape that is not known.
     pub(super) fn push(&mut self, plan: &LogicalPlan) -> Result<Option<Pushed>> {
-        if !depends(plan)? {
+        if !self.depends(plan)? {
             let domain = self.domain()?;
             if matches!(plan, LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: true, .. })) {
                 return Ok(Some(domain));
@@ -134,6 +142,8 @@ impl<'a> Rows<'a> {
             }
             LogicalPlan::Join(join) => self.joined(join)?,
             LogicalPlan::Union(union) => self.united(union)?,
+            LogicalPlan::RecursiveQuery(query) => self.repeated(query)?,
+            LogicalPlan::TableScan(scan) => self.scanned(scan)?,
             _ => None,
         })
     }
@@ -168,7 +178,7 @@ impl<'a> Rows<'a> {
     }
 
     fn joined(&mut self, of: &Join) -> Result<Option<Pushed>> {
-        let (left, right) = (depends(&of.left)?, depends(&of.right)?);
+        let (left, right) = (self.depends(&of.left)?, self.depends(&of.right)?);
         let is_known = match of.join_type {
             JoinType::Inner | JoinType::Left => true,
             JoinType::LeftSemi | JoinType::LeftAnti => !right,

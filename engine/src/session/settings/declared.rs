@@ -128,6 +128,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("kanon.site_timeout", Duration, "30s", false, "The longest time one site may take."),
     setting("kanon.sites", Text, "all", false, "The sites to ask: all, or names separated by commas."),
+    setting(
+        "default_tablespace",
+        Text,
+        "",
+        false,
+        "Accepted for clients that ask for it; there is nothing to put into one.",
+    ),
     setting("lc_collate", Fixed, "C", false, "The collation order."),
     setting("lc_ctype", Fixed, "C.UTF-8", false, "The character classification."),
     setting("lc_messages", Text, "C", false, "The language of messages; always English."),
