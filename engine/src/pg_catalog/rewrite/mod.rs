@@ -12,6 +12,7 @@ mod json;
 mod json_rows;
 mod literals;
 mod naming;
+mod order;
 mod spellings;
 mod subqueries;
 mod using;
@@ -43,6 +44,7 @@ pub fn rewrite(query: &mut Query, viewer: &Viewer) -> Result<Vec<String>> {
     let mut scope = Scope::default();
     let _ = Visit::visit(query, &mut scope);
     scope.makes_json = json::makes_some(query);
+    order::by_columns(query, &scope);
     let with_columns = json_rows::WithColumns::new();
     let mut rewriter = Rewriter { scope, viewer, with_columns, error: None, in_expression: 0 };
     let _ = VisitMut::visit(query, &mut rewriter);
