@@ -7,6 +7,7 @@
 //! | `FROM i, _pg_expandarray(i.k) AS e` | `FROM i, unnest(i.k, kanon_numbers(i.k)) AS e(x, n)` |
 //! | `SELECT (_pg_expandarray(k)).n` | `SELECT unnest(kanon_numbers(k))` |
 //! | `SELECT _pg_expandarray(k)` | `SELECT unnest(kanon_expandarray(k))` |
+//! | `unnest(ARRAY[t.a, 1])` | `unnest(make_array(t.a, 1))` |
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, TableAlias,
@@ -139,6 +140,16 @@ pub(super) fn expand(expr: &mut Expr) {
     if let Some(array) = argument(expr) {
         let array = take(array);
         *expr = call("unnest", vec![call("kanon_expandarray", vec![array])]);
+    }
+}
+
+/// `ARRAY[t.a, 1]` as a call: what is in brackets is planned without the columns of the rows around a query.
+pub(super) fn call_array(expr: &mut Expr) {
+    if !matches!(expr, Expr::Array(_)) || !names_columns(expr) {
+        return;
+    }
+    if let Expr::Array(array) = expr {
+        *expr = call("make_array", std::mem::take(&mut array.elem));
     }
 }
 

@@ -170,6 +170,7 @@ impl VisitorMut for Rewriter<'_> {
         }
         spellings::rewrite(expr);
         from::expand(expr);
+        from::call_array(expr);
         if !self.scope.reads_catalog {
             subqueries::make_array(expr);
         }
