@@ -118,7 +118,7 @@ SELECT p.id, q.a FROM people p, LATERAL (SELECT ARRAY[p.id, 1] AS a) AS q ORDER 
 
 SELECT p.id, x.k, x.v FROM people p CROSS JOIN LATERAL (VALUES ('name', p.name), ('city', p.city)) AS x(k, v) WHERE p.id < 4 ORDER BY 1, 2
 
-SELECT p.id, v FROM people p, LATERAL (VALUES (p.id), (p.id + 1)) AS x(v) WHERE p.id < 4 ORDER BY 1, 2
+SELECT p.id, v FROM people p, LATERAL (VALUES (p.id), (-p.id)) AS x(v) WHERE p.id < 4 ORDER BY 1, 2
 
 SELECT p.id FROM people p WHERE EXISTS (SELECT 1 FROM unnest(string_to_array(p.name, 'n')) AS x WHERE x = 'A') ORDER BY 1
 
