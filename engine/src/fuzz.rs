@@ -46,7 +46,7 @@ fn read(text: &str) -> Result<()> {
         _ => return Ok(()),
     };
     system::rewrite(&mut query);
-    pg_catalog::rewrite(&mut query, &nobody())?;
+    pg_catalog::rewrite(&mut query, &nobody(), &[])?;
     // What errors and subplans do with it.
     let _ = query.to_string();
     Ok(())

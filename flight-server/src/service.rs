@@ -579,7 +579,7 @@ impl FlightSqlService for Service {
             .parameters
             .iter()
             .enumerate()
-            .map(|(i, t)| Field::new(format!("${}", i + 1), t.clone(), true))
+            .map(|(i, of)| Field::new(format!("${}", i + 1), of.data_type.clone(), true))
             .collect();
         let dataset_schema = ipc_schema(&answer_schema(&prepared))?;
         let parameter_schema = ipc_schema(&Schema::new(parameters))?;

@@ -35,10 +35,10 @@ pub(crate) async fn bound_values(
         }
         for row in 0..batch.num_rows() {
             let values = batch.columns().iter().zip(&prepared.parameters).enumerate().map(|(i, (column, to))| {
-                ScalarValue::try_from_array(column, row).and_then(|value| value.cast_to(to)).map_err(|_| {
+                ScalarValue::try_from_array(column, row).and_then(|value| value.cast_to(&to.data_type)).map_err(|_| {
                     Error::new(
                         Sqlstate::InvalidBinaryRepresentation,
-                        format!("the value of parameter ${} cannot be read as {to}", i + 1),
+                        format!("the value of parameter ${} cannot be read as {}", i + 1, to.data_type),
                     )
                 })
             });

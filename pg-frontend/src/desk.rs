@@ -7,11 +7,12 @@ use std::any::Any;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
 use kanon_engine::error::{Error, Result, Sqlstate};
+use kanon_engine::pg_catalog::types::PgType;
 use kanon_engine::principal::Principal;
-use kanon_engine::session::{Answer, Piece, TransactionStatus};
+use kanon_engine::session::{Answer, Parameter, Piece, TransactionStatus};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -20,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Planned {
     /// Its text.
     pub text: String,
-    /// Types of $1, $2, …
-    pub parameters: Vec<DataType>,
+    /// $1, $2, …
+    pub parameters: Vec<Parameter>,
     /// Columns of the answer; `None` for statements without rows.
     pub schema: Option<SchemaRef>,
     /// Set for COPY … TO STDOUT: how its rows are written.
@@ -125,7 +126,7 @@ pub trait Desk: Send + Sync + 'static {
     /// Looks whether all statements of a text can be read; if not, at the first that cannot.
     async fn check_syntax(&self, pieces: &[Piece]) -> std::result::Result<(), (Error, Piece)>;
     /// Plans one statement; `types` are the client's types of its parameters, `None` where it leaves them open.
-    async fn prepare(&self, text: &str, types: &[Option<DataType>]) -> Result<Planned>;
+    async fn prepare(&self, text: &str, types: &[Option<PgType>]) -> Result<Planned>;
     /// Runs a statement up to its first row.
     async fn execute(&self, planned: &Planned, parameters: Vec<ScalarValue>) -> Result<Answer>;
     /// Stops what is running.

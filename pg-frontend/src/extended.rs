@@ -5,8 +5,8 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
 use kanon_engine::error::{Error, Sqlstate};
-use kanon_engine::pg_catalog::types::{PgType, arrow_of};
-use kanon_engine::session::TransactionStatus;
+use kanon_engine::pg_catalog::types::PgType;
+use kanon_engine::session::{TransactionStatus, arrow_of_parameter};
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
@@ -115,9 +115,9 @@ impl Extended {
     }
 }
 
-/// The type of a parameter that the client says. One of type `void` is what pgjdbc has for the answer of a function: it has no value.
-fn told_type(oid: u32) -> Option<DataType> {
-    if oid == PgType::VOID.oid { Some(DataType::Null) } else { arrow_of(oid) }
+/// The type of a parameter that the client says, if values of it are carried.
+fn told_type(oid: u32) -> Option<PgType> {
+    PgType::by_oid(oid).filter(|of| arrow_of_parameter(*of).is_some())
 }
 
 fn no_portal(name: &str) -> Error {
@@ -147,9 +147,8 @@ impl Connection {
                 // Types that are told count even if the text has no such parameter.
                 let types = (0..oids.len().max(prepared.parameters.len()))
                     .map(|at| {
-                        let told = oids.get(at).copied().filter(|oid| told_type(*oid).is_some());
-                        let inferred = prepared.parameters.get(at).map(PgType::of);
-                        told.and_then(PgType::by_oid).or(inferred).unwrap_or(PgType::TEXT)
+                        let told = oids.get(at).copied().and_then(told_type);
+                        told.or(prepared.parameters.get(at).map(|of| of.pg_type)).unwrap_or(PgType::TEXT)
                     })
                     .collect();
                 Statement { prepared: Some(prepared), types, bytes: text.len() }
@@ -203,8 +202,8 @@ impl Connection {
                 bind.parameters.iter().zip(formats).zip(&statement.types).enumerate()
             {
                 // One that the text does not have is read all the same.
-                let own = || arrow_of(pg_type.oid).unwrap_or(DataType::Utf8);
-                let target = prepared.parameters.get(number).cloned().unwrap_or_else(own);
+                let own = || arrow_of_parameter(*pg_type).unwrap_or(DataType::Utf8);
+                let target = prepared.parameters.get(number).map_or_else(own, |of| of.data_type.clone());
                 let value = decode(number + 1, bytes.as_deref(), format, *pg_type, &target, &zone)?;
                 if number < prepared.parameters.len() {
                     parameters.push(value);

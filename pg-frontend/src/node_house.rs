@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
 use kanon_engine::auth::{load_principal, scram_verifier};
 use kanon_engine::error::{Error, Result};
 use kanon_engine::node::Node;
+use kanon_engine::pg_catalog::types::PgType;
 use kanon_engine::principal::{AuthMethod, Principal};
 use kanon_engine::session::{Answer, Piece, Prepared, Session, TransactionStatus};
 use kanon_engine::statement;
@@ -58,7 +59,7 @@ impl Desk for SessionDesk {
     async fn check_syntax(&self, pieces: &[Piece]) -> std::result::Result<(), (Error, Piece)> {
         self.0.check_syntax(pieces.to_vec()).await
     }
-    async fn prepare(&self, text: &str, types: &[Option<DataType>]) -> Result<Planned> {
+    async fn prepare(&self, text: &str, types: &[Option<PgType>]) -> Result<Planned> {
         let prepared = self.0.prepare(text, types).await?;
         Ok(Planned {
             text: prepared.text.clone(),

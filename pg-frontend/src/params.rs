@@ -12,6 +12,8 @@ use kanon_engine::pg_catalog::types::PgType;
 use crate::encode::time::{MICROS_PER_DAY, PG_EPOCH_DAYS, PG_EPOCH_MICROS};
 use crate::message::utf8;
 
+/// Digits behind the point that a numeric may show.
+const MAX_NUMERIC_SCALE: usize = 0x3fff;
 /// Digits that a numeric parameter may have before or after its point: more than any Arrow decimal holds.
 const MAX_NUMERIC_DIGITS: usize = 1_000;
 
@@ -416,7 +418,7 @@ fn external_numeric(what: &str) -> Error {
     Error::new(Sqlstate::InvalidBinaryRepresentation, message)
 }
 
-/// The text of a binary numeric: groups of four decimal digits around the point.
+/// The text of a binary numeric: groups of four decimal digits around the point, and as many digits behind it as are to be shown.
 fn numeric_text(body: &mut Binary) -> Result<String> {
     let (count, weight, sign, scale) = (body.i16()?, i32::from(body.i16()?), body.i16()? as u16, body.i16()?);
     match sign {
@@ -427,7 +429,9 @@ fn numeric_text(body: &mut Binary) -> Result<String> {
         _ => return Err(external_numeric("sign")),
     }
     let count = i32::from(count);
-    if count < 0 || scale < 0 || !(-300..=300).contains(&weight) || count > 600 {
+    let scale = usize::try_from(scale).ok().filter(|scale| *scale <= MAX_NUMERIC_SCALE);
+    let scale = scale.ok_or_else(|| external_numeric("scale"))?;
+    if count < 0 || !(-300..=300).contains(&weight) || count > 600 {
         return Err(body.wrong());
     }
     let mut groups = Vec::new();
@@ -445,9 +449,12 @@ fn numeric_text(body: &mut Binary) -> Result<String> {
         text.push_str(&format!("{:04}", group_at(place)));
     }
     text.push('.');
-    for place in 1..=(count - weight).max(1) {
+    let shown = text.len() + scale;
+    for place in (1..).take(scale.div_ceil(4)) {
         text.push_str(&format!("{:04}", group_at(-place)));
     }
+    // Further digits are cut off, as in PostgreSQL.
+    text.truncate(shown);
     Ok(text)
 }
 

@@ -133,6 +133,7 @@ fn no_text(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Result<()
     }
     let name = |expr: &Expr, of: &DataType| match expr {
         Expr::Literal(ScalarValue::Int64(Some(number)), _) if i32::try_from(*number).is_ok() => "integer".to_owned(),
+        Expr::Cast(cast) => PgType::of_field(&cast.field).plain_name(),
         _ => PgType::of(of).with_typmod(-1).sql_name(),
     };
     let (left, right) = (name(&expr.left, left), name(&expr.right, right));

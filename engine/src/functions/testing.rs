@@ -29,7 +29,7 @@ async fn rows(sql: &str) -> Result<Vec<String>> {
         return Err(Error::unsupported("no query"));
     };
     let viewer = pg_catalog::testing::viewer();
-    pg_catalog::rewrite(&mut query, &viewer)?;
+    pg_catalog::rewrite(&mut query, &viewer, &[])?;
     let mut state = base_state(Arc::new(RuntimeEnv::default()), 1);
     state.config_mut().options_mut().execution.time_zone = Some("Europe/Zurich".into());
     let of_session = FunctionRegistry::udf(&state, "now")?.inner().with_updated_config(state.config_options());

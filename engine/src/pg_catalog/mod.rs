@@ -49,8 +49,10 @@ pub(crate) use directory::quote_ident;
 pub(crate) use functions::quote_literal;
 pub use functions::type_oid;
 pub use rewrite::{display_name, rewrite, unreadable};
+pub(crate) use rewrite::{is_constant, parameter};
 use sessions::Sessions;
 pub use typed::Types;
+pub(crate) use typed::{PARAMETER, TOLD_KEY};
 
 /// The one database.
 pub const DATABASE_NAME: &str = "kanon";

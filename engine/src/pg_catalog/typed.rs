@@ -5,8 +5,13 @@ use datafusion::error::Result;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{self, ArrayElemTypeDef, CharacterLength, ObjectNamePart};
 
-use super::types::{PgType, TYPMOD_KEY, annotate};
+use super::types::{PgType, TYPMOD_KEY, annotate, arrow_of};
 use crate::error::{Error, Sqlstate};
+
+/// The type that a parameter is cast to of which a client says the type: that is its modifier. No statement can name it.
+pub(crate) const PARAMETER: &str = "kanon_parameter";
+/// The key of the metadata of such a cast.
+pub(crate) const TOLD_KEY: &str = "kanon.told";
 
 /// The longest `varchar(n)` and `char(n)`, as in PostgreSQL.
 const LONGEST: u64 = 10_485_760;
@@ -31,6 +36,15 @@ impl TypePlanner for Types {
             ast::DataType::Array(ArrayElemTypeDef::SquareBracket(item, None)) => {
                 let item = self.plan_type_field(item)?.filter(|item| !item.metadata().is_empty());
                 item.map(|item| Field::new("", DataType::new_list(item.data_type().clone(), true), true).into())
+            }
+            ast::DataType::Custom(name, modifiers) if name.to_string() == PARAMETER => {
+                let of = modifiers.first().and_then(|of| PgType::by_name(of));
+                of.and_then(|of| {
+                    let field = annotate(Field::new("", arrow_of(of.oid)?, true), of);
+                    let mut metadata = field.metadata().clone();
+                    metadata.insert(TOLD_KEY.to_owned(), String::new());
+                    Some(field.with_metadata(metadata).into())
+                })
             }
             ast::DataType::Custom(name, modifiers) if modifiers.is_empty() => match name.0.as_slice() {
                 [ObjectNamePart::Identifier(ident)] if ident.value == PgType::NAME.name => {

@@ -25,6 +25,7 @@ use super::context::PlanFacts;
 use super::parameters::Parameters;
 use super::query::Planned;
 use super::report::NoisyColumn;
+use super::told::Told;
 use super::{Prepared, Session};
 use crate::error::Result;
 use crate::statement::Statement;
@@ -201,7 +202,7 @@ impl Session {
         if parameters.len() < prepared.parameters.len() {
             return Ok(prepared.schema.clone());
         }
-        let (mut planned, _) = self.plan(query, Parameters::Values(parameters)).await?;
+        let (mut planned, _) = self.plan(query, Parameters::Values(parameters, Told::clone(&prepared.told))).await?;
         self.columns(&mut planned, &Intervals::of(prepared)).await.map(Some)
     }
 }

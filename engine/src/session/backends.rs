@@ -15,7 +15,6 @@ use futures::Stream;
 use super::{Answer, Prepared, Session, TransactionStatus, lock};
 use crate::node::Node;
 use crate::pg_catalog::sessions::{Activity, OpenCursor, PreparedStatement, Sessions};
-use crate::pg_catalog::types::PgType;
 use crate::principal::Principal;
 use crate::statement::Statement;
 
@@ -63,7 +62,7 @@ pub(super) struct Kept {
 impl Kept {
     /// What PREPARE makes; `text` is all of that.
     pub(super) fn from_sql(prepared: Prepared, text: String) -> Kept {
-        let types = prepared.parameters.iter().map(|data_type| PgType::of(data_type).oid).collect();
+        let types = prepared.parameters.iter().map(|of| of.pg_type.oid).collect();
         Kept { prepared: Arc::new(prepared), from_sql: true, text, types, made_at: now_us() }
     }
 }

@@ -12,14 +12,16 @@ use super::backends::Kept;
 use super::cursor::no_cursor;
 use super::generic::{values_are_read_alike, with_values};
 use super::kept::{Executable, KeptPlan, KeptPlans};
-use super::parameters::{Parameters, bound};
+use super::parameters::{Parameter, Parameters, bound};
 use super::query::{Planned, all_are_open, text_rows, text_table};
 use super::settings;
 use super::stream::Stop;
+use super::told::{Told, arrow_of_parameter};
 use super::transaction::Begun;
 use super::{Answer, MAX_PREPARED, MAX_PREPARED_MIB, Notice, Prepared, Rows, Session, no_prepared};
 use crate::error::{Error, Result, Sqlstate};
 use crate::pg_catalog::datetimes;
+use crate::pg_catalog::types::PgType;
 use crate::statement::{
     Discard, Explain, ExplainFormat, Set, Settings, Statement, StewardStatement, Transaction, steward,
 };
@@ -29,7 +31,7 @@ use crate::statement::{
 pub(super) struct Described {
     /// `None` for statements without rows.
     pub(super) schema: Option<SchemaRef>,
-    pub(super) parameters: Vec<DataType>,
+    pub(super) parameters: Vec<Parameter>,
     pub(super) plan: KeptPlan,
     pub(super) fails: Option<Error>,
 }
@@ -42,12 +44,7 @@ impl Described {
 
 impl Session {
     /// The columns and parameters of a statement.
-    pub(super) async fn describe(
-        &self,
-        text: &str,
-        statement: &Statement,
-        types: Vec<Option<DataType>>,
-    ) -> Result<Described> {
+    pub(super) async fn describe(&self, text: &str, statement: &Statement, types: Told) -> Result<Described> {
         let query = match statement {
             Statement::Query(query) => query,
             Statement::Declare(declare) => {
@@ -142,10 +139,7 @@ impl Session {
             Statement::Reset(which) => self.run_reset(which),
             Statement::Transaction(transaction) => self.run_transaction(tag, transaction),
             Statement::Prepare(prepare) => {
-                let mut types = Vec::new();
-                for data_type in &prepare.types {
-                    types.push(Some(arrow_type(data_type)?));
-                }
+                let types = prepare.types.iter().map(|of| told_type(of).map(Some)).collect::<Result<Told>>()?;
                 if self.is_kept(&prepare.name) {
                     return Err(Error::new(
                         Sqlstate::DuplicatePreparedStatement,
@@ -176,7 +170,8 @@ impl Session {
                 let inner = self.prepared(name)?;
                 let values = constants(name, arguments, &inner.parameters)?;
                 inner.count_run();
-                Box::pin(self.run(&inner, Parameters::Values(values), stop)).await
+                let values = Parameters::Values(values, Told::clone(&inner.told));
+                Box::pin(self.run(&inner, values, stop)).await
             }
             Statement::Deallocate(Some(name)) => {
                 self.state().prepared.remove(name).ok_or_else(|| no_prepared(name))?;
@@ -228,21 +223,21 @@ impl Session {
             }
             return Ok(planned);
         }
-        let Parameters::Values(values) = parameters else { return Ok(self.plan(query, parameters).await?.0) };
-        let types = &prepared.parameters;
-        let are_of_types = values.len() == types.len() && values.iter().zip(types).all(|(v, t)| v.data_type() == *t);
+        let Parameters::Values(values, told) = parameters else { return Ok(self.plan(query, parameters).await?.0) };
+        let types: Vec<DataType> = prepared.parameters.iter().map(|of| of.data_type.clone()).collect();
+        let are_of_types = values.len() == types.len() && values.iter().zip(&types).all(|(v, t)| v.data_type() == *t);
         if let Some(kept) = kept.filter(|_| are_of_types) {
-            let plan = with_values(kept.plan.clone(), &bound(values, &[]))?;
+            let plan = with_values(kept.plan.clone(), &bound(values, &told))?;
             return Ok(Planned { plan, ..kept });
         }
-        let (planned, _) = self.plan(query, Parameters::Values(values.clone())).await?;
+        let (planned, _) = self.plan(query, Parameters::Values(values.clone(), Told::clone(&told))).await?;
         if are_of_types
             && prepared.plan.is_planned_again()
             && all_are_open(&planned.plan)?
             // A statement that cannot be planned without its values is planned for them each time.
-            && let Ok((open, _)) = self.plan(query, Parameters::Open(types.clone())).await
-            && values_are_read_alike(&open.plan, types)?
-            && with_values(open.plan.clone(), &bound(values, &[])).is_ok_and(|plan| plan == planned.plan)
+            && let Ok((open, _)) = self.plan(query, Parameters::Open(types.clone(), Told::clone(&told))).await
+            && values_are_read_alike(&open.plan, &types)?
+            && with_values(open.plan.clone(), &bound(values, &told)).is_ok_and(|plan| plan == planned.plan)
         {
             prepared.plan.keep(self, &open);
         }
@@ -437,14 +432,14 @@ impl Session {
     }
 }
 
-/// The Arrow type of a type's name in SQL.
-fn arrow_type(data_type: &ast::DataType) -> Result<DataType> {
-    crate::pg_catalog::types::arrow_of_name(&data_type.to_string())
-        .ok_or_else(|| Error::new(Sqlstate::UndefinedObject, format!("type \"{data_type}\" does not exist")))
+/// The type of a parameter by its name in SQL, whatever its modifiers.
+fn told_type(data_type: &ast::DataType) -> Result<PgType> {
+    let known = PgType::by_sql_name(&data_type.to_string()).filter(|of| arrow_of_parameter(*of).is_some());
+    known.ok_or_else(|| Error::new(Sqlstate::UndefinedObject, format!("type \"{data_type}\" does not exist")))
 }
 
 /// The values of EXECUTE's arguments: constants, cast to the types of the parameters.
-fn constants(name: &str, arguments: &[Expr], types: &[DataType]) -> Result<Vec<ScalarValue>> {
+fn constants(name: &str, arguments: &[Expr], types: &[Parameter]) -> Result<Vec<ScalarValue>> {
     if arguments.len() != types.len() {
         let message = format!("wrong number of parameters for prepared statement \"{name}\"");
         return Err(Error::new(Sqlstate::SyntaxError, message).detail(format!(
@@ -453,7 +448,7 @@ fn constants(name: &str, arguments: &[Expr], types: &[DataType]) -> Result<Vec<S
             arguments.len()
         )));
     }
-    arguments.iter().zip(types).map(|(argument, data_type)| constant(argument, data_type)).collect()
+    arguments.iter().zip(types).map(|(argument, of)| constant(argument, &of.data_type)).collect()
 }
 
 fn constant(argument: &Expr, data_type: &DataType) -> Result<ScalarValue> {

@@ -14,23 +14,22 @@ use datafusion::logical_expr::expr::{InList, Like, Placeholder};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan};
 
+use super::told::metadata;
 use crate::error::Result;
-use crate::pg_catalog::integers::BOUND_KEY;
+use crate::pg_catalog::types::PgType;
 
-/// A plan with its parameters left open, of the given types.
+/// A plan with its parameters left open, of the given types, of which a client says what `told` has.
 ///
 /// # Errors
 /// If the plan is no plan with them.
-pub(super) fn left_open(plan: LogicalPlan, types: &[DataType]) -> Result<LogicalPlan> {
+pub(super) fn left_open(plan: LogicalPlan, types: &[DataType], told: &[Option<PgType>]) -> Result<LogicalPlan> {
     let fields: HashMap<String, Arc<Field>> = types
         .iter()
         .enumerate()
         .map(|(at, data_type)| {
             let name = format!("${}", at + 1);
-            let mut field = Field::new(&name, data_type.clone(), true);
-            if *data_type == DataType::Int64 {
-                field.set_metadata([(BOUND_KEY.to_owned(), String::new())].into());
-            }
+            let metadata = metadata(data_type, told, at).into_iter().collect();
+            let field = Field::new(&name, data_type.clone(), true).with_metadata(metadata);
             (name, Arc::new(field))
         })
         .collect();

@@ -32,6 +32,7 @@ pub mod settings;
 mod signals;
 pub mod stream;
 mod temporary;
+mod told;
 mod transaction;
 mod versions;
 mod yielding;
@@ -41,7 +42,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,7 @@ use crate::error::{Error, Result, Sqlstate};
 use crate::federation::client::Asked;
 use crate::node::Node;
 use crate::pg_catalog::Viewer;
+use crate::pg_catalog::types::PgType;
 use crate::principal::Principal;
 use crate::statement::{self, Statement, on_large_stack};
 use crate::system::LastQuery;
@@ -57,12 +59,15 @@ use backends::{Doing, Kept, Runs, SeenBy};
 use cursor::Cursor;
 use execute::Described;
 use kept::{KeptPlan, KeptPlans};
+pub use parameters::Parameter;
 use parameters::Parameters;
 use planning::{Grounds, PlanningContext};
 use report::PrivacyReport;
 use settings::Settings;
 use stream::Stop;
 use temporary::Temporaries;
+use told::Told;
+pub use told::arrow_of_parameter;
 use transaction::Transaction;
 
 /// Most statements that one session may keep prepared by PREPARE.
@@ -128,13 +133,15 @@ pub enum TransactionStatus {
 pub struct Prepared {
     /// The statement's text.
     pub text: String,
-    /// Types of $1, $2, …
-    pub parameters: Vec<DataType>,
+    /// $1, $2, …
+    pub parameters: Vec<Parameter>,
     /// Columns of the answer, with names and types as clients see them; `None` for statements without rows.
     pub schema: Option<SchemaRef>,
     /// Why it fails however often it is run, before anything of an answer is there; for instance a division by zero.
     pub fails: Option<Error>,
     statement: Arc<Statement>,
+    /// What the client says of its parameters.
+    told: Told,
     plan: KeptPlan,
     runs: Arc<Runs>,
 }
@@ -264,16 +271,16 @@ impl Session {
     }
 
     /// Reads and plans one statement. `types` are the client's types of its parameters (missing or `None`: inferred).
-    pub async fn prepare(&self, text: &str, types: &[Option<DataType>]) -> Result<Prepared> {
-        let prepared = self.prepare_inner(text.to_owned(), types.to_vec()).await;
+    pub async fn prepare(&self, text: &str, types: &[Option<PgType>]) -> Result<Prepared> {
+        let prepared = self.prepare_inner(text.to_owned(), types.into()).await;
         if prepared.is_err() {
             self.fail_transaction();
         }
         prepared
     }
 
-    async fn prepare_inner(&self, text: String, types: Vec<Option<DataType>>) -> Result<Prepared> {
-        if types.is_empty()
+    async fn prepare_inner(&self, text: String, told: Told) -> Result<Prepared> {
+        if told.is_empty()
             && let Some(known) = self.known(&text)
         {
             self.state().transaction.check()?;
@@ -286,10 +293,10 @@ impl Session {
         if !matches!(*statement, Statement::Transaction(_)) {
             self.state().transaction.check()?;
         }
-        let described = self.describe(&text, &statement, types).await;
+        let described = self.describe(&text, &statement, Told::clone(&told)).await;
         let Described { schema, parameters, plan, fails } =
             described.map_err(|error| position::locate(error, &statement, &text))?;
-        let prepared = Prepared { text, parameters, schema, fails, statement, plan, runs: Arc::default() };
+        let prepared = Prepared { text, parameters, schema, fails, statement, told, plan, runs: Arc::default() };
         if matches!(*prepared.statement, Statement::Query(_)) && prepared.parameters.is_empty() {
             self.state().kept.remember(&prepared);
         }
@@ -313,7 +320,8 @@ impl Session {
         let stop = self.begin_statement();
         let doings = self.begins(prepared);
         prepared.count_run();
-        let answer = stop.guard(self.run(prepared, Parameters::Values(parameters), &stop)).await;
+        let answer =
+            stop.guard(self.run(prepared, Parameters::Values(parameters, Told::clone(&prepared.told)), &stop)).await;
         if answer.is_err() {
             self.fail_transaction();
         }

@@ -1,9 +1,10 @@
 //! What a statement's placeholders are: their types when it is prepared, their values when it runs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, IntervalUnit};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit};
 use datafusion::common::ParamValues;
 use datafusion::common::metadata::{FieldMetadata, ScalarAndMetadata};
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -14,47 +15,71 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::generic::left_open;
+use super::query::all_are_open;
+use super::told::{self, Told, arrow_of_parameter, bare, metadata};
 use crate::error::{Error, Result, Sqlstate};
 use crate::functions::arithmetic::inputs_schema;
+use crate::functions::json;
 use crate::functions::numeric::AS_NUMERIC;
 use crate::functions::series::SERIES;
-use crate::pg_catalog::integers::BOUND_KEY;
+use crate::pg_catalog::types::{PgType, annotate};
 
 /// What stands for a `numeric` whose digits only a value says.
 const NUMERIC: DataType = DataType::Decimal128(38, 10);
 
+/// A parameter of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// What its values are given in. A number may have digits of its own.
+    pub data_type: DataType,
+    /// What PostgreSQL calls its type.
+    pub pg_type: PgType,
+}
+
+impl From<DataType> for Parameter {
+    fn from(data_type: DataType) -> Parameter {
+        Parameter { pg_type: PgType::of(&data_type), data_type }
+    }
+}
+
 /// How the placeholders of a statement are treated.
 pub(super) enum Parameters {
     /// Being prepared: their types are the client's, or inferred, and their values NULL.
-    Types(Vec<Option<DataType>>),
+    Types(Told),
     /// Being run.
-    Values(Vec<ScalarValue>),
+    Values(Vec<ScalarValue>, Told),
     /// Being planned for all values of these types.
-    Open(Vec<DataType>),
+    Open(Vec<DataType>, Told),
 }
 
-/// Values as they stand in a plan. A number of 64 bits that is bound is a `bigint`, however small it is: one that is written would be an `integer`. So is a text a
-/// text by the word of the client (`is_text`), where one that is written is of the type that is wanted.
-pub(super) fn bound(values: Vec<ScalarValue>, is_text: &[bool]) -> ParamValues {
-    let bound = FieldMetadata::from(BTreeMap::from([(BOUND_KEY.to_owned(), String::new())]));
+/// Values as they stand in a plan. A number of 64 bits that is bound is a `bigint`, however small it is: one that is written would be an `integer`. What a client says
+/// the type of is of that type, where a text that is written is of the type that is wanted.
+pub(super) fn bound(values: Vec<ScalarValue>, told: &[Option<PgType>]) -> ParamValues {
     let values = values.into_iter().enumerate().map(|(place, value)| {
-        let is_text = is_text.get(place).copied().unwrap_or(false);
-        let metadata = (is_text || matches!(value, ScalarValue::Int64(_))).then(|| bound.clone());
+        let metadata = metadata(&value.data_type(), told, place);
+        let metadata = (!metadata.is_empty()).then(|| FieldMetadata::from(metadata));
         ScalarAndMetadata::new(value, metadata)
     });
     ParamValues::List(values.collect())
 }
 
 impl Parameters {
+    /// What the client says of them.
+    pub(super) fn told(&self) -> &Told {
+        match self {
+            Parameters::Types(told) | Parameters::Values(_, told) | Parameters::Open(_, told) => told,
+        }
+    }
+
     /// Puts the values into a plan that is not analysed yet. `written` are the placeholders of the statement. Answers their types.
     ///
     /// # Errors
     /// 42P02 for a number without a value, 42P18 for one that has no type and is nowhere used.
-    pub fn bind(self, plan: LogicalPlan, written: &BTreeSet<String>) -> Result<(LogicalPlan, Vec<DataType>)> {
-        let found = types_in(&plan)?;
+    pub fn bind(self, plan: LogicalPlan, written: &BTreeSet<String>) -> Result<(LogicalPlan, Vec<Parameter>)> {
+        let plan = if self.told().iter().all(Option::is_none) { plan } else { bare(plan)? };
+        // Below the boundary a value is a value, however it came: a question is known again by it.
+        let told = if all_are_open(&plan)? { Told::clone(self.told()) } else { Told::default() };
         let mut count = 0;
-        // Which are texts by the word of the client: they are of no other type.
-        let mut is_text = Vec::new();
         for name in written {
             let number = name.trim_start_matches('$').parse::<usize>().ok().filter(|n| (1..=65_535).contains(n));
             let Some(number) = number else {
@@ -62,51 +87,68 @@ impl Parameters {
             };
             count = count.max(number);
         }
-        let values = match self {
-            Parameters::Values(values) => {
+        let (values, parameters) = match self {
+            Parameters::Values(values, _) => {
                 if count > values.len() {
                     return Err(Error::new(Sqlstate::UndefinedParameter, format!("there is no parameter ${count}")));
                 }
-                values
+                let parameters = values.iter().map(|value| value.data_type().into()).collect();
+                (values, parameters)
             }
-            Parameters::Open(types) => return Ok((left_open(plan, &types)?, types)),
+            Parameters::Open(types, _) => {
+                let plan = left_open(plan, &types, &told)?;
+                return Ok((plan, types.into_iter().map(Parameter::from).collect()));
+            }
             Parameters::Types(types) => {
                 count = count.max(types.len());
-                let implied = implied_types(&plan)?;
+                let (found, implied) = (types_in(&plan)?, implied_types(&plan)?);
                 let mut values = Vec::with_capacity(count);
+                let mut parameters = Vec::with_capacity(count);
                 for i in 0..count {
                     let name = format!("${}", i + 1);
-                    let given = types.get(i).cloned().flatten();
+                    let given = types.get(i).copied().flatten();
+                    let given =
+                        given.and_then(|of| Some(Parameter { data_type: arrow_of_parameter(of)?, pg_type: of }));
                     if given.is_none() && !written.contains(&name) {
                         let message = format!("could not determine data type of parameter {name}");
                         return Err(Error::new(Sqlstate::IndeterminateDatatype, message));
                     }
-                    let inferred = found.get(&name).cloned().flatten();
-                    is_text.push(given == Some(DataType::Utf8));
-                    let data_type = given.or(implied.get(&name).cloned()).or(inferred).unwrap_or(DataType::Utf8);
-                    values.push(ScalarValue::try_from(&data_type)?);
+                    let implied = implied.get(&name).map(|field| Parameter {
+                        data_type: field.data_type().clone(),
+                        pg_type: PgType::of_field(field),
+                    });
+                    let inferred = || found.get(&name).cloned().flatten().unwrap_or(DataType::Utf8).into();
+                    let parameter = given.or(implied).unwrap_or_else(inferred);
+                    values.push(ScalarValue::try_from(&parameter.data_type)?);
+                    parameters.push(parameter);
                 }
-                values
+                (values, parameters)
             }
         };
-        let types = values.iter().map(ScalarValue::data_type).collect();
         if count == 0 {
-            return Ok((plan, types));
+            return Ok((plan, parameters));
         }
-        Ok((plan.replace_params_with_values(&bound(values, &is_text))?, types))
+        Ok((plan.replace_params_with_values(&bound(values, &told))?, parameters))
     }
-}
 
-impl Parameters {
+    /// Puts numbers in place of the parameters of series in FROM.
+    pub(super) fn in_series(&self, query: &mut Query) {
+        let values: Vec<Option<ScalarValue>> = match self {
+            Parameters::Values(values, _) => values.iter().cloned().map(Some).collect(),
+            Parameters::Types(told) => {
+                told.iter().map(|of| ScalarValue::try_from(&arrow_of_parameter((*of)?)?).ok()).collect()
+            }
+            Parameters::Open(..) => return,
+        };
+        let known =
+            values.iter().enumerate().filter_map(|(place, value)| Some((place, told::written(value.as_ref()?)?)));
+        told::in_series(query, &known.collect());
+    }
+
     /// Takes those that have no value from the arguments of functions, as PostgreSQL does with parameters of type `void`.
     pub(super) fn drop_void(&self, query: &mut Query) {
-        let types: Vec<Option<DataType>> = match self {
-            Parameters::Types(types) => types.clone(),
-            Parameters::Values(values) => values.iter().map(|value| Some(value.data_type())).collect(),
-            Parameters::Open(types) => types.iter().cloned().map(Some).collect(),
-        };
-        let numbered = types.iter().enumerate();
-        let void = numbered.filter(|(_, of)| **of == Some(DataType::Null)).map(|(at, _)| format!("${}", at + 1));
+        let told = self.told().iter().enumerate();
+        let void = told.filter(|(_, of)| **of == Some(PgType::VOID)).map(|(at, _)| format!("${}", at + 1));
         let void: BTreeSet<String> = void.collect();
         if !void.is_empty() {
             let _ = VisitMut::visit(query, &mut DropVoid(void));
@@ -181,13 +223,14 @@ fn types_in(plan: &LogicalPlan) -> Result<HashMap<String, Option<DataType>>> {
 
 /// Types that follow from where a placeholder stands, and that DataFusion does not infer: LIMIT and OFFSET, a cast,
 /// `= ANY($1)`, an argument of a function that takes one type.
-fn implied_types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
-    let mut found = HashMap::new();
+fn implied_types(plan: &LogicalPlan) -> Result<HashMap<String, FieldRef>> {
+    let of_type = |data_type: DataType| Arc::new(Field::new("", data_type, true));
+    let mut found: HashMap<String, FieldRef> = HashMap::new();
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::Limit(limit) = node {
             for expr in [&limit.skip, &limit.fetch].into_iter().flatten() {
                 if let Some(name) = placeholder(expr) {
-                    found.insert(name, DataType::Int64);
+                    found.insert(name, of_type(DataType::Int64));
                 }
             }
         }
@@ -196,14 +239,21 @@ fn implied_types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
             datafusion::common::tree_node::TreeNode::apply(expr, |expr| {
                 match expr {
                     Expr::Cast(cast) => {
-                        let to = cast.field.data_type();
                         if let Some(name) = placeholder(&cast.expr) {
-                            found.entry(name).or_insert_with(|| to.clone());
+                            found.entry(name).or_insert_with(|| Arc::clone(&cast.field));
                         }
                     }
                     Expr::ScalarFunction(function) if function.name() == AS_NUMERIC => {
                         if let Some(name) = function.args.first().and_then(placeholder) {
-                            found.entry(name).or_insert(NUMERIC);
+                            found.entry(name).or_insert_with(|| of_type(NUMERIC));
+                        }
+                    }
+                    Expr::ScalarFunction(function) if json::read_by(function.name()).is_some() => {
+                        if let Some(name) = function.args.first().and_then(placeholder)
+                            && let Some(of) = json::read_by(function.name())
+                        {
+                            let field = annotate(Field::new("", DataType::Utf8, true), of);
+                            found.entry(name).or_insert_with(|| field.into());
                         }
                     }
                     Expr::ScalarFunction(function) if function.name() == SERIES => {
@@ -212,12 +262,12 @@ fn implied_types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
                             known.into_iter().find(|of| matches!(of, DataType::Timestamp(..) | DataType::Date32));
                         for (place, arg) in function.args.iter().enumerate() {
                             let Some(name) = placeholder(arg) else { continue };
-                            let of_type = match &moment {
+                            let end = match &moment {
                                 None => DataType::Int32,
                                 Some(_) if place == 2 => DataType::Interval(IntervalUnit::MonthDayNano),
                                 Some(moment) => moment.clone(),
                             };
-                            found.entry(name).or_insert(of_type);
+                            found.entry(name).or_insert_with(|| of_type(end));
                         }
                     }
                     Expr::ScalarFunction(function) if function.name() == "array_has" => {
@@ -225,7 +275,7 @@ fn implied_types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
                             && let Some(name) = placeholder(list)
                             && let Ok(of) = item.get_type(&schema)
                         {
-                            found.insert(name, DataType::new_list(of, true));
+                            found.insert(name, of_type(DataType::new_list(of, true)));
                         }
                     }
                     Expr::ScalarFunction(function) => {
@@ -236,7 +286,7 @@ fn implied_types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
                         let Some(TypeSignature::Exact(types)) = types else { return Ok(TreeNodeRecursion::Continue) };
                         for (argument, of) in function.args.iter().zip(types) {
                             if let Some(name) = placeholder(argument) {
-                                found.entry(name).or_insert_with(|| of.clone());
+                                found.entry(name).or_insert_with(|| of_type(of.clone()));
                             }
                         }
                     }

@@ -27,12 +27,13 @@ use super::context::{PlanFacts, ReleasedBatches, is_series};
 use super::distinct::computed_below;
 use super::kept::{KeptPlan, Ready, has_query, has_small_constants, is_for_one_run};
 use super::nothing::without_what_is_empty;
-use super::parameters::{Parameters, written_in};
+use super::parameters::{Parameter, Parameters, written_in};
 use super::planning::{PlanningContext, task_of};
 use super::private::{NoiseOfMeasures, PrivateReleases};
 use super::report::PrivacyReport;
 use super::signals;
 use super::stream::{Stop, renamed, stoppable};
+use super::told;
 use super::versions::{Attempts, DataVersions};
 use super::{Rows, Session};
 use crate::error::{Error, Result};
@@ -76,7 +77,7 @@ impl Planned {
 
 impl Session {
     /// Plans and analyses a query. With `parameters`, placeholders are replaced by them first.
-    pub(super) async fn plan(&self, query: &ast::Query, parameters: Parameters) -> Result<(Planned, Vec<DataType>)> {
+    pub(super) async fn plan(&self, query: &ast::Query, parameters: Parameters) -> Result<(Planned, Vec<Parameter>)> {
         let context = self.planning_context()?;
         let mut state = context.state(self)?;
         let mut query = query.clone();
@@ -85,8 +86,10 @@ impl Session {
         future_on_large_stack(async move {
             parameters.drop_void(&mut query);
             let placeholders = written_in(&query);
+            parameters.in_series(&mut query);
             system::rewrite(&mut query);
-            let names = pg_catalog::rewrite(&mut query, context.viewer())?;
+            let names = pg_catalog::rewrite(&mut query, context.viewer(), parameters.told())?;
+            told::cast(&mut query, parameters.told());
             refuse_ignored(&query, &state)?;
             let orders_within = orders_within(&query);
             let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));

@@ -17,8 +17,9 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 use kanon_engine::error::{Error, Result, Sqlstate};
+use kanon_engine::pg_catalog::types::PgType;
 use kanon_engine::principal::{AuthMethod, Principal};
-use kanon_engine::session::{Answer, Notice, Piece, Rows, TransactionStatus};
+use kanon_engine::session::{Answer, Notice, Piece, Rows, TransactionStatus, arrow_of_parameter};
 use kanon_pg::desk::{CopyLayout, CopyStyle, Credentials, Desk, House, Planned};
 use kanon_pg::{Limits, serve_house};
 use ring::{digest, hmac, pbkdf2};
@@ -156,7 +157,7 @@ impl Desk for TestDesk {
         Ok(())
     }
 
-    async fn prepare(&self, text: &str, types: &[Option<DataType>]) -> Result<Planned> {
+    async fn prepare(&self, text: &str, types: &[Option<PgType>]) -> Result<Planned> {
         let mut planned = Planned {
             text: text.to_owned(),
             parameters: Vec::new(),
@@ -196,11 +197,12 @@ impl Desk for TestDesk {
         let named = plan.get_parameter_types()?;
         for at in 1..=named.len() {
             let inferred = named.get(&format!("${at}")).cloned().flatten();
-            planned.parameters.push(types.get(at - 1).cloned().flatten().or(inferred).unwrap_or(DataType::Utf8));
+            let told = types.get(at - 1).copied().flatten().and_then(arrow_of_parameter);
+            planned.parameters.push(told.or(inferred).unwrap_or(DataType::Utf8).into());
         }
         if planned.copy.is_none() {
             let nulls: Vec<ScalarValue> =
-                planned.parameters.iter().map(|of| ScalarValue::try_new_null(of).unwrap()).collect();
+                planned.parameters.iter().map(|of| ScalarValue::try_new_null(&of.data_type).unwrap()).collect();
             let plan = plan.with_param_values(ParamValues::from(nulls))?;
             planned.schema = Some(Arc::new(plan.schema().as_arrow().clone()));
         }

@@ -314,3 +314,9 @@ WITH w AS (SELECT id, name FROM people ORDER BY score DESC NULLS LAST, id) SELEC
 SELECT array_agg(name), string_agg(name, ',') FROM (SELECT name FROM people WHERE name IS NOT NULL ORDER BY name DESC) x
 
 SELECT count(*) FROM (SELECT id FROM people ORDER BY id) x
+
+SELECT a.attname, a.attnum, t.typname FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON a.attrelid = c.oid JOIN pg_catalog.pg_type t ON a.atttypid = t.oid WHERE c.relname = 'people' AND a.attnum > 0
+
+SELECT a.attname FROM pg_attribute a, pg_class c, pg_type t WHERE a.attrelid = c.oid AND a.atttypid = t.oid AND c.relname = 'people' AND a.attnum > 0 LIMIT 3
+
+SELECT count(*), max(a.attnum) FROM pg_attribute a JOIN pg_class c ON a.attrelid = c.oid WHERE c.relname = 'people' AND a.attnum > 0

@@ -97,3 +97,39 @@ SELECT ARRAY(SELECT city FROM people WHERE city IS NOT NULL GROUP BY city ORDER 
 SELECT ARRAY(SELECT name FROM people WHERE id < 5 ORDER BY born DESC NULLS LAST)
 
 SELECT ARRAY(SELECT id FROM people WHERE id < 3 UNION ALL SELECT 7 ORDER BY 1 DESC)
+
+SELECT p.id, x FROM people p, unnest(ARRAY[p.id, p.id + 1]) AS x WHERE p.id < 3 ORDER BY 1, 2
+
+SELECT p.id, x FROM people p CROSS JOIN unnest(ARRAY[p.name, p.city]) AS x WHERE p.id < 3 ORDER BY 1, 2
+
+SELECT p.id, x.v, x.n FROM people p CROSS JOIN LATERAL unnest(ARRAY[p.city, p.name]) WITH ORDINALITY AS x(v, n) WHERE p.id < 4 ORDER BY 1, 3
+
+SELECT p.id, x FROM people p LEFT JOIN LATERAL unnest(string_to_array(p.name, 'n')) AS x ON x <> '' WHERE p.id < 8 ORDER BY 1, 2
+
+SELECT p.id, a, b FROM people p, unnest(ARRAY[p.id, 2], ARRAY[p.name]) AS u(a, b) WHERE p.id < 3 ORDER BY 1, 2
+
+SELECT p.id, a.n, b.n FROM people p, generate_series(1, p.id) AS a(n), unnest(ARRAY[a.n, p.id]) AS b(n) WHERE p.id < 3 ORDER BY 1, 2, 3
+
+SELECT p.id, (SELECT ARRAY[p.id, p.id]) FROM people p ORDER BY 1 LIMIT 2
+
+SELECT p.id, (SELECT max(x) FROM unnest(ARRAY[p.id, 5]) AS x) FROM people p ORDER BY 1
+
+SELECT p.id, q.a FROM people p, LATERAL (SELECT ARRAY[p.id, 1] AS a) AS q ORDER BY 1 LIMIT 2
+
+SELECT p.id, x.k, x.v FROM people p CROSS JOIN LATERAL (VALUES ('name', p.name), ('city', p.city)) AS x(k, v) WHERE p.id < 4 ORDER BY 1, 2
+
+SELECT p.id, v FROM people p, LATERAL (VALUES (p.id), (-p.id)) AS x(v) WHERE p.id < 4 ORDER BY 1, 2
+
+SELECT p.id FROM people p WHERE EXISTS (SELECT 1 FROM unnest(string_to_array(p.name, 'n')) AS x WHERE x = 'A') ORDER BY 1
+
+SELECT p.id FROM people p WHERE NOT EXISTS (SELECT FROM generate_series(3, p.id) AS x) ORDER BY 1
+
+SELECT p.id, EXISTS (SELECT FROM unnest(string_to_array(p.name, 'n')) AS x WHERE x LIKE '%a%') FROM people p ORDER BY 1
+
+SELECT p.id FROM people p WHERE 3 IN (SELECT x FROM generate_series(1, p.id, 2) AS x) ORDER BY 1
+
+SELECT p.id FROM people p WHERE p.id NOT IN (SELECT x FROM generate_series(2, p.id, 2) AS x) ORDER BY 1
+
+SELECT p.id, p.name IN (SELECT x FROM unnest(ARRAY[p.city, p.name]) AS x), p.name NOT IN (SELECT x FROM unnest(ARRAY[p.city, 'x']) AS x) FROM people p ORDER BY 1
+
+SELECT p.id, p.id IN (SELECT x FROM unnest(ARRAY[NULL, p.id + 1]) AS x) FROM people p WHERE p.id < 3 ORDER BY 1

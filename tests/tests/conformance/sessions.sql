@@ -250,3 +250,18 @@ ROLLBACK TO c;
 FETCH 1 FROM last;
 ROLLBACK;
 
+
+PREPARE s (int, int) AS SELECT n FROM generate_series($1, $2) AS g(n);
+EXECUTE s(1, 3);
+EXECUTE s(3, NULL);
+PREPARE c (int) AS SELECT count(*) FROM generate_series(1, $1);
+EXECUTE c(3000000);
+PREPARE n (numeric) AS SELECT $1, $1::numeric, $1 * 2;
+EXECUTE n(1.50);
+EXECUTE n('-12.340');
+PREPARE u (uuid) AS SELECT $1, $1::text, $1 = 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11';
+EXECUTE u('A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11');
+PREPARE j (jsonb, json) AS SELECT $1, $1 -> 'a', $2, $2 ->> 'a';
+EXECUTE j('{"a":1}', '{"a":  2}');
+PREPARE v (varchar, text) AS SELECT $1, $2, $1 = $2;
+EXECUTE v('a', 'a');

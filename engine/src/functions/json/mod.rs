@@ -455,7 +455,20 @@ fn array_of(answer: Answer, values: Vec<Value>) -> ArrayRef {
     }
 }
 
+/// The type that a function reads text as, if it is one of those that casts call.
+pub(crate) fn read_by(function: &str) -> Option<PgType> {
+    use operators::Kind;
+    let kinds = [
+        (Kind::Json, PgType::JSON),
+        (Kind::Jsonb, PgType::JSONB),
+        (Kind::Uuid, PgType::UUID),
+        (Kind::Inet, PgType::INET),
+        (Kind::TimeTz, PgType::TIMETZ),
+    ];
+    kinds.into_iter().find(|(kind, _)| kind.maker() == function).map(|(_, of)| of)
+}
+
 /// Whether values of a type are text that is of our making.
-fn is_ours(of: PgType) -> bool {
+pub(crate) fn is_ours(of: PgType) -> bool {
     is_json(of) || [PgType::UUID, PgType::INET, PgType::TIMETZ].contains(&of)
 }

@@ -22,7 +22,7 @@ async fn answer(sql: &str) -> Result<(Schema, Vec<RecordBatch>)> {
     let Some(AstStatement::Query(mut query)) = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().pop() else {
         panic!("no query: {sql}")
     };
-    rewrite(&mut query, &viewer())?;
+    rewrite(&mut query, &viewer(), &[])?;
     let statement = Statement::Statement(Box::new(AstStatement::Query(query)));
     let plan = state.statement_to_plan(statement).await?;
     let plan = super::as_postgresql(plan)?;

@@ -41,7 +41,7 @@ fn is_open(expr: &Expr) -> bool {
     match expr {
         Expr::Literal(value, metadata) => {
             let is_bound = metadata.as_ref().is_some_and(|metadata| metadata.inner().contains_key(BOUND_KEY));
-            value.is_null() || (matches!(value, ScalarValue::Utf8(_)) && !is_bound)
+            !is_bound && (value.is_null() || matches!(value, ScalarValue::Utf8(_)))
         }
         Expr::Placeholder(_) => true,
         Expr::Alias(alias) => is_open(&alias.expr),

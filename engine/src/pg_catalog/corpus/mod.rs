@@ -80,7 +80,7 @@ impl SchemaProvider for Wrapped {
 async fn answer(context: &SessionContext, sql: &str, parameters: &[String]) -> Result<Answered, String> {
     let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|e| format!("parse: {e}"))?;
     let Some(Statement::Query(mut query)) = statements.pop() else { return Err("not a query".to_owned()) };
-    let names = rewrite(&mut query, &testing::viewer()).map_err(|e| format!("rewrite: {e}"))?;
+    let names = rewrite(&mut query, &testing::viewer(), &[]).map_err(|e| format!("rewrite: {e}"))?;
     let text = query.to_string();
     let fail = |what: &str, e: datafusion::error::DataFusionError| format!("{what}: {e}\n    {text}");
     let state = context.state();

@@ -305,7 +305,7 @@ pub(super) fn count_rows(factor: &mut TableFactor) {
 }
 
 /// Whether an expression is of numbers that are written out, or NULL.
-fn is_constant(expr: &Expr) -> bool {
+pub(crate) fn is_constant(expr: &Expr) -> bool {
     match expr {
         Expr::Value(value) => matches!(value.value, Value::Number(..) | Value::Null),
         Expr::Nested(inner) | Expr::UnaryOp { expr: inner, .. } | Expr::Cast { expr: inner, .. } => is_constant(inner),

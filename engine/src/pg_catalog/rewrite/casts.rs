@@ -71,7 +71,9 @@ pub(super) fn rewrite(expr: &mut Expr, reads_catalog: bool) -> Result<()> {
         // Arrays of names are of texts already, and would stay of their type.
         let is_listed = called(inner)
             .is_some_and(|name| matches!(name.as_str(), "kanon_regtypes" | "kanon_regclasses"))
-            || (reads_catalog && !matches!(inner.as_ref(), Expr::Value(_) | Expr::Array(_)));
+            || (reads_catalog
+                && !matches!(inner.as_ref(), Expr::Value(_) | Expr::Array(_))
+                && called(inner).as_deref() != Some("make_array"));
         if is_listed && matches!(data_type, DataType::Array(ArrayElemTypeDef::SquareBracket(item, _)) if is_text(item))
         {
             *expr = call("kanon_texts", vec![take(inner)]);

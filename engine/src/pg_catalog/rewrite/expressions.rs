@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::calls::cast;
+use super::json::arguments;
 use super::{Scope, call, called, folded, is_catalog_function, null, string, strip_schema, take};
 use crate::error::Result;
 
@@ -163,6 +164,10 @@ fn usual_operator(parts: &[String]) -> Option<BinaryOperator> {
 
 /// The elements of `ARRAY[…]` or `'{…}'`.
 fn elements(expr: &mut Expr) -> Option<Vec<Expr>> {
+    if called(expr).as_deref() == Some("make_array") {
+        let elements: Vec<Expr> = arguments(expr).into_iter().map(take).collect();
+        return (!elements.is_empty()).then_some(elements);
+    }
     match expr {
         Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => elements(inner),
         Expr::Array(Array { elem, .. }) if !elem.is_empty() => Some(std::mem::take(elem)),

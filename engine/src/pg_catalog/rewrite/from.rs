@@ -7,6 +7,7 @@
 //! | `FROM i, _pg_expandarray(i.k) AS e` | `FROM i, unnest(i.k, kanon_numbers(i.k)) AS e(x, n)` |
 //! | `SELECT (_pg_expandarray(k)).n` | `SELECT unnest(kanon_numbers(k))` |
 //! | `SELECT _pg_expandarray(k)` | `SELECT unnest(kanon_records('x', k, 'n', kanon_numbers(k)))` |
+//! | `unnest(ARRAY[t.a, 1])` | `unnest(make_array(t.a, 1))` |
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, TableAlias,
@@ -178,6 +179,16 @@ pub(super) fn expand(expr: &mut Expr) {
             [Expr::Value(Value::SingleQuotedString((*name).to_owned()).into()), field_array(*array, argument.clone())]
         };
         *expr = call("unnest", vec![call("kanon_records", fields.iter().flat_map(of_field).collect())]);
+    }
+}
+
+/// `ARRAY[t.a, 1]` as a call: what is in brackets is planned without the columns of the rows around a query.
+pub(super) fn call_array(expr: &mut Expr) {
+    if !matches!(expr, Expr::Array(_)) || !names_columns(expr) {
+        return;
+    }
+    if let Expr::Array(array) = expr {
+        *expr = call("make_array", std::mem::take(&mut array.elem));
     }
 }
 

@@ -12,15 +12,16 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, DataType, DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectNamePart, OrderByExpr,
-    OrderByOptions, Query, TableFactor, TimezoneInfo, Value, Visit, Visitor,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByExpr,
+    OrderByOptions, Query, TableFactor, TimezoneInfo, Value, Visit, Visitor, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 
 use super::json_rows::called_rows;
-use super::{call, called, folded, string, take};
+use super::{call, called, folded, parameter, string, take};
 use crate::error::{Error, Result, Sqlstate};
 use crate::functions::json;
+use crate::pg_catalog::types::PgType;
 
 /// Functions that look at a row as a whole.
 pub(super) const TAKE_ROWS: [&str; 11] = [
@@ -88,6 +89,21 @@ pub(super) fn maker(data_type: &DataType) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// Casts the parameters of a query to those of these types that a client says they are of.
+pub(super) fn cast_parameters(query: &mut Query, told: &[Option<PgType>]) {
+    if !told.iter().flatten().any(|told| json::is_ours(*told)) {
+        return;
+    }
+    let _ = visit_expressions_mut(query, |expr| {
+        let told = parameter(expr).and_then(|place| told.get(place).copied().flatten());
+        if let Some(told) = told.filter(|told| json::is_ours(*told)) {
+            let name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(told.name))]);
+            *expr = cast(take(expr), DataType::Custom(name, Vec::new()));
+        }
+        ControlFlow::<()>::Continue(())
+    });
 }
 
 /// Whether a query has any value of these types: what makes one is in the query itself.

@@ -12,6 +12,7 @@ mod json;
 mod json_rows;
 mod literals;
 mod naming;
+mod order;
 mod spellings;
 mod subqueries;
 mod using;
@@ -27,22 +28,27 @@ use datafusion::sql::sqlparser::ast::{
 use super::Viewer;
 use super::defs::{Relation, relation};
 use super::functions;
+use super::types::PgType;
 use crate::error::{Error, Result};
 
+pub(crate) use calls::is_constant;
 pub use json::unreadable;
 pub(super) use literals::interval_text;
 pub use naming::display_name;
 
 /// Rewrites a query in place, and answers the names of its columns as PostgreSQL gives them, in order. The list is empty when
-/// the query selects `*`: the plan's own names are right then, through [`display_name`].
+/// the query selects `*`: the plan's own names are right then, through [`display_name`]. `told` are the types that a client says its
+/// parameters are of.
 ///
 /// # Errors
 /// 0A000 for collations other than the byte order.
-pub fn rewrite(query: &mut Query, viewer: &Viewer) -> Result<Vec<String>> {
+pub fn rewrite(query: &mut Query, viewer: &Viewer, told: &[Option<PgType>]) -> Result<Vec<String>> {
     let names = naming::name_columns(query);
+    json::cast_parameters(query, told);
     let mut scope = Scope::default();
     let _ = Visit::visit(query, &mut scope);
     scope.makes_json = json::makes_some(query);
+    order::by_columns(query, &scope);
     let with_columns = json_rows::WithColumns::new();
     let mut rewriter = Rewriter { scope, viewer, with_columns, error: None, in_expression: 0 };
     let _ = VisitMut::visit(query, &mut rewriter);
@@ -168,6 +174,7 @@ impl VisitorMut for Rewriter<'_> {
         }
         spellings::rewrite(expr);
         from::expand(expr);
+        from::call_array(expr);
         if !self.scope.reads_catalog {
             subqueries::make_array(expr);
         }
@@ -233,6 +240,13 @@ impl VisitorMut for Rewriter<'_> {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Which parameter an expression is, from 0.
+pub(crate) fn parameter(expr: &Expr) -> Option<usize> {
+    let Expr::Value(value) = expr else { return None };
+    let Value::Placeholder(name) = &value.value else { return None };
+    name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
 }
 
 /// Whether an expression holds a query of its own, whose columns are values and not an answer's.

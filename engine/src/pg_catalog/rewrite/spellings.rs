@@ -145,7 +145,7 @@ fn function(expr: &mut Expr) {
 
 /// `LATERAL unnest(list)` is `unnest(list)`, which may always name columns of its neighbours.
 pub(super) fn unnest_beside(factor: &mut TableFactor) {
-    let TableFactor::Function { lateral: true, name, args, alias, .. } = factor else { return };
+    let TableFactor::Function { lateral: true, name, args, alias, with_ordinality, .. } = factor else { return };
     if !name.to_string().eq_ignore_ascii_case("unnest") {
         return;
     }
@@ -158,7 +158,7 @@ pub(super) fn unnest_beside(factor: &mut TableFactor) {
         array_exprs: exprs.collect(),
         with_offset: false,
         with_offset_alias: None,
-        with_ordinality: false,
+        with_ordinality: *with_ordinality,
     };
 }
 

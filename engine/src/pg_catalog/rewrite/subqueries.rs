@@ -19,7 +19,7 @@ use super::expressions::column_name;
 use super::{Scope, call, called, null, take};
 use crate::pg_catalog::rows::is_always_empty;
 
-const AGGREGATES: &[&str] = &[
+pub(super) const AGGREGATES: &[&str] = &[
     "count",
     "sum",
     "min",

@@ -48,7 +48,7 @@ impl Rows<'_> {
 /// The answer of an aggregate of no rows.
 fn of_no_rows(measure: &Expr, schema: &DFSchema, column: &Column) -> Result<ScalarValue> {
     let of_type = Expr::Column(column.clone()).get_type(schema)?;
-    match measure.clone().unalias() {
+    match measure.clone().unalias_nested().data {
         Expr::AggregateFunction(function) => function.func.default_value(&of_type),
         _ => ScalarValue::try_from(&of_type),
     }

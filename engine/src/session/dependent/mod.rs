@@ -12,6 +12,7 @@
 //!
 //! The rows of t are read twice by that, and must be the same rows both times ([`repeatable`]); and the plan grows with each query ([`super::growth`]).
 
+mod counted;
 mod grouped;
 mod ordered;
 mod recursive;
@@ -29,6 +30,7 @@ use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
 use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
+use self::counted::counted;
 use super::growth::{Growth, rewritten};
 use crate::error::Error;
 use crate::functions::one_row;
@@ -63,7 +65,12 @@ impl OptimizerRule for DependentJoins {
 
 /// Joins the queries for values in the expressions of a node.
 fn values(plan: LogicalPlan, config: &dyn OptimizerConfig, growth: &mut Growth) -> Result<Transformed<LogicalPlan>> {
-    let is_dependent = |expr: &Expr| matches!(expr, Expr::ScalarSubquery(query) if !query.outer_ref_columns.is_empty());
+    let is_dependent = |expr: &Expr| match expr {
+        Expr::ScalarSubquery(query) => !query.outer_ref_columns.is_empty(),
+        Expr::Exists(exists) => !exists.subquery.outer_ref_columns.is_empty(),
+        Expr::InSubquery(within) => !within.subquery.outer_ref_columns.is_empty(),
+        _ => false,
+    };
     let exprs = plan.expressions();
     if !exprs.iter().any(|expr| expr.exists(|expr| Ok(is_dependent(expr))).unwrap_or(false)) {
         return Ok(Transformed::no(plan));
@@ -75,7 +82,11 @@ fn values(plan: LogicalPlan, config: &dyn OptimizerConfig, growth: &mut Growth) 
     for expr in exprs {
         let name = names.save(&expr);
         let rewritten = expr.transform_down(|expr| {
-            let Expr::ScalarSubquery(query) = &expr else { return Ok(Transformed::no(expr)) };
+            let counted = counted(&expr, input.schema())?;
+            let query = match (&expr, &counted) {
+                (Expr::ScalarSubquery(query), _) | (_, Some(query)) => query,
+                _ => return Ok(Transformed::no(expr)),
+            };
             match value(query, &input, config)? {
                 Some(Value { right, outer, keys, expr: value }) => {
                     growth.take(&right)?;

@@ -4,8 +4,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, JoinType, NullEquality, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    Distinct, EmptyRelation, Expr, Join, LogicalPlan, LogicalPlanBuilder, Operator, Projection, SubqueryAlias, Union,
-    binary_expr, col,
+    Distinct, EmptyRelation, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
+    SubqueryAlias, Union, Values, binary_expr, col,
 };
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
@@ -140,6 +140,10 @@ impl<'a> Rows<'a> {
                     .build()?;
                 Some(Pushed { plan, keys: inner.keys })
             }
+            LogicalPlan::Values(values) => {
+                let rows = one_by_one(values)?;
+                self.push(&rows)?
+            }
             LogicalPlan::Join(join) => self.joined(join)?,
             LogicalPlan::Union(union) => self.united(union)?,
             LogicalPlan::RecursiveQuery(query) => self.repeated(query)?,
@@ -221,6 +225,24 @@ impl<'a> Rows<'a> {
         let plan = LogicalPlanBuilder::from(left).join_on(right, of.join_type, conditions)?.build()?;
         Ok(Some(Pushed { plan, keys: first }))
     }
+}
+
+/// Rows that are written out, each as a query of its own.
+fn one_by_one(values: &Values) -> Result<LogicalPlan> {
+    let fields = values.schema.fields();
+    let mut all: Option<LogicalPlanBuilder> = None;
+    for row in &values.values {
+        let exprs = row.iter().zip(fields).map(|(expr, field)| {
+            let expr = expr.clone().cast_to(field.data_type(), &values.schema)?;
+            Ok(expr.alias(field.name()))
+        });
+        let plan = LogicalPlanBuilder::empty(true).project(exprs.collect::<Result<Vec<_>>>()?)?;
+        all = Some(match all {
+            Some(before) => before.union(plan.build()?)?,
+            None => plan,
+        });
+    }
+    all.unwrap_or_else(|| LogicalPlanBuilder::empty(false)).build()
 }
 
 /// What the columns are of, below joins that were made for other queries of the same rows: none of those leaves any of the rows out that has an answer.

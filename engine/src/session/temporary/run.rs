@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field};
-use datafusion::scalar::ScalarValue;
+use datafusion::arrow::datatypes::Field;
 
 use super::columns::{Column, Columns, is_assignable};
 use super::insert::{self, Source};
 use super::rows::Memory;
 use super::{Temporaries, TemporaryTable};
 use crate::error::{Error, Result, Sqlstate};
+use crate::pg_catalog::types::PgType;
 use crate::session::accuracy::Intervals;
 use crate::session::execute::Described;
 use crate::session::parameters::Parameters;
 use crate::session::query::memory_rows;
 use crate::session::stream::Stop;
+use crate::session::told::Told;
 use crate::session::{Answer, Notice, Session};
 use crate::statement::steward::{self, Relations, TableName};
 use crate::statement::temporary::{Create, CreateAs, Delete, Insert, Inserted, NewTable, Temporary};
@@ -25,11 +26,7 @@ impl Session {
     ///
     /// # Errors
     /// 25006 if it would write another table, and as its query.
-    pub(in crate::session) async fn describe_temporary(
-        &self,
-        temporary: &Temporary,
-        types: Vec<Option<DataType>>,
-    ) -> Result<Described> {
+    pub(in crate::session) async fn describe_temporary(&self, temporary: &Temporary, types: Told) -> Result<Described> {
         if self.subplan {
             return Err(temporary.refusal());
         }
@@ -191,7 +188,7 @@ impl Session {
         for (field, column) in columns.iter() {
             if column.default.is_some() {
                 let query = query_of(&format!("SELECT {}", insert::default_text(field, column)))?;
-                self.plan(&query, Parameters::Types(Vec::new())).await?;
+                self.plan(&query, Parameters::Types(Told::default())).await?;
             }
         }
         if create.has_keys {
@@ -244,12 +241,15 @@ impl Session {
         parameters: Parameters,
         stop: &Stop,
     ) -> Result<Answer> {
-        let types: Vec<Option<DataType>> = match &parameters {
-            Parameters::Values(values) => values.iter().map(ScalarValue::data_type).map(Some).collect(),
-            Parameters::Open(types) => types.iter().cloned().map(Some).collect(),
-            Parameters::Types(types) => types.clone(),
+        let told = match &parameters {
+            Parameters::Values(values, told) => values
+                .iter()
+                .enumerate()
+                .map(|(place, value)| told.get(place).copied().flatten().or(Some(PgType::of(&value.data_type()))))
+                .collect(),
+            other => Told::clone(other.told()),
         };
-        let query = self.rows_to_insert(table, rows, &types).await?;
+        let query = self.rows_to_insert(table, rows, &told).await?;
         let (planned, _) = self.plan(&query, parameters).await?;
         let mut answer = self.answer_query("INSERT", planned, &Intervals::At(Vec::new()), stop).await?;
         let rows = answer.rows.take().ok_or_else(|| Error::internal("a query without rows"))?;
@@ -304,7 +304,7 @@ impl Session {
         &self,
         table: &TemporaryTable,
         rows: &Inserted,
-        types: &[Option<DataType>],
+        told: &Told,
     ) -> Result<Box<datafusion::sql::sqlparser::ast::Query>> {
         let columns = &table.columns;
         let all: Vec<(&Field, &Column)> = columns.iter().collect();
@@ -318,7 +318,7 @@ impl Session {
         let width = match insert::coerce(&mut query, &targets)? {
             Source::Values(width) => width,
             Source::Query => {
-                let (planned, _) = self.plan(&query, Parameters::Types(types.to_vec())).await?;
+                let (planned, _) = self.plan(&query, Parameters::Types(Told::clone(told))).await?;
                 let schema = planned.schema();
                 for (from, (to, _)) in schema.fields().iter().zip(&targets) {
                     if !is_assignable(from, to) {
