@@ -57,6 +57,7 @@ async fn measure() -> Outcome<()> {
         files: vec![("small.parquet".to_owned(), table()?)],
     }])
     .await;
+    federation.grant_all(&["small"]).await;
     let node = federation.site("cleveland");
     let fill = format!(
         "CREATE TABLE small (id int8 PRIMARY KEY, name text); INSERT INTO small SELECT i, 'name ' || i FROM generate_series(1, {ROWS}) i"
