@@ -36,10 +36,9 @@ impl OptimizerRule for DependentNotIn {
         let LogicalPlan::Filter(filter) = plan else { return Ok(Transformed::no(plan)) };
         let input = filter.input.schema();
         let predicate = filter.predicate.clone().transform_down(|expr| {
-            let is_wanted = |query: &Subquery| !query.outer_ref_columns.is_empty();
             Ok(match &expr {
                 Expr::BinaryExpr(BinaryExpr { op: Operator::And, .. }) => Transformed::no(expr),
-                Expr::InSubquery(within) if within.negated && is_wanted(&within.subquery) => {
+                Expr::InSubquery(within) if is_wanted(within)? => {
                     Transformed::new(exists(within, input)?, true, TreeNodeRecursion::Jump)
                 }
                 // In a condition of another kind a NULL is not the same as false.
@@ -51,6 +50,14 @@ impl OptimizerRule for DependentNotIn {
         }
         Filter::try_new(predicate.data, filter.input).map(|filter| Transformed::yes(LogicalPlan::Filter(filter)))
     }
+}
+
+/// Whether it is a dependent NOT IN, of what is the same wherever it is computed.
+fn is_wanted(within: &InSubquery) -> Result<bool> {
+    let is_moved = !within.expr.is_volatile() && !within.expr.contains_outer();
+    let is_query = |expr: &Expr| matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_));
+    let is_dependent = within.negated && !within.subquery.outer_ref_columns.is_empty();
+    Ok(is_dependent && is_moved && !within.expr.exists(|expr| Ok(is_query(expr)))?)
 }
 
 fn exists(within: &InSubquery, input: &DFSchema) -> Result<Expr> {

@@ -238,6 +238,10 @@ SELECT (SELECT count(*) + 1 FROM pg_class AS c WHERE c.relname = 'pg_class');
 
 SELECT name FROM pg_available_extensions() WHERE name = 'no such extension';
 
+SELECT count(*), (SELECT 1), EXISTS (SELECT 1) FROM pg_event_trigger;
+
+SELECT max(t.evtname), (SELECT 2) FROM (SELECT * FROM pg_event_trigger) AS t;
+
 SELECT int2('1'), int4('2'), int8('3'), float4('1.5'), float8('2.5'), bool('t'), text(12), pg_catalog.int4('7');
 
 SELECT timestamptz('2024-02-29 00:00+00');

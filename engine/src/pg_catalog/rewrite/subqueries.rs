@@ -30,6 +30,17 @@ pub(super) const AGGREGATES: &[&str] = &[
     "bool_and",
     "bool_or",
     "every",
+    "bit_and",
+    "bit_or",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "variance",
+    "var_pop",
+    "var_samp",
+    "percentile_cont",
+    "percentile_disc",
+    "mode",
     "kanon_json_list",
     "kanon_jsonb_list",
     "kanon_json_pairs",
@@ -162,9 +173,9 @@ fn called_array(function: &Function) -> bool {
     name.is_some_and(|ident| ident.value.eq_ignore_ascii_case("array"))
 }
 
-/// In a SELECT from nothing no expression is ever computed: its subqueries need not be planned.
+/// In a SELECT from nothing no expression is ever computed, but beside aggregates: its subqueries need not be planned.
 pub(super) fn fold_empty(select: &mut Select, scope: &Scope) {
-    if !reads_nothing(&select.from, scope) {
+    if !reads_nothing(&select.from, scope) || has_no_groups(select) && is_aggregate(select) {
         return;
     }
     let mut fold = Fold;
