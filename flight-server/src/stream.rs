@@ -158,14 +158,9 @@ impl Source {
             }
             let rows = self.rows.as_mut()?;
             let pushed = match rows.next().await {
-                Some(Ok(batch)) => match self.rename(&batch) {
-                    // It need not be copied.
-                    Ok(batch) if batch.num_rows() == BATCH_ROWS && self.out.is_empty() => {
-                        return Some((Ok(batch), self));
-                    }
-                    Ok(batch) => self.out.push_batch(batch).map_err(Error::internal),
-                    Err(error) => Err(Error::internal(error)),
-                },
+                Some(Ok(batch)) => {
+                    self.rename(&batch).and_then(|batch| self.out.push_batch(batch)).map_err(Error::internal)
+                }
                 Some(Err(error)) => Err(Error::from(error)),
                 None => {
                     self.rows = None;
