@@ -62,7 +62,7 @@ fn of_one_row(query: &Subquery) -> Result<Option<Expr>> {
     match plan {
         // Of one row the first is that.
         LogicalPlan::Limit(limit) if is_aggregate(&limit.input) && takes_one(limit) => {
-            Ok(Some(Expr::ScalarSubquery(Subquery { subquery: Arc::clone(&limit.input), ..query.clone() })))
+            Ok(Some(again(limit.input.as_ref().clone())))
         }
         // The first row is one.
         LogicalPlan::Limit(limit) => {
