@@ -215,6 +215,64 @@ async fn a_plan_for_all_values_answers_as_the_plan_for_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn statements_alike_but_for_constants_answer_as_each_would() {
+    let federation = clinic().await;
+    let site = &federation.sites[0];
+    let ana = site.connect(ANALYST).await.unwrap();
+    let cases: [(&str, &[&str]); 15] = [
+        ("SELECT name FROM wards WHERE ward = $1", &["'w1'", "'w2'", "''", "'w3'", "'w''1'", "NULL", "3"]),
+        ("SELECT name FROM wards WHERE ward >= $1 ORDER BY 1", &["'w1'", "'w2'", "'x'", "'W'", "''"]),
+        ("SELECT name, 'w1' FROM wards WHERE ward = $1 AND name <> $1", &["'w1'", "'w2'", "'east'"]),
+        ("SELECT ward = $1 FROM wards ORDER BY ward", &["'w1'", "'w2'", "'x'", "'y'"]),
+        ("SELECT ward = $1 AS is, count(*) FROM wards GROUP BY ward = $1 ORDER BY 1", &["'w1'", "'w2'", "'x'", "'y'"]),
+        ("SELECT name FROM wards WHERE opened = $1", &["'2024-02-29'", "'Feb 3, 2021'", "'2022-03-05'", "'x'"]),
+        ("SELECT count(*) FROM wards WHERE length(name) > $1", &["4", "5", "0", "99999999999", "1.5", "'4'", "'x'"]),
+        ("SELECT sum(length(name)) FROM wards WHERE length(ward) = $1", &["2", "3", "4", "2"]),
+        (
+            "SELECT a.name FROM wards a JOIN wards b ON a.ward < b.ward WHERE b.name = $1 ORDER BY 1",
+            &["'west'", "'east'", "'x'"],
+        ),
+        ("SELECT name FROM wards WHERE ward IN (SELECT ward FROM patients WHERE age = $1)", &["20", "21", "22"]),
+        (
+            "SELECT name FROM (SELECT * FROM wards WHERE ward < $1) t ORDER BY name LIMIT 2",
+            &["'w2'", "'w3'", "'w9'", "'a'"],
+        ),
+        ("SELECT CASE WHEN ward = $1 THEN 'it' END FROM wards WHERE ward = $1", &["'w1'", "'w2'", "'w3'"]),
+        ("SELECT relname FROM pg_class WHERE relname = $1", &["'wards'", "'patients'", "'nobody'"]),
+        ("SELECT count(*) FROM patients WHERE age < $1", &["60", "21", "70", "0"]),
+        ("SELECT 10 / length(name) FROM wards WHERE nosuch = $1", &["1", "2", "3"]),
+    ];
+    for (sql, values) in cases {
+        // Three times, so that each value is asked of whatever is kept by then.
+        for value in values.iter().chain(values.iter().rev()).chain(values.iter()) {
+            let sql = sql.replace("$1", value);
+            // With a comment, it is like no other.
+            let expected = said(&ana, &format!("{sql} -- as it is written")).await;
+            assert_eq!(said(&ana, &sql).await, expected, "{sql}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn portals_of_one_statement_keep_their_values() {
+    let federation = clinic().await;
+    let mut ana = federation.sites[0].connect(ANALYST).await.unwrap();
+    let statement = ana.inner.prepare("SELECT name FROM wards WHERE ward >= $1 ORDER BY ward").await.unwrap();
+    let name = |rows: &[tokio_postgres::Row]| rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>();
+    for _ in 0..4 {
+        let transaction = ana.inner.transaction().await.unwrap();
+        let first = transaction.bind(&statement, &[&"w0"]).await.unwrap();
+        let second = transaction.bind(&statement, &[&"w2"]).await.unwrap();
+        assert_eq!(name(&transaction.query_portal(&first, 1).await.unwrap()), ["north"]);
+        assert_eq!(name(&transaction.query_portal(&second, 1).await.unwrap()), ["south"]);
+        assert_eq!(name(&transaction.query_portal(&first, 2).await.unwrap()), ["east", "south"]);
+        assert_eq!(name(&transaction.query_portal(&second, 0).await.unwrap()), ["west"]);
+        assert_eq!(name(&transaction.query_portal(&first, 0).await.unwrap()), ["west"]);
+        transaction.commit().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sessions_have_nothing_of_each_other() {
     let federation = clinic().await;
     let site = &federation.sites[0];

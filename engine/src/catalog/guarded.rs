@@ -11,6 +11,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::Table;
+use super::row_cache::PinnedRows;
 
 /// A registered table in a plan. The planner's facts come from the [`Table`] it carries; scans are passed to its provider.
 ///
@@ -63,6 +64,11 @@ impl TableProvider for GuardedTable {
     }
 
     async fn scan_with_args<'a>(&self, state: &dyn Session, args: ScanArgs<'a>) -> Result<ScanResult> {
+        if let Some(pinned) = state.config().get_extension::<PinnedRows>()
+            && let Some(plan) = pinned.scan(&self.table, args.projection(), args.limit())?
+        {
+            return Ok(plan.into());
+        }
         self.table.provider.scan_with_args(state, args).await
     }
 }

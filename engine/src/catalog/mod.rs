@@ -19,6 +19,7 @@ mod options;
 mod overlap;
 mod policy;
 mod read;
+pub(crate) mod row_cache;
 mod source;
 mod sqlite;
 mod unique;
@@ -81,6 +82,8 @@ pub struct Table {
     pub kind: String,
     /// Where its data is, for its steward's eyes.
     pub location: Option<String>,
+    /// The local file that it is, if it is one.
+    pub file: Option<PathBuf>,
     /// The role that registered it.
     pub owner: String,
     /// Roles (names; `public` for everybody) that have SELECT.
@@ -274,6 +277,7 @@ impl Catalog {
             column_settings: record.columns.clone(),
             kind: record.source.kind.as_str().to_owned(),
             location: Some(record.source.location.clone()),
+            file: record.source.local_file(),
             owner: record.owner.clone(),
             readers,
             sites: vec![self.site.clone()],

@@ -231,6 +231,12 @@ impl Source {
         Ok(())
     }
 
+    /// The one local file that its rows are in, if it is that. A database is not: its file does not say when its rows change.
+    pub(crate) fn local_file(&self) -> Option<PathBuf> {
+        let is_file = self.kind != SourceKind::Sqlite && self.glob.is_none() && !self.url.ends_with('/');
+        self.local_path().filter(|_| is_file)
+    }
+
     /// The local path behind the URL, if it is local.
     pub(crate) fn local_path(&self) -> Option<PathBuf> {
         Url::parse(&self.url).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()

@@ -261,6 +261,7 @@ fn made(
         column_settings,
         kind: if site_column { "federation".to_owned() } else { "peer".to_owned() },
         location: None,
+        file: None,
         owner: String::new(),
         readers: BTreeSet::new(),
         sites,

@@ -35,6 +35,7 @@ fn table(oid: u32, schema_name: &str, name: &str, description: Option<&str>, fie
         column_settings: BTreeMap::new(),
         kind: "parquet".to_owned(),
         location: None,
+        file: None,
         owner: "postgres".to_owned(),
         readers: BTreeSet::from(["alice".to_owned(), "postgres".to_owned()]),
         sites: vec![SiteId::new("cleveland")],

@@ -8,6 +8,7 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, Expr};
 
 use super::accuracy::Intervals;
+use super::alike::Outline;
 use super::backends::Kept;
 use super::cursor::no_cursor;
 use super::generic::{values_are_read_alike, with_values};
@@ -122,8 +123,22 @@ impl Session {
             Statement::Empty => Ok(Answer::done("")),
             Statement::Refused(error) => Err(error.clone()),
             Statement::Query(query) => {
-                if let Some(Executable { context, plan, schema }) = prepared.plan.executable(self)? {
-                    return Ok(Answer::rows(tag, self.execute_plan(plan, context.task(self), schema, stop)?));
+                let (kept, values) = match &prepared.alike {
+                    Some(alike) => (&alike.plan, &*alike.values),
+                    None => (&prepared.plan, parameters.values()),
+                };
+                if let Some(Executable { context, plan, schema, lent }) = kept.executable(self, values)? {
+                    return Ok(Answer::rows(tag, self.execute_plan(plan, context.task(self), schema, stop, lent)?));
+                }
+                if let Some(alike) = &prepared.alike {
+                    if alike.as_written.get().is_none() {
+                        let text = prepared.text.clone();
+                        let written = self.prepare_anew(text, Told::default(), Outline::of(&prepared.text));
+                        let _ = alike.as_written.set(Box::pin(written).await?);
+                    }
+                    if let Some(written) = alike.as_written.get() {
+                        return Box::pin(self.run(written, parameters, stop)).await;
+                    }
                 }
                 let planned = self.planned_again(query, prepared, parameters).await?;
                 self.answer_query(tag, planned, &Intervals::of(prepared), stop).await
@@ -228,7 +243,11 @@ impl Session {
         let are_of_types = values.len() == types.len() && values.iter().zip(&types).all(|(v, t)| v.data_type() == *t);
         if let Some(kept) = kept.filter(|_| are_of_types) {
             let plan = with_values(kept.plan.clone(), &bound(values, &told))?;
-            return Ok(Planned { plan, ..kept });
+            if kept.ready.is_none() {
+                // If it cannot be made, this run's can.
+                let _ = self.make_executable(&kept, types).await;
+            }
+            return Ok(Planned { plan, ready: None, ..kept });
         }
         let (planned, _) = self.plan(query, Parameters::Values(values.clone(), Told::clone(&told))).await?;
         if are_of_types

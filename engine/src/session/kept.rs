@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! text ─► analysed plan ─► optimised plan ─► plan to execute ─► rows
-//!         of any statement  of open data,     that reads no table
+//!         of any statement  of open data,     that reads no table, or small ones that are in memory
 //!                           whose functions do not depend on the moment
 //! ```
 //!
-//! To plan a statement takes longer than many answers. So every statement without parameters has its plan kept, as far as it is the same for the next run. A plan with a
-//! release is used once: it may be described before it runs, and each run is decided for itself.
+//! To plan a statement takes longer than many answers. So every statement has its plan kept, as far as it is the same for the next run; that of one with parameters is made
+//! for all values: see [`super::generic`] and [`super::slots`]. A plan with a release is used once: it may be described before it runs, and each run is decided for itself.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,11 +19,15 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::scalar::ScalarValue;
 use kanon_planner::release_unit::Decision;
 
+use super::alike::Kinds;
 use super::planning::PlanningContext;
 use super::query::Planned;
+use super::slots::{Lent, Slots};
 use super::{Prepared, Session, lock};
+use crate::catalog::row_cache::PinnedRows;
 use crate::error::Result;
 use crate::pg_catalog::modifiers::Origin as ColumnOrigin;
 
@@ -90,8 +94,19 @@ struct Kept {
 pub(super) enum Ready {
     /// Optimised: no function in it depends on the moment or on a setting. Tables are looked up when it runs.
     Optimised(LogicalPlan),
-    /// To be executed: it reads no table.
-    Physical(Arc<dyn ExecutionPlan>),
+    /// To be executed: it reads nothing but what is in memory.
+    Physical(Arc<ToExecute>),
+    /// Neither, and it need not be tried again.
+    Neither,
+}
+
+/// A plan to execute, and what it was made with.
+pub(super) struct ToExecute {
+    pub(super) plan: Arc<dyn ExecutionPlan>,
+    /// The rows of the tables that it reads.
+    pub(super) pinned: PinnedRows,
+    /// Of its parameters.
+    pub(super) slots: Option<Arc<Slots>>,
 }
 
 /// A plan that only has to be executed.
@@ -99,6 +114,7 @@ pub(super) struct Executable {
     pub(super) context: Arc<PlanningContext>,
     pub(super) plan: Arc<dyn ExecutionPlan>,
     pub(super) schema: SchemaRef,
+    pub(super) lent: Option<Lent>,
 }
 
 impl KeptPlan {
@@ -152,23 +168,46 @@ impl KeptPlan {
         context.is_some_and(|context| context.stands(session))
     }
 
-    /// The plan to execute, if there is one and it stands.
+    /// The plan as it was analysed, and its columns, whatever it stands on.
+    pub(super) fn analysed(&self) -> Option<(LogicalPlan, SchemaRef)> {
+        lock(&self.0.kept).as_ref().map(|kept| (kept.plan.clone(), Arc::clone(&kept.schema)))
+    }
+
+    /// Whether there is a plan to execute.
+    pub(super) fn is_executable(&self) -> bool {
+        matches!(lock(&self.0.kept).as_ref(), Some(Kept { ready: Some(Ready::Physical(_)), .. }))
+    }
+
+    /// The plan to execute with these values, if there is one, it stands, and it does not run already.
     ///
     /// # Errors
     /// If a plan cannot be run again: a bug.
-    pub(super) fn executable(&self, session: &Session) -> Result<Option<Executable>> {
-        let found = match lock(&self.0.kept).as_ref() {
-            Some(Kept { context, schema, ready: Some(Ready::Physical(plan)), .. }) => {
-                Executable { context: Arc::clone(context), plan: Arc::clone(plan), schema: Arc::clone(schema) }
+    pub(super) fn executable(&self, session: &Session, values: &[ScalarValue]) -> Result<Option<Executable>> {
+        let (context, schema, ready) = match lock(&self.0.kept).as_ref() {
+            Some(Kept { context, schema, ready: Some(Ready::Physical(ready)), .. }) => {
+                (Arc::clone(context), Arc::clone(schema), Arc::clone(ready))
             }
             _ => return Ok(None),
         };
-        if !found.context.stands(session) {
+        if !context.stands(session) {
             return Ok(None);
         }
+        if !ready.pinned.are_current() {
+            if let Some(kept) = lock(&self.0.kept).as_mut().filter(|kept| Arc::ptr_eq(&kept.context, &context)) {
+                kept.ready = None;
+            }
+            return Ok(None);
+        }
+        let lent = match &ready.slots {
+            Some(slots) => match slots.lend(values) {
+                Some(lent) => Some(lent),
+                None => return Ok(None),
+            },
+            None => None,
+        };
         // What it counted and remembered in its last run is not this run's.
-        let plan = reset_plan_states(found.plan)?;
-        Ok(Some(Executable { plan, ..found }))
+        let plan = reset_plan_states(Arc::clone(&ready.plan))?;
+        Ok(Some(Executable { context, plan, schema, lent }))
     }
 
     /// The plan, if there is one and it stands. With a release it is gone then.
@@ -207,6 +246,7 @@ impl KeptPlan {
 pub(super) struct KeptPlans {
     plans: VecDeque<KeptPlan>,
     texts: VecDeque<Prepared>,
+    pub(super) kinds: Kinds,
 }
 
 impl KeptPlans {

@@ -5,6 +5,7 @@
 //! cursors and privacy happens in here; frontends translate.
 
 pub mod accuracy;
+mod alike;
 pub mod backends;
 mod constants;
 pub mod context;
@@ -30,6 +31,7 @@ mod query;
 pub mod report;
 pub mod settings;
 mod signals;
+mod slots;
 pub mod stream;
 mod temporary;
 mod told;
@@ -55,6 +57,7 @@ use crate::pg_catalog::types::PgType;
 use crate::principal::Principal;
 use crate::statement::{self, Statement, on_large_stack};
 use crate::system::LastQuery;
+use alike::{Alike, Outline};
 use backends::{Doing, Kept, Runs, SeenBy};
 use cursor::Cursor;
 use execute::Described;
@@ -143,6 +146,8 @@ pub struct Prepared {
     /// What the client says of its parameters.
     told: Told,
     plan: KeptPlan,
+    /// How it is run with others of its kind.
+    alike: Option<Alike>,
     runs: Arc<Runs>,
 }
 
@@ -286,6 +291,18 @@ impl Session {
             self.state().transaction.check()?;
             return Ok(known);
         }
+        let outline = if told.is_empty() { Outline::of(&text) } else { None };
+        if let Some(outline) = &outline
+            && let Some(known) = self.known_but_for_constants(&text, outline)
+        {
+            self.state().transaction.check()?;
+            return Ok(known);
+        }
+        self.prepare_anew(text, told, outline).await
+    }
+
+    /// Reads and plans a statement as it is written.
+    async fn prepare_anew(&self, text: String, told: Told, outline: Option<Outline>) -> Result<Prepared> {
         let statement = {
             let text = text.clone();
             Arc::new(on_large_stack(move || statement::parse(&text)).await??)
@@ -296,9 +313,13 @@ impl Session {
         let described = self.describe(&text, &statement, Told::clone(&told)).await;
         let Described { schema, parameters, plan, fails } =
             described.map_err(|error| position::locate(error, &statement, &text))?;
-        let prepared = Prepared { text, parameters, schema, fails, statement, told, plan, runs: Arc::default() };
+        let prepared =
+            Prepared { text, parameters, schema, fails, statement, told, plan, alike: None, runs: Arc::default() };
         if matches!(*prepared.statement, Statement::Query(_)) && prepared.parameters.is_empty() {
             self.state().kept.remember(&prepared);
+            if let Some(outline) = outline.filter(|_| prepared.fails.is_none()) {
+                self.remember_kind(&prepared, outline).await;
+            }
         }
         Ok(prepared)
     }

@@ -71,6 +71,14 @@ impl Parameters {
         }
     }
 
+    /// The values of a run.
+    pub(super) fn values(&self) -> &[ScalarValue] {
+        match self {
+            Parameters::Values(values, _) => values,
+            Parameters::Types(_) | Parameters::Open(..) => &[],
+        }
+    }
+
     /// Puts the values into a plan that is not analysed yet. `written` are the placeholders of the statement. Answers their types.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ use super::Session;
 use super::context::{SEARCHED, VisibleCatalogs, system_schema, visible_catalogs};
 use super::settings::Settings;
 use super::temporary::Tables;
+use crate::catalog::row_cache::RowCache;
 use crate::catalog::{Snapshot, Table};
 use crate::error::Result;
 use crate::federation::run::Wishes;
@@ -38,17 +39,23 @@ const MAX_IDLE: usize = 64;
 pub(crate) struct States {
     base: SessionState,
     idle: Mutex<Vec<SessionState>>,
+    row_cache: RowCache,
 }
 
 impl States {
     /// All begin as `base`.
     pub(crate) fn of(base: SessionState) -> States {
-        States { base, idle: Mutex::new(Vec::new()) }
+        States { base, idle: Mutex::new(Vec::new()), row_cache: RowCache::default() }
     }
 
     /// Memory, files and caches of all statements.
     pub(crate) fn runtime_env(&self) -> &Arc<RuntimeEnv> {
         self.base.runtime_env()
+    }
+
+    /// Rows of small open tables.
+    pub(super) fn row_cache(&self) -> &RowCache {
+        &self.row_cache
     }
 
     /// One for a statement, with the configuration of all.

@@ -25,17 +25,20 @@ use super::accuracy::{Intervals, Shown};
 use super::constants;
 use super::context::{PlanFacts, ReleasedBatches, is_series};
 use super::distinct::computed_below;
-use super::kept::{KeptPlan, Ready, has_query, has_small_constants, is_for_one_run};
+use super::kept::{KeptPlan, Ready, ToExecute, has_query, has_small_constants, is_for_one_run};
 use super::nothing::without_what_is_empty;
 use super::parameters::{Parameter, Parameters, written_in};
 use super::planning::{PlanningContext, task_of};
 use super::private::{NoiseOfMeasures, PrivateReleases};
 use super::report::PrivacyReport;
 use super::signals;
+use super::slots::{Lent, Slots};
 use super::stream::{Stop, renamed, stoppable};
 use super::told;
 use super::versions::{Attempts, DataVersions};
 use super::{Rows, Session};
+use crate::catalog::GuardedTable;
+use crate::catalog::row_cache::{PinnedRows, RowCache};
 use crate::error::{Error, Result};
 use crate::federation::run as federated;
 use crate::federation::scan::Asker;
@@ -173,12 +176,9 @@ impl Session {
             state.config().get_extension::<Asker>().ok_or_else(|| Error::internal("a query without a session"))?;
         // What releases asked for is behind us.
         let _ = asker.planned();
-        let reads = Reads::of(&plan)?;
+        let node = Arc::clone(&self.node);
         let (state, physical) = future_on_large_stack(async move {
-            if reads != Reads::Tables {
-                // What counts up is read in order, and too little to divide.
-                state.config_mut().options_mut().execution.target_partitions = 1;
-            }
+            let (reads, pinned) = Reads::of(&plan, node.states.row_cache(), &mut state).await?;
             let optimised = match ready {
                 Some(Ready::Optimised(plan)) => plan,
                 _ => state.optimize(&plan)?,
@@ -186,7 +186,9 @@ impl Session {
             let physical = state.query_planner().create_physical_plan(&optimised, &state).await?;
             if keeps && !is_for_one_run(&analysed) && has_small_constants(&optimised) {
                 let ready = match reads {
-                    Reads::Nothing if !has_query(&analysed) => Ready::Physical(Arc::clone(&physical)),
+                    Reads::Nothing | Reads::Memory if !has_query(&analysed) && node.states.row_cache().has_room() => {
+                        Ready::Physical(Arc::new(ToExecute { plan: Arc::clone(&physical), pinned, slots: None }))
+                    }
                     _ => Ready::Optimised(optimised),
                 };
                 kept.keep_ready(&context, &analysed, ready);
@@ -200,7 +202,37 @@ impl Session {
         }
         let task = task_of(&state);
         self.node.states.give_back(state);
-        Ok((self.execute_plan(physical, task, schema, stop)?, report.map(Arc::new)))
+        Ok((self.execute_plan(physical, task, schema, stop, None)?, report.map(Arc::new)))
+    }
+
+    /// Makes a plan to execute of one whose parameters are open, for the next runs of a statement, where it reads nothing but what is in memory.
+    ///
+    /// # Errors
+    /// If it cannot be planned without values.
+    pub(super) async fn make_executable(&self, open: &Planned, types: Vec<DataType>) -> Result<()> {
+        let (analysed, context, kept) = (open.plan.clone(), Arc::clone(&open.context), open.kept.clone());
+        kept.keep_ready(&context, &analysed, Ready::Neither);
+        let Decision::Open(plan) = self.decide(analysed.clone())? else { return Ok(()) };
+        if is_for_one_run(&analysed) || has_query(&analysed) {
+            return Ok(());
+        }
+        let (node, mut state) = (Arc::clone(&self.node), context.state(self)?);
+        future_on_large_stack(async move {
+            let (reads, pinned) = Reads::of(&plan, node.states.row_cache(), &mut state).await?;
+            if reads <= Reads::Memory && node.states.row_cache().has_room() {
+                let optimised = state.optimize(&plan)?;
+                let slots = Slots::of(types);
+                let filled = slots.in_place_of_parameters(optimised)?;
+                if has_small_constants(&filled) {
+                    let plan = state.query_planner().create_physical_plan(&filled, &state).await?;
+                    let ready = ToExecute { plan, pinned, slots: Some(slots) };
+                    kept.keep_ready(&context, &analysed, Ready::Physical(Arc::new(ready)));
+                }
+            }
+            node.states.give_back(state);
+            Ok(())
+        })
+        .await?
     }
 
     /// Runs a plan that only has to be executed.
@@ -210,10 +242,11 @@ impl Session {
         task: Arc<TaskContext>,
         schema: SchemaRef,
         stop: &Stop,
+        lent: Option<Lent>,
     ) -> Result<Rows> {
         let inner = execute_stream(plan, task)?;
         let session = Arc::downgrade(self);
-        let stream = stoppable(inner, Arc::clone(&schema), stop, move || {
+        let stream = stoppable(inner, Arc::clone(&schema), stop, lent, move || {
             if let Some(session) = session.upgrade() {
                 session.fail_transaction();
             }
@@ -328,26 +361,45 @@ fn orders_within(query: &ast::Query) -> bool {
 enum Reads {
     /// Constants alone.
     Nothing,
+    /// Few rows of tables, which are in memory.
+    Memory,
     /// Series as well.
     Series,
     Tables,
 }
 
+/// As many rows of tables in memory are too few to divide: a batch.
+const MOST_ROWS_IN_MEMORY: usize = 8_192;
+
 impl Reads {
-    fn of(plan: &LogicalPlan) -> Result<Reads> {
+    /// Of an open plan that is to be planned in `state`: rows that are in memory are read from there, and what is too little to divide is not.
+    async fn of(plan: &LogicalPlan, cache: &RowCache, state: &mut SessionState) -> Result<(Reads, PinnedRows)> {
+        let pinned = PinnedRows::of(cache, plan, state).await;
         let mut reads = Reads::Nothing;
         plan.apply_with_subqueries(|node| {
             reads = reads.max(match node {
                 LogicalPlan::TableScan(scan) => match source_as_provider(&scan.source) {
                     Ok(provider) if is_series(provider.as_ref()) => Reads::Series,
-                    _ => Reads::Tables,
+                    Ok(provider) => match provider.downcast_ref::<GuardedTable>() {
+                        Some(guarded) if pinned.has(guarded.table()) => Reads::Memory,
+                        _ => Reads::Tables,
+                    },
+                    Err(_) => Reads::Tables,
                 },
                 LogicalPlan::Extension(_) => Reads::Tables,
                 _ => Reads::Nothing,
             });
             Ok(if reads == Reads::Tables { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })?;
-        Ok(reads)
+        if pinned.count() > MOST_ROWS_IN_MEMORY {
+            reads = Reads::Tables;
+        }
+        if reads != Reads::Tables {
+            // What counts up is read in order.
+            state.config_mut().options_mut().execution.target_partitions = 1;
+        }
+        state.config_mut().set_extension(Arc::new(pinned.clone()));
+        Ok((reads, pinned))
     }
 }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::accuracy::KEYS;
 use super::lock;
+use super::slots::Lent;
 use crate::error::{Error, Sqlstate};
 use crate::pg_catalog::modifiers::Origin;
 
@@ -101,6 +102,16 @@ struct Stoppable {
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     out_of_time: Option<Pin<Box<tokio::time::Sleep>>>,
     on_error: Box<dyn Fn() + Send>,
+    /// What the plan runs with.
+    lent: Option<Lent>,
+}
+
+impl Stoppable {
+    /// The plan runs no longer.
+    fn end(&mut self) {
+        self.inner = None;
+        self.lent = None;
+    }
 }
 
 impl Stream for Stoppable {
@@ -118,7 +129,7 @@ impl Stream for Stoppable {
             None
         };
         if let Some(error) = stopped {
-            this.inner = None;
+            this.end();
             (this.on_error)();
             return Poll::Ready(Some(Err(error.into())));
         }
@@ -127,12 +138,12 @@ impl Stream for Stoppable {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(batch))) => Poll::Ready(Some(with_schema(&batch, &this.schema))),
             Poll::Ready(Some(Err(error))) => {
-                this.inner = None;
+                this.end();
                 (this.on_error)();
                 Poll::Ready(Some(Err(Error::from(error).into())))
             }
             Poll::Ready(None) => {
-                this.inner = None;
+                this.end();
                 Poll::Ready(None)
             }
         }
@@ -145,11 +156,13 @@ impl RecordBatchStream for Stoppable {
     }
 }
 
-/// A stream that ends with the statement, in the columns of `schema` (types equal, names as the client sees them). `on_error` runs once if it fails.
-pub fn stoppable(
+/// A stream that ends with the statement, in the columns of `schema` (types equal, names as the client sees them). `lent` is kept until then; `on_error` runs once if
+/// it fails.
+pub(super) fn stoppable(
     inner: SendableRecordBatchStream,
     schema: SchemaRef,
     stop: &Stop,
+    lent: Option<Lent>,
     on_error: impl Fn() + Send + 'static,
 ) -> SendableRecordBatchStream {
     Box::pin(Stoppable {
@@ -158,6 +171,7 @@ pub fn stoppable(
         cancelled: Box::pin(stop.token.clone().cancelled_owned()),
         out_of_time: stop.deadline().map(|at| Box::pin(tokio::time::sleep_until(at))),
         on_error: Box::new(on_error),
+        lent,
     })
 }
 

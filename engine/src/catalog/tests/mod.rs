@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use datafusion::execution::SessionState;
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -74,6 +75,11 @@ impl Site {
 
     pub(super) fn table(&self, name: &str) -> Arc<Table> {
         Arc::clone(self.catalog.snapshot().table("public", name).unwrap())
+    }
+
+    /// What its files are read in.
+    pub(super) fn state(&self) -> Arc<SessionState> {
+        Arc::clone(&self.catalog.state)
     }
 
     /// The rows of a table as text, whatever its policy: straight from its provider.

@@ -192,6 +192,7 @@ impl TemporaryTable {
             column_settings: BTreeMap::new(),
             kind: TEMPORARY.to_owned(),
             location: None,
+            file: None,
             readers: BTreeSet::from([owner.clone()]),
             owner,
             sites: vec![session.node.site().clone()],
