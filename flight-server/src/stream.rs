@@ -53,7 +53,7 @@ pub(crate) fn encode(answer: Answer, session: Arc<Session>) -> FlightStream {
     match answer.rows {
         Some(rows) => {
             let schema = answer_schema(&rows.schema);
-            let source = Source::new(rows.stream, Arc::clone(&schema), session);
+            let source = Source::new(rows.stream, Arc::clone(&schema), Some(session));
             send(schema, futures::stream::unfold(source, Source::next).boxed(), metadata)
         }
         None => batch(RecordBatch::new_empty(Arc::new(Schema::empty())), metadata),
@@ -137,16 +137,23 @@ fn status(error: FlightError) -> Status {
     }
 }
 
+/// Whether a batch can be sent as it came: of our size, and of values of fixed width alone, of which only those of its rows are sent. A text may lie in a buffer with those
+/// of rows that were left out.
+fn is_cut_as_sent(batch: &RecordBatch) -> bool {
+    batch.num_rows() == BATCH_ROWS && batch.columns().iter().all(|column| column.data_type().is_primitive())
+}
+
 /// The batches of a query, cut anew.
 struct Source {
     rows: Option<SendableRecordBatchStream>,
     schema: SchemaRef,
     out: BatchCoalescer,
-    _session: Arc<Session>,
+    /// Lives as long.
+    _session: Option<Arc<Session>>,
 }
 
 impl Source {
-    fn new(rows: SendableRecordBatchStream, schema: SchemaRef, session: Arc<Session>) -> Source {
+    fn new(rows: SendableRecordBatchStream, schema: SchemaRef, session: Option<Arc<Session>>) -> Source {
         let out = BatchCoalescer::new(Arc::clone(&schema), BATCH_ROWS);
         Source { rows: Some(rows), schema, out, _session: session }
     }
@@ -158,9 +165,11 @@ impl Source {
             }
             let rows = self.rows.as_mut()?;
             let pushed = match rows.next().await {
-                Some(Ok(batch)) => {
-                    self.rename(&batch).and_then(|batch| self.out.push_batch(batch)).map_err(Error::internal)
-                }
+                Some(Ok(batch)) => match self.rename(&batch) {
+                    Ok(batch) if self.out.is_empty() && is_cut_as_sent(&batch) => return Some((Ok(batch), self)),
+                    Ok(batch) => self.out.push_batch(batch).map_err(Error::internal),
+                    Err(error) => Err(Error::internal(error)),
+                },
                 Some(Err(error)) => Err(Error::from(error)),
                 None => {
                     self.rows = None;
@@ -177,5 +186,47 @@ impl Source {
     fn rename(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray, StringViewArray};
+    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+    use futures::TryStreamExt as _;
+
+    use super::*;
+
+    /// Is not in a row that is sent.
+    const OUTSIDE: i64 = 0x5ec2_e75e_c2e7_5ec2;
+
+    #[tokio::test]
+    async fn nothing_is_sent_but_the_rows() {
+        let rows = i64::try_from(BATCH_ROWS).unwrap();
+        let around = |inside: std::ops::Range<i64>| [OUTSIDE].into_iter().chain(inside).chain([OUTSIDE]);
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(around(0..rows)));
+        let nulls: ArrayRef = Arc::new(around(0..rows).map(|i| (i % 3 != 0).then_some(i)).collect::<Int64Array>());
+        let text =
+            |i: i64| if i == OUTSIDE { "a secret of another row".to_owned() } else { format!("row number {i:08}") };
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values(around(0..rows).map(text)));
+        let views: ArrayRef = Arc::new(StringViewArray::from_iter_values(around(0..rows).map(text)));
+        for (columns, is_sent_as_it_came) in
+            [(vec![&numbers, &nulls], true), (vec![&numbers, &texts], false), (vec![&views], false)]
+        {
+            let columns = columns.into_iter().map(|column| column.slice(1, BATCH_ROWS));
+            let columns: Vec<(String, ArrayRef)> = columns.enumerate().map(|(i, c)| (format!("c{i}"), c)).collect();
+            let batch =
+                RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
+            assert_eq!(is_cut_as_sent(&batch), is_sent_as_it_came);
+            let rows = RecordBatchStreamAdapter::new(batch.schema(), futures::stream::iter([Ok(batch.clone())]));
+            let source = Source::new(Box::pin(rows), batch.schema(), None);
+            let batches = futures::stream::unfold(source, Source::next).boxed();
+            let sent: Vec<FlightData> = send(batch.schema(), batches, Bytes::new()).try_collect().await.unwrap();
+            let bytes: Vec<u8> = sent.iter().flat_map(|message| message.data_body.iter().copied()).collect();
+            assert!(!bytes.windows(8).any(|window| window == OUTSIDE.to_le_bytes()), "{:?}", batch.schema());
+            assert!(!bytes.windows(8).any(|window| window == b"a secret"), "{:?}", batch.schema());
+            assert!(bytes.windows(8).any(|window| window == 8_000_i64.to_le_bytes() || window == b"00008000"));
+        }
     }
 }
