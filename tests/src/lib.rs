@@ -102,6 +102,11 @@ pub struct Federation {
 impl Federation {
     /// Makes the nodes, starts them, runs their set-up, and waits until they see one another.
     pub async fn start(specs: Vec<SiteSpec>) -> Federation {
+        Federation::configured(specs, "").await
+    }
+
+    /// The same, with more lines at the top of their configuration.
+    pub async fn configured(specs: Vec<SiteSpec>, more: &str) -> Federation {
         let dir = TempDir::new().unwrap();
         let mut sites = Vec::new();
         for spec in &specs {
@@ -114,7 +119,7 @@ impl Federation {
             let config = site.dir.join("kanon.toml");
             let text = std::fs::read_to_string(&config).unwrap();
             let text = text.replace("trusted_nodes = []", &format!("trusted_nodes = {others:?}"));
-            std::fs::write(config, text).unwrap();
+            std::fs::write(config, format!("{more}\n{text}")).unwrap();
             site.spawn();
         }
         let federation = Federation { sites, _dir: dir };

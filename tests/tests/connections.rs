@@ -32,18 +32,8 @@ const STREAM: &str = "SELECT n, n * 2 FROM generate_series(1, 1000000000000) AS 
 
 /// One node, with lines added to its configuration.
 async fn node(lines: &str) -> Federation {
-    let mut federation =
-        Federation::start(vec![SiteSpec { id: "cleveland", setup: Vec::new(), files: Vec::new() }]).await;
-    if !lines.is_empty() {
-        let site = &mut federation.sites[0];
-        site.kill();
-        let config = site.dir.join("kanon.toml");
-        let text = std::fs::read_to_string(&config).unwrap();
-        std::fs::write(&config, format!("{lines}\n{text}")).unwrap();
-        site.spawn();
-        site.wait().await;
-    }
-    federation
+    let site = SiteSpec { id: "cleveland", setup: Vec::new(), files: Vec::new() };
+    Federation::configured(vec![site], lines).await
 }
 
 async fn eventually<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() -> F) -> Duration {

@@ -51,12 +51,12 @@ async fn measure() -> Outcome<()> {
         "ALTER TABLE small SET (access = 'open')",
         "GRANT SELECT ON small TO root",
     ];
-    let federation = Federation::start(vec![SiteSpec {
+    let site = SiteSpec {
         id: "cleveland",
         setup: setup.map(str::to_owned).into(),
         files: vec![("small.parquet".to_owned(), table()?)],
-    }])
-    .await;
+    };
+    let federation = Federation::configured(vec![site], &format!("max_connections = {}", IDLE + 100)).await;
     federation.grant_all(&["small"]).await;
     let node = federation.site("cleveland");
     let fill = format!(

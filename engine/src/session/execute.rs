@@ -123,12 +123,8 @@ impl Session {
             Statement::Empty => Ok(Answer::done("")),
             Statement::Refused(error) => Err(error.clone()),
             Statement::Query(query) => {
-                let (kept, values) = match &prepared.alike {
-                    Some(alike) => (&alike.plan, &*alike.values),
-                    None => (&prepared.plan, parameters.values()),
-                };
-                if let Some(Executable { context, plan, schema, lent }) = kept.executable(self, values)? {
-                    return Ok(Answer::rows(tag, self.execute_plan(plan, context.task(self), schema, stop, lent)?));
+                if let Some(answer) = self.run_ready(prepared, parameters.values(), stop)? {
+                    return Ok(answer);
                 }
                 if let Some(alike) = &prepared.alike {
                     if alike.as_written.get().is_none() {
@@ -222,6 +218,27 @@ impl Session {
                 Ok(Answer { notices, ..Answer::done(tag) })
             }
         }
+    }
+
+    /// Runs a query whose plan only has to be executed; `None` if it is none.
+    pub(super) fn run_ready(
+        self: &Arc<Self>,
+        prepared: &Prepared,
+        values: &[ScalarValue],
+        stop: &Stop,
+    ) -> Result<Option<Answer>> {
+        let (kept, values) = match &prepared.alike {
+            Some(alike) => (&alike.plan, &*alike.values),
+            None => (&prepared.plan, values),
+        };
+        let Some(Executable { context, plan, schema, lent }) = kept.executable(self, values)? else { return Ok(None) };
+        {
+            let mut state = self.state();
+            state.transaction.check()?;
+            state.transaction.query();
+        }
+        let rows = self.execute_plan(plan, context.task(self), schema, stop, lent)?;
+        Ok(Some(Answer::rows(prepared.statement.tag(), rows)))
     }
 
     /// The plan of a query that was prepared: the one that is kept, or a new one.

@@ -298,7 +298,7 @@ impl Session {
             self.state().transaction.check()?;
             return Ok(known);
         }
-        self.prepare_anew(text, told, outline).await
+        Box::pin(self.prepare_anew(text, told, outline)).await
     }
 
     /// Reads and plans a statement as it is written.
@@ -341,8 +341,14 @@ impl Session {
         let stop = self.begin_statement();
         let doings = self.begins(prepared);
         prepared.count_run();
-        let answer =
-            stop.guard(self.run(prepared, Parameters::Values(parameters, Told::clone(&prepared.told)), &stop)).await;
+        let answer = match self.run_ready(prepared, &parameters, &stop).transpose() {
+            Some(ready) => ready,
+            None => {
+                // In a box: all that a statement may need is not moved about for one that needs none of it.
+                let parameters = Parameters::Values(parameters, Told::clone(&prepared.told));
+                stop.guard(Box::pin(self.run(prepared, parameters, &stop))).await
+            }
+        };
         if answer.is_err() {
             self.fail_transaction();
         }
