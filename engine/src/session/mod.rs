@@ -5,6 +5,7 @@
 //! cursors and privacy happens in here; frontends translate.
 
 pub mod accuracy;
+mod auditing;
 pub mod backends;
 mod constants;
 pub mod context;
@@ -47,6 +48,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Said;
 use crate::error::{Error, Result, Sqlstate};
 use crate::federation::client::Asked;
 use crate::node::Node;
@@ -140,6 +142,8 @@ pub struct Prepared {
     /// Why it fails however often it is run, before anything of an answer is there; for instance a division by zero.
     pub fails: Option<Error>,
     statement: Arc<Statement>,
+    /// The statement, as the audit log has it.
+    said: Arc<Said>,
     /// What the client says of its parameters.
     told: Told,
     plan: KeptPlan,
@@ -293,10 +297,13 @@ impl Session {
         if !matches!(*statement, Statement::Transaction(_)) {
             self.state().transaction.check()?;
         }
-        let described = self.describe(&text, &statement, Told::clone(&told)).await;
-        let Described { schema, parameters, plan, fails } =
-            described.map_err(|error| position::locate(error, &statement, &text))?;
-        let prepared = Prepared { text, parameters, schema, fails, statement, told, plan, runs: Arc::default() };
+        let said = Said::of(&statement, text.len());
+        let described = match self.describe(&text, &statement, Told::clone(&told)).await {
+            Ok(described) => described,
+            Err(error) => return Err(self.refused(&said, position::locate(error, &statement, &text)).await),
+        };
+        let Described { schema, parameters, plan, fails } = described;
+        let prepared = Prepared { text, parameters, schema, fails, statement, said, told, plan, runs: Arc::default() };
         if matches!(*prepared.statement, Statement::Query(_)) && prepared.parameters.is_empty() {
             self.state().kept.remember(&prepared);
         }
@@ -320,8 +327,15 @@ impl Session {
         let stop = self.begin_statement();
         let doings = self.begins(prepared);
         prepared.count_run();
-        let answer =
-            stop.guard(self.run(prepared, Parameters::Values(parameters, Told::clone(&prepared.told)), &stop)).await;
+        self.says(prepared, &parameters, &stop);
+        let answer = match self.announce(&stop).await {
+            Ok(()) => {
+                let parameters = Parameters::Values(parameters, Told::clone(&prepared.told));
+                let answer = stop.guard(self.run(prepared, parameters, &stop)).await;
+                self.audited(&stop, answer).await
+            }
+            Err(error) => Err(error),
+        };
         if answer.is_err() {
             self.fail_transaction();
         }

@@ -147,6 +147,7 @@ impl Session {
         }
         let analysed = plan.clone();
         let decision = decided.map_or_else(|| self.decide(plan), Ok)?;
+        stop.trail.reads(&analysed, &decision)?;
         // The next run of open data need not go the whole way again.
         let is_open = matches!(decision, Decision::Open(_));
         let is_protected = is_protected(&decision);
@@ -200,7 +201,9 @@ impl Session {
         }
         let task = task_of(&state);
         self.node.states.give_back(state);
-        Ok((self.execute_plan(physical, task, schema, stop)?, report.map(Arc::new)))
+        let report = report.map(Arc::new);
+        stop.trail.came_to(report.as_ref());
+        Ok((self.execute_plan(physical, task, schema, stop)?, report))
     }
 
     /// Runs a plan that only has to be executed.
@@ -270,7 +273,7 @@ impl Session {
                         .remove(&unit.id)
                         .ok_or_else(|| Error::internal("a private release without a charge"))?;
                     report.add_private(self.node.site(), unit, charged.cost.as_ref());
-                    let (released, of_measures) = stop.guard(self.release_private(state, unit, charged)).await?;
+                    let (released, of_measures) = stop.guard(self.release_private(state, unit, charged, &stop.trail)).await?;
                     noise.insert(unit.id, of_measures);
                     report.add_columns(self.node.site(), shown.columns_of(unit, |origin| of(&noise, origin)));
                     released
