@@ -82,7 +82,19 @@ impl Node {
         let stopping = CancellationToken::new();
         let sessions = OpenSessions::default();
         federation.log_pins(&audit).await?;
-        Ok(Arc::new(Node { config, store, catalog, ledger, audit, federation, states, stopping, sessions, site, site_key }))
+        Ok(Arc::new(Node {
+            config,
+            store,
+            catalog,
+            ledger,
+            audit,
+            federation,
+            states,
+            stopping,
+            sessions,
+            site,
+            site_key,
+        }))
     }
 
     /// The secret that decides which rows and groups of a unit count where it has more than its bounds allow.

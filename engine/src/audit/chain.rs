@@ -156,7 +156,8 @@ impl Chain {
         let (mut statement, mut sealed) = (None, None);
         if let Some(said) = &draft.said {
             let normal = said.normal().await?;
-            sealed = said::literals(normal, &draft.values).map(|literals| self.sealer.seal(seq, &literals)).transpose()?;
+            sealed =
+                said::literals(normal, &draft.values).map(|literals| self.sealer.seal(seq, &literals)).transpose()?;
             statement = Some(normal.text.clone());
         }
         let entry = Entry {
@@ -218,10 +219,8 @@ pub(super) async fn put_checkpoint(
 }
 
 async fn head(connection: &mut SqliteConnection) -> Result<Head> {
-    let row = sqlx::query("SELECT size, hash, tree FROM audit_head")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(failed)?;
+    let row =
+        sqlx::query("SELECT size, hash, tree FROM audit_head").fetch_one(&mut *connection).await.map_err(failed)?;
     let (size, hash, tree): (i64, Vec<u8>, Vec<u8>) =
         (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?, row.try_get(2).map_err(failed)?);
     let head = || {

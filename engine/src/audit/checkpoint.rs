@@ -73,14 +73,15 @@ impl Checkpoint {
             return Err(malformed());
         }
         let hash = key_hash(node_id, key);
-        let signed = signatures.lines().filter_map(|line| line.strip_prefix("— ")?.split_once(' ')).any(|(name, signature)| {
-            let decoded = BASE64_STANDARD.decode(signature).unwrap_or_default();
-            name == node_id
-                && decoded.split_first_chunk::<4>().is_some_and(|(of, signature)| {
-                    let key = UnparsedPublicKey::new(&ED25519, key.as_bytes());
-                    *of == hash && key.verify(format!("{text}\n").as_bytes(), signature).is_ok()
-                })
-        });
+        let signed =
+            signatures.lines().filter_map(|line| line.strip_prefix("— ")?.split_once(' ')).any(|(name, signature)| {
+                let decoded = BASE64_STANDARD.decode(signature).unwrap_or_default();
+                name == node_id
+                    && decoded.split_first_chunk::<4>().is_some_and(|(of, signature)| {
+                        let key = UnparsedPublicKey::new(&ED25519, key.as_bytes());
+                        *of == hash && key.verify(format!("{text}\n").as_bytes(), signature).is_ok()
+                    })
+            });
         if !signed {
             return Err(Error::new(
                 Sqlstate::InvalidAuthorization,
@@ -93,8 +94,12 @@ impl Checkpoint {
 
 /// The first four bytes of a key's hash, by which a signature names its key.
 fn key_hash(name: &str, key: PublicKey) -> [u8; 4] {
-    let hash: Hash =
-        Sha256::new().chain_update(name).chain_update([b'\n', ED25519_NOTE]).chain_update(key.as_bytes()).finalize().into();
+    let hash: Hash = Sha256::new()
+        .chain_update(name)
+        .chain_update([b'\n', ED25519_NOTE])
+        .chain_update(key.as_bytes())
+        .finalize()
+        .into();
     let [a, b, c, d, ..] = hash;
     [a, b, c, d]
 }
@@ -122,7 +127,9 @@ mod tests {
         // A witness may add its signature.
         let witnessed = format!("{note}— witness AAAA\n");
         assert_eq!(Checkpoint::read(&witnessed, identity.public_key).unwrap(), checkpoint);
-        for (from, to) in [("4711", "4712"), ("4711", "04711"), ("zurich\n", "zurich \n"), ("\n\n", "\nmore\n\n"), ("— ", "- ")] {
+        for (from, to) in
+            [("4711", "4712"), ("4711", "04711"), ("zurich\n", "zurich \n"), ("\n\n", "\nmore\n\n"), ("— ", "- ")]
+        {
             assert!(Checkpoint::read(&note.replacen(from, to, 1), identity.public_key).is_err(), "{from:?} {to:?}");
         }
         for bytes in 0..note.len() {

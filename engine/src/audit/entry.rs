@@ -186,7 +186,7 @@ impl Entry {
         put_text(&mut out, self.action.as_str());
         put_text(&mut out, self.decision.as_str());
         for text in [&self.peer, &self.rule, &self.statement] {
-            put_optional(&mut out, text.as_deref(), |out, text| put_text(out, text));
+            put_optional(&mut out, text.as_deref(), put_text);
         }
         for number in [self.epsilon, self.delta] {
             put_optional(&mut out, number, |out, number| out.extend_from_slice(&number.to_be_bytes()));

@@ -149,7 +149,10 @@ pub(super) async fn compare_with_own(log: &AuditLog) -> Result<()> {
     let Some(note) = newest(log, &log.chain.node_id).await? else { return Ok(()) };
     let checkpoint = match Checkpoint::read(&note, log.chain.identity.public_key) {
         Ok(checkpoint) => checkpoint,
-        Err(_) => return say(log, &log.chain.node_id, "a checkpoint of the audit log is not signed by this node's key").await,
+        Err(_) => {
+            return say(log, &log.chain.node_id, "a checkpoint of the audit log is not signed by this node's key")
+                .await;
+        }
     };
     match compare(log, &checkpoint).await? {
         Some(found) => say(log, &log.chain.node_id, found).await,
@@ -173,7 +176,8 @@ async fn keep_of_peer(log: &AuditLog, checkpoint: &Checkpoint, note: &str) -> Re
         if known_size == size && root != checkpoint.root {
             found = Some("the audit log of a peer has forked: two checkpoints of one size have different roots");
         } else if place == 0 && known_size > size {
-            found = found.or(Some("the audit log of a peer went back: its checkpoint is of a smaller log than an earlier one"));
+            found = found
+                .or(Some("the audit log of a peer went back: its checkpoint is of a smaller log than an earlier one"));
         }
     }
     put_checkpoint(&mut transaction, checkpoint, note, KEPT_OF_PEER).await?;
@@ -190,13 +194,14 @@ async fn compare(log: &AuditLog, checkpoint: &Checkpoint) -> Result<Option<&'sta
     if size < wanted {
         return Ok(Some("the audit log is behind a checkpoint of it: entries at its end are lost"));
     }
-    let known: Option<i64> = sqlx::query_scalar("SELECT 1 FROM audit_checkpoints WHERE node_id = ? AND size = ? AND root = ?")
-        .bind(&log.chain.node_id)
-        .bind(wanted)
-        .bind(checkpoint.root.as_slice())
-        .fetch_optional(pool)
-        .await
-        .map_err(failed)?;
+    let known: Option<i64> =
+        sqlx::query_scalar("SELECT 1 FROM audit_checkpoints WHERE node_id = ? AND size = ? AND root = ?")
+            .bind(&log.chain.node_id)
+            .bind(wanted)
+            .bind(checkpoint.root.as_slice())
+            .fetch_optional(pool)
+            .await
+            .map_err(failed)?;
     let fits = if size == wanted {
         Tree::from_bytes(checkpoint.size, &tree).is_some_and(|tree| tree.root() == checkpoint.root)
     } else {

@@ -26,13 +26,13 @@ mod read;
 mod said;
 mod seal;
 mod stewards;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests;
 mod trail;
 pub mod tree;
 pub mod verify;
 mod writer;
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
-mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -40,15 +40,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-pub use checkpoint::Checkpoint;
-pub use read::{LogReader, Shown};
 pub(crate) use chain::{Draft, Who};
+pub use checkpoint::Checkpoint;
 pub use exchange::CHECKPOINT_ACTION;
+pub use exchange::answer as answer_checkpoint;
 pub(crate) use exchange::keep;
+pub use read::{LogReader, Shown};
 pub(crate) use read::{Whose, hex};
 pub(crate) use said::Said;
 pub(crate) use trail::Trail;
-pub use exchange::answer as answer_checkpoint;
 
 use chain::Chain;
 use entry::{Action, Decision};

@@ -84,7 +84,8 @@ impl LogReader {
         let mut log = path.clone().into_os_string();
         log.push("-wal");
         // Without a write-ahead log nobody writes, and SQLite need not make the files with which readers and writers agree.
-        let options = SqliteConnectOptions::new().filename(&path).read_only(true).immutable(!std::path::Path::new(&log).exists());
+        let options =
+            SqliteConnectOptions::new().filename(&path).read_only(true).immutable(!std::path::Path::new(&log).exists());
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
             .connect_with(options)
@@ -194,7 +195,10 @@ impl LogReader {
                 }
             }
         }
-        let row = sqlx::query("SELECT size, hash, tree FROM audit_head").fetch_optional(&mut *moment).await.map_err(failed)?;
+        let row = sqlx::query("SELECT size, hash, tree FROM audit_head")
+            .fetch_optional(&mut *moment)
+            .await
+            .map_err(failed)?;
         let end = match row {
             Some(row) => End {
                 size: row.try_get(0).map_err(failed)?,
@@ -207,7 +211,9 @@ impl LogReader {
         let verdict = verifier.finish(Some(&end));
         let size = u64::try_from(end.size).unwrap_or_default();
         if verdict.ok && newest / CHECKPOINT_ENTRIES < size / CHECKPOINT_ENTRIES {
-            let detail = format!("the log has {size} entries, and its newest checkpoint is of {newest}: checkpoints are missing");
+            let detail = format!(
+                "the log has {size} entries, and its newest checkpoint is of {newest}: checkpoints are missing"
+            );
             return Ok(Verdict { ok: false, first_bad_seq: None, detail });
         }
         Ok(verdict)

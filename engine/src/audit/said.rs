@@ -283,7 +283,8 @@ fn without_assigned(text: &str) -> String {
         let value = at + sign.len();
         let skipped = lower.get(value..).map_or(0, |rest| rest.len() - rest.trim_start_matches([' ', '"', '\'']).len());
         let from = value + skipped;
-        let length = lower.get(from..).map_or(0, |rest| rest.find([' ', '&', ';', '"', '\'', ',', '\n']).unwrap_or(rest.len()));
+        let length =
+            lower.get(from..).map_or(0, |rest| rest.find([' ', '&', ';', '"', '\'', ',', '\n']).unwrap_or(rest.len()));
         out.push_str(text.get(done..from).unwrap_or_default());
         out.push_str("***");
         done = from + length;
@@ -347,7 +348,10 @@ mod tests {
     fn passwords_are_scrubbed() {
         for (text, shown) in [
             ("postgres://ana:hunter2@db/clinic", "postgres://***@db/clinic"),
-            ("see https://ana:hun@ter2@a.example and http://b.example/x@y", "see https://***@a.example and http://b.example/x@y"),
+            (
+                "see https://ana:hun@ter2@a.example and http://b.example/x@y",
+                "see https://***@a.example and http://b.example/x@y",
+            ),
             ("host=db password=hunter2 user=ana", "host=db password=*** user=ana"),
             ("'password = 'hunter2''", "'password = '***''"),
             ("{\"Password\": \"hunter2\", \"n\": 1}", "{\"Password\": \"***\", \"n\": 1}"),

@@ -92,9 +92,8 @@ pub(super) fn text(statement: &StewardStatement, literals: &mut Vec<String>) -> 
         }
         StewardStatement::AlterRole { name, login, password } => {
             let mut text = format!("{tag} {}", quoted(name));
-            match login {
-                Some(login) => text.push_str(if *login { " LOGIN" } else { " NOLOGIN" }),
-                None => {}
+            if let Some(login) = login {
+                text.push_str(if *login { " LOGIN" } else { " NOLOGIN" });
             }
             match password {
                 Some(Some(_)) => text.push_str(" PASSWORD '***'"),
@@ -143,7 +142,10 @@ mod tests {
     #[test]
     fn passwords_and_secrets_are_not_in_it() {
         for (sql, shown) in [
-            ("CREATE ROLE ana LOGIN PASSWORD 'hunter2' IN ROLE analyst", "CREATE ROLE ana LOGIN PASSWORD '***' IN ROLE analyst"),
+            (
+                "CREATE ROLE ana LOGIN PASSWORD 'hunter2' IN ROLE analyst",
+                "CREATE ROLE ana LOGIN PASSWORD '***' IN ROLE analyst",
+            ),
             ("CREATE USER \"Ana B\" PASSWORD 'hunter2'", "CREATE ROLE \"Ana B\" LOGIN PASSWORD '***'"),
             ("ALTER ROLE ana PASSWORD 'hunter2'", "ALTER ROLE ana PASSWORD '***'"),
             ("ALTER ROLE ana PASSWORD NULL", "ALTER ROLE ana PASSWORD NULL"),
@@ -152,9 +154,15 @@ mod tests {
                 "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'https://ana:hunter2@a.example/t.csv?sig=hunter2' OPTIONS ('aws.secret' 'hunter2', 'delimiter' ';')",
                 "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'https://***@a.example/t.csv' OPTIONS (aws.secret '***', delimiter '***')",
             ),
-            ("ALTER TABLE t SET (access = 'cohort', min_cohort = 10)", "ALTER TABLE t SET (access = 'cohort', min_cohort = '10')"),
+            (
+                "ALTER TABLE t SET (access = 'cohort', min_cohort = 10)",
+                "ALTER TABLE t SET (access = 'cohort', min_cohort = '10')",
+            ),
             ("ALTER TABLE t SET (password = 'hunter2')", "ALTER TABLE t SET (password = '***')"),
-            ("ALTER TABLE s.t ALTER COLUMN a SET (domain = '{x,y}')", "ALTER TABLE s.t ALTER COLUMN a SET (domain = '{x,y}')"),
+            (
+                "ALTER TABLE s.t ALTER COLUMN a SET (domain = '{x,y}')",
+                "ALTER TABLE s.t ALTER COLUMN a SET (domain = '{x,y}')",
+            ),
             ("COMMENT ON COLUMN t.a IS 'hunter2'", "COMMENT ON COLUMN t.a IS ?"),
             ("GRANT SELECT ON t, federation.u TO ana, public", "GRANT SELECT ON t, federation.u TO ana, public"),
             ("REVOKE analyst FROM ana", "REVOKE analyst FROM ana"),

@@ -53,7 +53,7 @@ struct Witness {
 }
 
 /// A check under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Verifier {
     previous: Hash,
     tree: Tree,
@@ -155,7 +155,10 @@ impl Verifier {
             && witness.checkpoint.size > size
         {
             let more = witness.checkpoint.size;
-            return bad(format!("the log has {size} entries and had {more}: {} has a checkpoint of that size", witness.whose));
+            return bad(format!(
+                "the log has {size} entries and had {more}: {} has a checkpoint of that size",
+                witness.whose
+            ));
         }
         if let Some(end) = end
             && (u64::try_from(end.size) != Ok(size)
@@ -166,7 +169,9 @@ impl Verifier {
         }
         let detail = match self.vouched {
             0 => format!("{size} entries are as they were written; no checkpoint was there to check them against"),
-            vouched => format!("{size} entries are as they were written; {vouched} of them stand in signed checkpoints"),
+            vouched => {
+                format!("{size} entries are as they were written; {vouched} of them stand in signed checkpoints")
+            }
         };
         Verdict { ok: true, first_bad_seq: None, detail }
     }

@@ -155,7 +155,8 @@ impl Identity {
     /// # Errors
     /// XX000 if the key cannot sign: it was looked at when it was read.
     pub fn sign(&self, message: &[u8]) -> Result<[u8; 64]> {
-        let key = ring::signature::Ed25519KeyPair::from_pkcs8_maybe_unchecked(&self.key_der).map_err(Error::internal)?;
+        let key =
+            ring::signature::Ed25519KeyPair::from_pkcs8_maybe_unchecked(&self.key_der).map_err(Error::internal)?;
         key.sign(message).as_ref().try_into().map_err(Error::internal)
     }
     /// The private key for signing tokens.

@@ -76,10 +76,7 @@ impl Session {
     pub(super) async fn audited(&self, stop: &Stop, answer: Result<Answer>) -> Result<Answer> {
         let trail = &stop.trail;
         let log = &self.node.audit;
-        let error = match &answer {
-            Ok(_) => None,
-            Err(error) => Some(error),
-        };
+        let error = answer.as_ref().err();
         if let Some(change) = self.change(stop) {
             let (decision, rule) = match error {
                 None => (Decision::Allowed, None),
@@ -182,9 +179,8 @@ impl Session {
     fn change(&self, stop: &Stop) -> Option<Draft> {
         let said = stop.trail.said()?;
         let Statement::Steward(statement) = said.statement() else { return None };
-        let temporary = |name: &TableName| {
-            name.schema.is_none() && self.state().temporary.tables().contains_key(&name.name)
-        };
+        let temporary =
+            |name: &TableName| name.schema.is_none() && self.state().temporary.tables().contains_key(&name.name);
         let own = |name: &TableName| format!("{}.{}", name.schema.as_deref().unwrap_or("public"), name.name);
         let roles = |names: &[String]| names.iter().map(|name| format!("role {name}")).collect::<Vec<_>>();
         let (action, objects) = match statement {
@@ -199,7 +195,9 @@ impl Session {
             StewardStatement::Select { grant, on, grantees } => {
                 let mut objects = match on {
                     Relations::Tables(names) => names.iter().map(own).collect(),
-                    Relations::AllInSchemas(schemas) => schemas.iter().map(|schema| format!("{schema}.*")).collect::<Vec<_>>(),
+                    Relations::AllInSchemas(schemas) => {
+                        schemas.iter().map(|schema| format!("{schema}.*")).collect::<Vec<_>>()
+                    }
                 };
                 objects.extend(roles(grantees));
                 (granted(*grant), objects)

@@ -273,7 +273,8 @@ impl Session {
                         .remove(&unit.id)
                         .ok_or_else(|| Error::internal("a private release without a charge"))?;
                     report.add_private(self.node.site(), unit, charged.cost.as_ref());
-                    let (released, of_measures) = stop.guard(self.release_private(state, unit, charged, &stop.trail)).await?;
+                    let (released, of_measures) =
+                        stop.guard(self.release_private(state, unit, charged, &stop.trail)).await?;
                     noise.insert(unit.id, of_measures);
                     report.add_columns(self.node.site(), shown.columns_of(unit, |origin| of(&noise, origin)));
                     released

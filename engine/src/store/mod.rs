@@ -199,7 +199,9 @@ pub(crate) fn failed(error: sqlx::Error) -> Error {
         Some(SQLITE_FULL) => Error::new(Sqlstate::DiskFull, "the disk of the node's store is full")
             .hint("The node's operator can make room; until then nothing is answered that must be written down."),
         Some(SQLITE_READONLY) => Error::new(Sqlstate::IoError, "the node's store cannot be written: it is read-only")
-            .hint("The node's operator can make it writable; until then nothing is answered that must be written down."),
+            .hint(
+                "The node's operator can make it writable; until then nothing is answered that must be written down.",
+            ),
         Some(SQLITE_IOERR) => Error::new(Sqlstate::IoError, "the node's store cannot be read or written"),
         _ => Error::new(Sqlstate::SystemError, "the node's store failed; the node's log has more"),
     }
