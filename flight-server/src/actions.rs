@@ -86,7 +86,7 @@ impl Service {
                 if !self.node.federation.trusted_keys().contains(&key.fingerprint()) {
                     return Err(failed(Error::new(Sqlstate::InvalidAuthorization, "the node is not trusted any more")));
                 }
-                audit::answer_checkpoint(&self.node, &key.fingerprint()).await.map_err(failed)?
+                audit::answer_checkpoint(&self.node, &key.fingerprint(), &action.body).await.map_err(failed)?
             }
             CLOSE_SESSION => {
                 self.login(&request)?;

@@ -31,7 +31,7 @@ pub(crate) async fn run(args: AuditArgs) -> Result<()> {
         }
         AuditCommand::Export { config, since, literals } => {
             let log = LogReader::open(&Config::load(&config)?, literals).await?;
-            let mut out = BufWriter::new(std::io::stdout().lock());
+            let mut out = BufWriter::new(std::io::stdout());
             let mut after = since.saturating_sub(1);
             while let (entries, Some(last)) = log.all_after(after).await? {
                 for entry in entries {

@@ -1,10 +1,10 @@
 //! Checkpoints between peers: each keeps the newest ones of the other, so that neither can cut off or rewrite its own log unseen.
 //!
-//! A node asks its peers every minute, and as soon as they answer after it has started, for their newest checkpoint and for the newest one that they have of it. What does
-//! not fit is said loudly, in the node's log and in an entry.
+//! A node tells its peers its newest checkpoint every minute, and as soon as they answer after it has started; they answer with theirs, and with the newest one that they have of
+//! it. What does not fit is said loudly, in the node's log and in an entry.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -16,46 +16,64 @@ use super::chain::{put_checkpoint, signed};
 use super::checkpoint::{Checkpoint, MOST_BYTES};
 use super::entry::{Decision, Hash};
 use super::tree::Tree;
-use crate::error::{Error, Result};
-use crate::federation::PeerInfo;
+use crate::error::{Error, Result, Sqlstate};
 use crate::federation::identity::Fingerprint;
+use crate::federation::{PeerInfo, PeerStatus};
 use crate::node::Node;
 use crate::store::failed;
 
-/// The Flight action with which a peer is asked for checkpoints.
+/// The Flight action with which nodes tell one another their checkpoints.
 pub const CHECKPOINT_ACTION: &str = "kanon.checkpoint";
-/// How often a peer that answers is asked.
+/// How often a peer that answers is told.
 const EVERY: Duration = Duration::from_secs(60);
-/// How often it is looked at whom to ask.
+/// How often it is looked at whom to tell.
 const LOOK: Duration = Duration::from_secs(1);
 /// Checkpoints that are kept of a peer.
 const KEPT_OF_PEER: i64 = 8;
 /// Entries' hashes that are read at once.
 const PAGE: i64 = 8_192;
 
-/// What a peer answers.
+/// What one node tells another.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Told {
     /// Its own newest checkpoint.
     own: Option<String>,
-    /// The newest that it has of whoever asks.
+    /// The newest that it has of the other.
     yours: Option<String>,
 }
 
-/// What a node answers to a peer that asks for checkpoints.
+impl Told {
+    fn read(bytes: &[u8]) -> Result<Told> {
+        let unreadable = || Error::new(Sqlstate::ProtocolViolation, "checkpoints that cannot be read");
+        if bytes.len() > 3 * MOST_BYTES {
+            return Err(unreadable());
+        }
+        serde_json::from_slice(bytes).map_err(|_| unreadable())
+    }
+
+    /// What a log has to tell a peer, by its id.
+    async fn by(log: &AuditLog, peer: Option<&str>) -> Result<Vec<u8>> {
+        let own = newest(log, &log.chain.node_id).await?;
+        let yours = match peer {
+            Some(id) => newest(log, id).await?,
+            None => None,
+        };
+        serde_json::to_vec(&Told { own, yours }).map_err(Error::internal)
+    }
+}
+
+/// What a node answers to a peer that tells its checkpoints.
 ///
 /// # Errors
-/// If the store fails.
-pub async fn answer(node: &Node, peer: &Fingerprint) -> Result<Vec<u8>> {
-    let log = &node.audit;
+/// 08P01 or 28000 for checkpoints that are none of the peer's; if the store fails.
+pub async fn answer(node: &Node, peer: &Fingerprint, told: &[u8]) -> Result<Vec<u8>> {
     let peers = node.federation.peers();
-    let id = peers.iter().find(|known| known.pin.fingerprint == *peer).and_then(|known| known.descriptor.as_ref());
-    let own = newest(log, &log.chain.node_id).await?;
-    let yours = match id {
-        Some(descriptor) => newest(log, &descriptor.id).await?,
-        None => None,
-    };
-    serde_json::to_vec(&Told { own, yours }).map_err(Error::internal)
+    let known = peers.iter().find(|known| known.pin.fingerprint == *peer);
+    if let Some(known) = known {
+        hear(&node.audit, known, told).await?;
+    }
+    let id = known.and_then(|known| known.descriptor.as_ref()).map(|descriptor| descriptor.id.as_str());
+    Told::by(&node.audit, id).await
 }
 
 /// Exchanges checkpoints with the peers until the node stops.
@@ -74,69 +92,69 @@ pub(crate) fn keep(node: &Arc<Node>) {
     });
 }
 
+/// When each peer was told.
 #[derive(Default)]
-struct Exchange {
-    /// When each peer was asked.
-    asked: BTreeMap<Fingerprint, Instant>,
-    /// What was said of a peer already.
-    said: BTreeSet<(String, &'static str)>,
-}
+struct Exchange(BTreeMap<Fingerprint, Instant>);
 
 impl Exchange {
     async fn with_peers(&mut self, node: &Node) {
         for peer in node.federation.peers() {
             let fingerprint = peer.pin.fingerprint;
-            let is_due = self.asked.get(&fingerprint).is_none_or(|at| at.elapsed() >= EVERY);
-            if !is_due || peer.status != crate::federation::PeerStatus::Up {
+            let is_due = self.0.get(&fingerprint).is_none_or(|at| at.elapsed() >= EVERY);
+            if !is_due || peer.status != PeerStatus::Up {
                 continue;
             }
-            self.asked.insert(fingerprint, Instant::now());
-            match node.federation.ask(&fingerprint, CHECKPOINT_ACTION).await {
-                Ok(told) => {
-                    if let Err(error) = self.hear(&node.audit, &peer, &told).await {
-                        tracing::error!(peer = %peer.pin, %error, "the checkpoints of a peer cannot be used");
-                    }
-                }
-                Err(why) => tracing::debug!(peer = %peer.pin, %why, "a peer tells no checkpoints"),
+            self.0.insert(fingerprint, Instant::now());
+            if let Err(error) = with_peer(node, &peer).await {
+                tracing::error!(peer = %peer.pin, %error, "the checkpoints of a peer cannot be used");
             }
         }
-    }
-
-    async fn hear(&mut self, log: &AuditLog, peer: &PeerInfo, told: &[u8]) -> Result<()> {
-        let unreadable = || Error::new(crate::error::Sqlstate::ProtocolViolation, "checkpoints that cannot be read");
-        if told.len() > 3 * MOST_BYTES {
-            return Err(unreadable());
-        }
-        let told: Told = serde_json::from_slice(told).map_err(|_| unreadable())?;
-        let Some(descriptor) = &peer.descriptor else { return Ok(()) };
-        if let (Some(note), Some(key)) = (&told.own, descriptor.public_key()) {
-            let checkpoint = Checkpoint::read(note, key)?;
-            if checkpoint.node_id != descriptor.id {
-                return Err(unreadable());
-            }
-            if let Some(found) = keep_of_peer(log, &checkpoint, note).await? {
-                self.say(log, &descriptor.id, found).await?;
-            }
-        }
-        if let Some(note) = &told.yours {
-            let checkpoint = Checkpoint::read(note, log.chain.identity.public_key)?;
-            if let Some(found) = compare(log, &checkpoint).await? {
-                self.say(log, &log.chain.node_id, found).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Once for each.
-    async fn say(&mut self, log: &AuditLog, node: &str, found: &'static str) -> Result<()> {
-        if self.said.insert((node.to_owned(), found)) {
-            say(log, node, found).await?;
-        }
-        Ok(())
     }
 }
 
+async fn with_peer(node: &Node, peer: &PeerInfo) -> Result<()> {
+    let id = peer.descriptor.as_ref().map(|descriptor| descriptor.id.as_str());
+    let told = Told::by(&node.audit, id).await?;
+    match node.federation.ask(&peer.pin.fingerprint, CHECKPOINT_ACTION, told).await {
+        Ok(answer) => hear(&node.audit, peer, &answer).await,
+        Err(why) => {
+            tracing::debug!(peer = %peer.pin, %why, "a peer tells no checkpoints");
+            Ok(())
+        }
+    }
+}
+
+/// What a peer told of its log and of this one.
+async fn hear(log: &AuditLog, peer: &PeerInfo, told: &[u8]) -> Result<()> {
+    let told = Told::read(told)?;
+    let Some(descriptor) = &peer.descriptor else { return Ok(()) };
+    if let (Some(note), Some(key)) = (&told.own, descriptor.public_key()) {
+        let checkpoint = Checkpoint::read(note, key)?;
+        if checkpoint.node_id != descriptor.id {
+            return Err(Error::new(
+                Sqlstate::InvalidAuthorization,
+                "a checkpoint of another node than the one that tells it",
+            ));
+        }
+        if let Some(found) = keep_of_peer(log, &checkpoint, note).await? {
+            say(log, &descriptor.id, found).await?;
+        }
+    }
+    if let Some(note) = &told.yours {
+        let checkpoint = Checkpoint::read(note, log.chain.identity.public_key)?;
+        if let Some(found) = compare(log, &checkpoint).await? {
+            say(log, &log.chain.node_id, found).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Says once what is wrong with a node's log.
 async fn say(log: &AuditLog, node: &str, found: &'static str) -> Result<()> {
+    let is_new = log.said.lock().unwrap_or_else(PoisonError::into_inner).insert((node.to_owned(), found));
+    if !is_new {
+        return Ok(());
+    }
     tracing::error!(%node, "{found}");
     log.peer(node, Decision::Failed, found).await
 }

@@ -34,11 +34,12 @@ pub mod tree;
 pub mod verify;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 pub(crate) use chain::{Draft, Who};
 pub use checkpoint::Checkpoint;
@@ -72,6 +73,10 @@ pub struct AuditLog {
     urgent: Arc<Notify>,
     failing: Arc<AtomicBool>,
     logins: Arc<FailedLogins>,
+    /// The right to check the whole log: one at a time, so that those who check leave the store to others.
+    verifying: Arc<Semaphore>,
+    /// What was said of nodes' logs already.
+    said: Arc<Mutex<BTreeSet<(String, &'static str)>>>,
 }
 
 impl fmt::Debug for AuditLog {
@@ -99,6 +104,8 @@ impl AuditLog {
             urgent: Arc::default(),
             failing: Arc::default(),
             logins: Arc::default(),
+            verifying: Arc::new(Semaphore::new(1)),
+            said: Arc::default(),
         };
         let task = Writer {
             store: store.downgrade(),
@@ -153,6 +160,15 @@ impl AuditLog {
         let (reply, done) = oneshot::channel();
         self.send(Command::Checkpoint(reply)).await?;
         done.await.map_err(|_| stopped())?
+    }
+
+    /// Checks the whole log, as [`LogReader::verify`].
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn verify(&self) -> Result<verify::Verdict> {
+        let _turn = self.verifying.acquire().await.map_err(crate::error::Error::internal)?;
+        self.reader().verify(Vec::new()).await
     }
 
     /// Writes an entry in the transaction that keeps the answer it is about.

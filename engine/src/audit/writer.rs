@@ -102,18 +102,20 @@ impl Writer {
                         }
                     }
                 }
-                Err(_) => {
-                    tick = Instant::now() + TICK;
-                    ticks += 1;
-                    if !self.failing.load(Ordering::SeqCst) {
-                        batch.drafts.extend(self.logins.take());
-                        batch.waited.resize(batch.drafts.len(), false);
-                    }
-                    if ticks >= CHECKPOINT_TICKS {
-                        ticks = 0;
-                        batch.checkpoint |= has_grown;
-                        has_grown = false;
-                    }
+                Err(_) => {}
+            }
+            // However many come: the tick is not to wait for a moment without any.
+            if Instant::now() >= tick {
+                tick = Instant::now() + TICK;
+                ticks += 1;
+                if !self.failing.load(Ordering::SeqCst) {
+                    batch.drafts.extend(self.logins.take());
+                    batch.waited.resize(batch.drafts.len(), false);
+                }
+                if ticks >= CHECKPOINT_TICKS {
+                    ticks = 0;
+                    batch.checkpoint |= has_grown;
+                    has_grown = false;
                 }
             }
             while batch.drafts.len() < MOST_AT_ONCE

@@ -194,11 +194,11 @@ impl Federation {
         }))
     }
 
-    /// What a peer answers to an action without arguments, or why it does not.
-    pub(crate) async fn ask(&self, peer: &Fingerprint, action: &str) -> Result<Vec<u8>, String> {
+    /// What a peer answers to an action, or why it does not.
+    pub(crate) async fn ask(&self, peer: &Fingerprint, action: &str, body: Vec<u8>) -> Result<Vec<u8>, String> {
         let known = self.inner.peers.iter().find(|known| known.pin.fingerprint == *peer);
         let peer = known.ok_or_else(|| "it is not pinned".to_owned())?;
-        match tokio::time::timeout(peer::CHECK_TIMEOUT, peer.act(action)).await {
+        match tokio::time::timeout(peer::CHECK_TIMEOUT, peer.act(action, body)).await {
             Ok(answer) => answer.map_err(|failed| failed.why),
             Err(_) => Err("no answer in time".to_owned()),
         }

@@ -178,13 +178,13 @@ impl Peer {
     }
 
     async fn ask(&self) -> Result<String, CheckFailed> {
-        let body = self.act(DESCRIPTOR_ACTION).await?;
+        let body = self.act(DESCRIPTOR_ACTION, Vec::new()).await?;
         String::from_utf8(body)
             .map_err(|_| CheckFailed { status: PeerStatus::Untrusted, why: "a descriptor that is no text".to_owned() })
     }
 
-    /// What it answers to an action without arguments.
-    pub(super) async fn act(&self, action: &str) -> Result<Vec<u8>, CheckFailed> {
+    /// What it answers to an action.
+    pub(super) async fn act(&self, action: &str, body: Vec<u8>) -> Result<Vec<u8>, CheckFailed> {
         let failed = |status: tonic::Status| {
             let untrusted = is_untrusted(&status);
             CheckFailed {
@@ -192,7 +192,7 @@ impl Peer {
                 why: describe(&status),
             }
         };
-        let action = Action { r#type: action.to_owned(), body: Default::default() };
+        let action = Action { r#type: action.to_owned(), body: body.into() };
         let mut answers = self.service().do_action(action).await.map_err(failed)?.into_inner();
         let answer = answers.try_next().await.map_err(failed)?;
         Ok(answer.map(|a| a.body.to_vec()).unwrap_or_default())

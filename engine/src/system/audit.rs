@@ -160,7 +160,7 @@ impl TableProvider for VerifyView {
                 .hint("Auditors, stewards and operators of this node may check its audit log.");
             return Err(error.into());
         }
-        let found = self.log.reader().verify(Vec::new()).await?;
+        let found = self.log.verify().await?;
         let table = super::views::memory(verdict(&[found])?)?;
         table.scan(state, projection, filters, limit).await
     }
