@@ -8,6 +8,7 @@
 //!
 //! [`session::Session`] is the only door for frontends; nothing else in this crate hands out rows.
 
+pub mod audit;
 pub mod auth;
 pub mod catalog;
 pub mod config;

@@ -11,6 +11,7 @@ use kanon_privacy::bounding::SiteKey;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::AuditLog;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::error::{Error, Result, Sqlstate};
@@ -38,6 +39,8 @@ pub struct Node {
     pub catalog: Catalog,
     /// What was spent of its budgets, and what was answered for it.
     pub ledger: Ledger,
+    /// Who asked what, and what came of it.
+    pub audit: AuditLog,
     /// Its identity, its peers and the tables they offer.
     pub federation: Federation,
     /// What statements are planned in.
@@ -74,10 +77,24 @@ impl Node {
         let states = States::of(base_state(runtime, partitions));
         let site = SiteId::new(config.node_id.clone());
         let ledger = Ledger::start(&store);
+        let audit = AuditLog::start(&config, &store, federation.identity()).await?;
         let site_key = site_key(&store).await?;
         let stopping = CancellationToken::new();
         let sessions = OpenSessions::default();
-        Ok(Arc::new(Node { config, store, catalog, ledger, federation, states, stopping, sessions, site, site_key }))
+        federation.log_pins(&audit).await?;
+        Ok(Arc::new(Node {
+            config,
+            store,
+            catalog,
+            ledger,
+            audit,
+            federation,
+            states,
+            stopping,
+            sessions,
+            site,
+            site_key,
+        }))
     }
 
     /// The secret that decides which rows and groups of a unit count where it has more than its bounds allow.
@@ -105,6 +122,7 @@ impl Node {
     pub fn begin_federation(self: &Arc<Self>) {
         self.federation.begin(&self.stopping);
         crate::federation::tables::keep(self);
+        crate::audit::keep(self);
     }
 
     /// TLS for clients of the PostgreSQL protocol: the operator's certificate, or the node's own.
@@ -139,6 +157,9 @@ impl Node {
     /// Ends sessions and closes the store.
     pub async fn stop(&self) {
         self.stopping.cancel();
+        if let Err(error) = self.audit.checkpoint().await {
+            tracing::error!(%error, "the end of the audit log could not be written");
+        }
         self.store.close().await;
     }
 }

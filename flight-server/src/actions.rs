@@ -8,6 +8,7 @@ use arrow_flight::{
     Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightEndpoint, FlightInfo,
     RenewFlightEndpointRequest, Ticket,
 };
+use kanon_engine::audit::{self, CHECKPOINT_ACTION};
 use kanon_engine::error::{Error, Sqlstate};
 use kanon_engine::federation::descriptor::DESCRIPTOR_ACTION;
 use prost::Message as _;
@@ -79,6 +80,13 @@ impl Service {
                 }
                 let snapshot = self.node.catalog.snapshot();
                 self.node.federation.own_descriptor(&snapshot).await.map_err(failed)?.into_bytes()
+            }
+            CHECKPOINT_ACTION => {
+                let key = peer_key(request.extensions().get::<ConnectionInfo>().copied()).map_err(failed)?;
+                if !self.node.federation.trusted_keys().contains(&key.fingerprint()) {
+                    return Err(failed(Error::new(Sqlstate::InvalidAuthorization, "the node is not trusted any more")));
+                }
+                audit::answer_checkpoint(&self.node, &key.fingerprint(), &action.body).await.map_err(failed)?
             }
             CLOSE_SESSION => {
                 self.login(&request)?;

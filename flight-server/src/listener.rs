@@ -1,6 +1,7 @@
 //! Connections: TLS or, on loopback where it is allowed, plaintext; told apart by their first byte.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -36,6 +37,8 @@ pub(crate) struct Policy {
 pub(crate) struct ConnectionInfo {
     /// The pinned key that a peer has proved it holds.
     pub(crate) peer: Option<PublicKey>,
+    /// Where it comes from.
+    pub(crate) from: IpAddr,
 }
 
 /// Takes connections until `shutdown`, each in its own task until it is ready for HTTP/2.
@@ -83,6 +86,7 @@ pub(crate) fn accept(
 
 async fn greet(tcp: TcpStream, slot: OwnedSemaphorePermit, policy: &Policy) -> io::Result<Connection> {
     tcp.set_nodelay(true)?;
+    let from = tcp.peer_addr()?.ip();
     let mut first = [0];
     if tcp.peek(&mut first).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -97,7 +101,7 @@ async fn greet(tcp: TcpStream, slot: OwnedSemaphorePermit, policy: &Policy) -> i
     } else {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "plaintext where TLS is required"));
     };
-    Ok(Connection { stream, info: ConnectionInfo { peer }, _slot: slot })
+    Ok(Connection { stream, info: ConnectionInfo { peer, from }, _slot: slot })
 }
 
 /// A connection that is ready for HTTP/2.

@@ -41,13 +41,17 @@ impl Logins {
     }
 
     /// A token for the user and password of a Basic `authorization` header.
-    pub(crate) async fn log_in(&self, metadata: &MetadataMap) -> Result<String> {
+    pub(crate) async fn log_in(&self, metadata: &MetadataMap, connection: Option<ConnectionInfo>) -> Result<String> {
         let (role, password) = basic(metadata).ok_or_else(|| {
             Error::new(Sqlstate::InvalidAuthorization, "no user and password were given")
                 .hint("Log in with Basic authentication.")
         })?;
-        let principal =
-            auth::authenticate(&self.node.store, self.node.site(), &role, &password, AuthMethod::Password).await?;
+        let from = connection.map_or_else(|| "unknown".to_owned(), |connection| connection.from.to_string());
+        let log = &self.node.audit;
+        let principal = auth::authenticate(&self.node.store, self.node.site(), &role, &password, AuthMethod::Password)
+            .await
+            .inspect_err(|error| log.login_failed(&role, &from, error.state.code()))?;
+        log.logged_in(&principal.name, &from).await?;
         let session = Session::open(Arc::clone(&self.node), principal);
         // Programs that read Arrow take averages for doubles.
         session.set("kanon.exact_numerics", "off")?;
@@ -92,7 +96,9 @@ impl Logins {
         let key = peer_key(connection)?;
         let ticket =
             ticket.to_str().map_err(|_| Error::new(Sqlstate::InvalidAuthorization, "the ticket cannot be read"))?;
-        let admitted = self.node.federation.admit(ticket, sql, key).await?;
+        let admitted = self.node.federation.admit(ticket, sql, key).await.inspect_err(|error| {
+            self.node.audit.ticket_refused(&key.fingerprint().to_string(), error.state.code());
+        })?;
         let principal = auth::peer_principal(&self.node.store, &admitted.peer, &admitted.claims.user);
         let session = Session::open_for_subplan(Arc::clone(&self.node), principal, admitted.claims.asked());
         // A site does not work on after its coordinator has given up.

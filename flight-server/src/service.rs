@@ -247,7 +247,8 @@ impl FlightSqlService for Service {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> StatusResult<Response<Pin<Box<dyn Stream<Item = StatusResult<HandshakeResponse>> + Send>>>> {
-        let token = self.logins.log_in(request.metadata()).await.map_err(failed)?;
+        let connection = request.extensions().get::<ConnectionInfo>().copied();
+        let token = self.logins.log_in(request.metadata(), connection).await.map_err(failed)?;
         let header = format!("Bearer {token}").parse().map_err(|e| failed(Error::internal(e)))?;
         let answer = HandshakeResponse { protocol_version: 0, payload: token.into() };
         let mut response: Response<Pin<Box<dyn Stream<Item = StatusResult<HandshakeResponse>> + Send>>> =

@@ -4,16 +4,19 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use kanon_engine::audit::AuditLog;
+use kanon_engine::audit::entry::Action;
 use kanon_engine::config::{Config, check_node_id};
-use kanon_engine::federation::identity::{self, Identity};
+use kanon_engine::federation::identity::{self, Fingerprint};
 use kanon_engine::store::Store;
 
 use crate::InitArgs;
 
 /// What `kanon init` writes into its folder: taken away again if it does not come to its end.
-const WRITTEN: [&str; 5] = ["kanon.toml", "kanon.db", "kanon.db-wal", "kanon.db-shm", "kanon.db.lock"];
+const WRITTEN: [&str; 6] = ["kanon.toml", "kanon.db", "kanon.db-wal", "kanon.db-shm", "kanon.db.lock", "audit.key"];
 
 /// `kanon init`: all of it or nothing.
 pub(crate) async fn run(args: InitArgs) -> Result<()> {
@@ -38,8 +41,8 @@ pub(crate) async fn run(args: InitArgs) -> Result<()> {
     let new_folder = !args.dir.exists();
     std::fs::create_dir_all(&args.dir).with_context(|| format!("cannot make {}", args.dir.display()))?;
     let before = names(&args.dir)?;
-    let identity = match set_up(&args, &password).await {
-        Ok(identity) => identity,
+    let fingerprint = match set_up(&args, &password).await {
+        Ok(fingerprint) => fingerprint,
         Err(error) => {
             undo(&args.dir, &before, new_folder);
             return Err(error);
@@ -47,7 +50,7 @@ pub(crate) async fn run(args: InitArgs) -> Result<()> {
     };
     let dir = args.dir.display();
     println!("Node {} is ready in {dir}: kanon.toml, keys, store.", args.node_id);
-    println!("Its fingerprint, for its peers' operators: sha256:{}", identity.fingerprint);
+    println!("Its fingerprint, for its peers' operators: sha256:{fingerprint}");
     if made {
         println!("The admin's password, shown only now: {password}");
     }
@@ -57,8 +60,9 @@ pub(crate) async fn run(args: InitArgs) -> Result<()> {
 }
 
 /// Keys, store and first admin; the configuration last, so that a folder that has one is a node.
-async fn set_up(args: &InitArgs, password: &str) -> Result<Identity> {
+async fn set_up(args: &InitArgs, password: &str) -> Result<Fingerprint> {
     let identity = identity::ensure(&args.dir)?;
+    let fingerprint = identity.fingerprint;
     let text = format!(
         "# A Kanon node. Every key is also read from the environment as KANON_<KEY>.\n\
          node_id = \"{}\"\n\
@@ -70,7 +74,7 @@ async fn set_up(args: &InitArgs, password: &str) -> Result<Identity> {
          # Peers, each with the fingerprint that its operator told you: \"host:port#sha256:<fingerprint>\".\n\
          # This node's own is sha256:{}\n\
          trusted_nodes = []\n",
-        args.node_id, args.pg_port, args.flight_port, identity.fingerprint
+        args.node_id, args.pg_port, args.flight_port, fingerprint
     );
     let folder = std::path::absolute(&args.dir)?;
     let config = Config::from_text(&text, &folder, |name| std::env::var(name).ok())?;
@@ -83,9 +87,13 @@ async fn set_up(args: &InitArgs, password: &str) -> Result<Identity> {
     let store = Store::open(&config).await?;
     store.create_role(&args.admin, Some(password), true).await?;
     store.grant_role("admin", &args.admin).await?;
+    let log = AuditLog::start(&config, &store, &Arc::new(identity)).await?;
+    log.operator(Action::CreateRole, vec![format!("role {}", args.admin)], "kanon init").await?;
+    log.checkpoint().await?;
+    drop(log);
     store.close().await;
     std::fs::File::create_new(args.dir.join("kanon.toml"))?.write_all(text.as_bytes())?;
-    Ok(identity)
+    Ok(fingerprint)
 }
 
 fn names(dir: &Path) -> Result<BTreeSet<OsString>> {

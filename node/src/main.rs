@@ -5,9 +5,11 @@
 //!      ├► serve  engine::Node + pg-frontend + flight-server in one process
 //!      ├► init   a configuration, keys and a first admin
 //!      ├► sql    a small client
+//!      ├► audit  checks and exports the audit log
 //!      └► doctor what works here, and what to do about what does not
 //! ```
 
+mod audit;
 mod client;
 mod demo;
 mod doctor;
@@ -26,6 +28,7 @@ Examples:
   kanon init --dir clinic --node-id clinic    a node of your own: configuration, keys, an admin
   kanon serve --config clinic/kanon.toml      runs it
   kanon sql --config clinic/kanon.toml --user root -c 'SELECT * FROM kanon.nodes'
+  kanon audit verify --config clinic/kanon.toml     whether the audit log is as it was written
   kanon doctor --config clinic/kanon.toml     what works here, and what to do about what does not";
 
 /// A SQL-first federated query engine for data that may not leave its institution.
@@ -46,6 +49,8 @@ enum Command {
     Init(InitArgs),
     /// A small built-in client; psql is better
     Sql(SqlArgs),
+    /// Checks and exports the audit log
+    Audit(AuditArgs),
     /// Says what works here, what does not, and what to do about it
     Doctor(DoctorArgs),
 }
@@ -121,6 +126,51 @@ pub(crate) struct SqlArgs {
     pub json: bool,
 }
 
+/// Arguments of `kanon audit`.
+#[derive(Args)]
+pub(crate) struct AuditArgs {
+    #[command(subcommand)]
+    pub command: AuditCommand,
+}
+
+/// What `kanon audit` does. The store is only read: the node may be running.
+#[derive(Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Says whether the log is as it was written; exit code 1 if it is not
+    Verify {
+        /// The node's configuration
+        #[arg(long, default_value = "kanon.toml")]
+        config: PathBuf,
+        /// Files with checkpoints of this node's log that others hold, such as its peers
+        #[arg(long, num_args = 1..)]
+        checkpoint: Vec<PathBuf>,
+        /// The verdict as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Writes the entries to standard output, one JSON object a line
+    Export {
+        /// The node's configuration
+        #[arg(long, default_value = "kanon.toml")]
+        config: PathBuf,
+        /// From this entry on
+        #[arg(long, default_value_t = 1)]
+        since: i64,
+        /// With the literals of statements
+        #[arg(long)]
+        literals: bool,
+    },
+    /// Writes the newest signed checkpoint to standard output
+    Checkpoint {
+        /// The node's configuration
+        #[arg(long, default_value = "kanon.toml")]
+        config: PathBuf,
+        /// Of the log of this peer, as this node holds it, instead of its own
+        #[arg(long)]
+        of: Option<String>,
+    },
+}
+
 /// Arguments of `kanon doctor`.
 #[derive(Args)]
 pub(crate) struct DoctorArgs {
@@ -167,6 +217,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Init(args) => init::run(args).await,
+        Command::Audit(args) => audit::run(args).await,
         Command::Sql(args) => client::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
     }

@@ -4,6 +4,7 @@
 //! them, so that it can be tested on answers of any type, endless ones among them.
 
 use std::any::Any;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -178,6 +179,13 @@ pub struct Credentials {
 pub trait House: Send + Sync + 'static {
     /// What a role must prove. One that does not exist is not told apart until its proof was asked for.
     async fn credentials(&self, role: &str) -> Result<Credentials>;
+    /// A principal proved who it is, from an address: the house's log says so before it is let in.
+    ///
+    /// # Errors
+    /// If that cannot be written: then it is not let in.
+    async fn logged_in(&self, principal: &Principal, from: IpAddr) -> Result<()>;
+    /// Somebody did not prove to be a role.
+    fn login_failed(&self, role: &str, from: IpAddr);
     /// Opens a session of a principal that proved who it is.
     fn open(&self, principal: Principal) -> Arc<dyn Desk>;
 }

@@ -1,12 +1,13 @@
 //! A node as a house, its sessions as desks.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
 use kanon_engine::auth::{load_principal, scram_verifier};
-use kanon_engine::error::{Error, Result};
+use kanon_engine::error::{Error, Result, Sqlstate};
 use kanon_engine::node::Node;
 use kanon_engine::pg_catalog::types::PgType;
 use kanon_engine::principal::{AuthMethod, Principal};
@@ -38,6 +39,14 @@ impl House for NodeHouse {
             false => None,
         };
         Ok(Credentials { verifier: verifier.to_text(), principal })
+    }
+
+    async fn logged_in(&self, principal: &Principal, from: IpAddr) -> Result<()> {
+        self.node.audit.logged_in(&principal.name, &from.to_string()).await
+    }
+
+    fn login_failed(&self, role: &str, from: IpAddr) {
+        self.node.audit.login_failed(role, &from.to_string(), Sqlstate::InvalidPassword.code());
     }
 
     fn open(&self, principal: Principal) -> Arc<dyn Desk> {

@@ -225,6 +225,7 @@ async fn log_in(
     let principal = match (proof, credentials.principal) {
         (Proof::Right, Some(principal)) => principal,
         _ => {
+            server.house.login_failed(user, from.ip());
             return Err(fatal(
                 Sqlstate::InvalidPassword,
                 format!("password authentication failed for user \"{user}\""),
@@ -233,6 +234,7 @@ async fn log_in(
     };
     // A place is taken only now, so that clients without a password cannot take them all.
     let permit = server.places.clone().try_acquire_owned().map_err(|_| too_many())?;
+    server.house.logged_in(&principal, from.ip()).await.map_err(Stop::Fatal)?;
     put(&Authentication::Ok, &mut wire.writer.buffer)?;
     if database != DATABASE {
         return Err(fatal(Sqlstate::UndefinedDatabase, format!("database \"{database}\" does not exist")));

@@ -285,6 +285,10 @@ async fn the_views_have_the_columns_of_the_guide_and_show_what_one_may_see() {
             "site, table_name, access, unit_column, unit_kind, unit_unique, min_cohort, epsilon_per_query, delta_per_query, max_groups_per_unit, max_rows_per_group, max_norm, max_distinct, min_cohort_public, disjoint, epsilon_per_job, dominance_percent, suspended",
         ),
         ("last_query", "site, status, rule, epsilon, delta, columns, cached"),
+        (
+            "audit_log",
+            "seq, at, principal, home_node, peer, action, object, decision, rule, epsilon, sites, entry_hash, delta, statement, result_digest, literals",
+        ),
         ("whoami()", "principal, roles, home_node, auth_method"),
     ] {
         let answer = alice.ask(&format!("SELECT * FROM kanon.{view}")).await.unwrap();

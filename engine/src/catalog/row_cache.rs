@@ -294,7 +294,7 @@ mod tests {
         assert!(!Arc::ptr_eq(&rows, &later));
         // Just written: it may be written again within the same tick of the clock.
         assert!(!Arc::ptr_eq(&later, &cache.rows(&table, &state).await.unwrap()));
-        std::fs::remove_file(site.path("wards.csv")).unwrap();
+        fs::remove_file(site.path("wards.csv")).unwrap();
         assert!(cache.rows(&table, &state).await.is_none());
         drop((rows, later, cache.entries().drain().count()));
         assert_eq!(cache.of_all.load(Ordering::Relaxed), 0);
@@ -306,7 +306,7 @@ mod tests {
         let state = site.state();
         let cache = RowCache::default();
         let many: String = (0..60_000).map(|i| format!("{i},name\n")).collect();
-        assert!(cache.rows(&open_table(&site, "large", &format!("ward,name\n{many}")).await, &state).await.is_none());
+        assert!(cache.rows(&*open_table(&site, "large", &format!("ward,name\n{many}")).await, &state).await.is_none());
         let folder = site.write("folder/part.csv", "ward,name\n1,north\n");
         site.create("parts", "csv", folder.parent().unwrap(), &[]).await.unwrap();
         site.set("parts", &[("access", "open")]).await.unwrap();

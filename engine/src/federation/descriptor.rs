@@ -177,6 +177,14 @@ impl OfferedTable {
     }
 }
 
+impl Descriptor {
+    /// The key that signed it.
+    pub fn public_key(&self) -> Option<PublicKey> {
+        let raw = BASE64_STANDARD.decode(&self.key).ok()?;
+        raw.try_into().ok().map(PublicKey::from_bytes)
+    }
+}
+
 /// SHA-256 of offered tables and their rules, in hexadecimal digits.
 pub fn policy_digest(tables: &[OfferedTable]) -> Result<String> {
     let text = serde_json::to_vec(tables).map_err(Error::internal)?;

@@ -150,10 +150,30 @@ impl Identity {
     pub fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key_der.clone()))
     }
+    /// The signature of a message.
+    ///
+    /// # Errors
+    /// XX000 if the key cannot sign: it was looked at when it was read.
+    pub fn sign(&self, message: &[u8]) -> Result<[u8; 64]> {
+        let key =
+            ring::signature::Ed25519KeyPair::from_pkcs8_maybe_unchecked(&self.key_der).map_err(Error::internal)?;
+        key.sign(message).as_ref().try_into().map_err(Error::internal)
+    }
     /// The private key for signing tokens.
     pub fn signing_key(&self) -> jsonwebtoken::EncodingKey {
         jsonwebtoken::EncodingKey::from_ed_der(&self.key_der)
     }
+}
+
+/// The public key of the node whose folder is `dir`, which is only read.
+///
+/// # Errors
+/// 58000 if there is no key, or it cannot be used.
+pub fn public_key(dir: &Path) -> Result<PublicKey> {
+    let path = dir.join(KEY_FILE);
+    let pem = fs::read_to_string(&path).map_err(|e| unusable(&path, "key", &e))?;
+    let key = rcgen::KeyPair::from_pem(&pem).map_err(|_| damaged(&path))?;
+    key.public_key_raw().try_into().map(PublicKey).map_err(|_| damaged(&path))
 }
 
 /// The identity of the node whose folder is `dir`: read, or made on the first call. Safe to call before the node runs,
@@ -221,8 +241,27 @@ fn ensure_key(path: &Path, algorithm: &'static rcgen::SignatureAlgorithm) -> Res
         Err(e) => return Err(unusable(path, "key", &e)),
     }
     let key = rcgen::KeyPair::generate_for(algorithm).map_err(Error::internal)?;
+    make_key(path, key.serialize_pem().as_bytes())?;
+    fs::read_to_string(path).map_err(|e| unusable(path, "key", &e))
+}
+
+/// The bytes of a key file, which is made of `new` if it is not there. What is there is never overwritten.
+///
+/// # Errors
+/// 58000 if it cannot be written or read, or if others may read it.
+pub(crate) fn ensure_secret(path: &Path, new: &[u8]) -> Result<Vec<u8>> {
+    match fs::metadata(path) {
+        Ok(metadata) => refuse_shared(path, &metadata)?,
+        Err(e) if e.kind() == ErrorKind::NotFound => make_key(path, new)?,
+        Err(e) => return Err(unusable(path, "key", &e)),
+    }
+    fs::read(path).map_err(|e| unusable(path, "key", &e))
+}
+
+/// Writes a key file, unless another process was faster.
+fn make_key(path: &Path, content: &[u8]) -> Result<()> {
     let temporary = temporary_name(path);
-    write_new(&temporary, key.serialize_pem().as_bytes(), 0o600).map_err(|e| unusable(path, "key", &e))?;
+    write_new(&temporary, content, 0o600).map_err(|e| unusable(path, "key", &e))?;
     // A hard link fails if another process was faster; then its key is the node's.
     let linked = fs::hard_link(&temporary, path);
     let _ = fs::remove_file(&temporary);
@@ -231,7 +270,7 @@ fn ensure_key(path: &Path, algorithm: &'static rcgen::SignatureAlgorithm) -> Res
         Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
         Err(e) => return Err(unusable(path, "key", &e)),
     }
-    fs::read_to_string(path).map_err(|e| unusable(path, "key", &e))
+    Ok(())
 }
 
 fn replace_file(path: &Path, content: &[u8], mode: u32) -> Result<()> {

@@ -29,7 +29,7 @@ pub mod tls;
 mod two_rounds;
 pub mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -38,6 +38,8 @@ use kanon_planner::facts::SiteId;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::AuditLog;
+use crate::audit::entry::Decision;
 use crate::catalog::Snapshot;
 use crate::config::Config;
 use crate::error::{Error, Result, Sqlstate};
@@ -55,6 +57,8 @@ use ticket::{Audience, TicketClaims};
 pub use peer::{PeerInfo, PeerStatus};
 pub use site::{TICKET_HEADER, TIMEOUT_HEADER};
 
+/// The pins that the audit log knows, one a line.
+const PINS_KEY: &str = "audited_pins";
 /// How often nonces whose time is over are forgotten, in checks of peers.
 const FORGET_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -188,6 +192,37 @@ impl Federation {
             identity: Arc::clone(&self.inner.identity),
             peer: Arc::clone(peer),
         }))
+    }
+
+    /// What a peer answers to an action, or why it does not.
+    pub(crate) async fn ask(&self, peer: &Fingerprint, action: &str, body: Vec<u8>) -> Result<Vec<u8>, String> {
+        let known = self.inner.peers.iter().find(|known| known.pin.fingerprint == *peer);
+        let peer = known.ok_or_else(|| "it is not pinned".to_owned())?;
+        match tokio::time::timeout(peer::CHECK_TIMEOUT, peer.act(action, body)).await {
+            Ok(answer) => answer.map_err(|failed| failed.why),
+            Err(_) => Err("no answer in time".to_owned()),
+        }
+    }
+
+    /// Enters the pinned peers in the audit log, if they are others than at the last start.
+    ///
+    /// # Errors
+    /// If the store or the log fails.
+    pub(crate) async fn log_pins(&self, log: &AuditLog) -> Result<()> {
+        let store = &self.inner.store;
+        let pins: BTreeSet<String> = self.inner.peers.iter().map(|peer| peer.pin.to_string()).collect();
+        let before = store.setting(PINS_KEY).await?.and_then(|kept| String::from_utf8(kept).ok()).unwrap_or_default();
+        let before: BTreeSet<String> = before.lines().map(str::to_owned).collect();
+        for (gone, pins) in [(false, pins.difference(&before)), (true, before.difference(&pins))] {
+            for pin in pins {
+                log.peer(pin, Decision::Allowed, if gone { "no longer trusted" } else { "trusted" }).await?;
+            }
+        }
+        if pins != before {
+            let text: Vec<&str> = pins.iter().map(String::as_str).collect();
+            store.set_setting(PINS_KEY, text.join("\n").as_bytes()).await?;
+        }
+        Ok(())
     }
 
     /// This node's own descriptor, signed.

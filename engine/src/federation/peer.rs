@@ -21,7 +21,7 @@ use crate::error::Result;
 /// How often a peer that answers is asked for its descriptor.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long the answer may take.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 /// How soon a peer that does not answer is asked again: doubled each time, from the first to the second.
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_LAST: Duration = Duration::from_millis(1500);
@@ -178,6 +178,13 @@ impl Peer {
     }
 
     async fn ask(&self) -> Result<String, CheckFailed> {
+        let body = self.act(DESCRIPTOR_ACTION, Vec::new()).await?;
+        String::from_utf8(body)
+            .map_err(|_| CheckFailed { status: PeerStatus::Untrusted, why: "a descriptor that is no text".to_owned() })
+    }
+
+    /// What it answers to an action.
+    pub(super) async fn act(&self, action: &str, body: Vec<u8>) -> Result<Vec<u8>, CheckFailed> {
         let failed = |status: tonic::Status| {
             let untrusted = is_untrusted(&status);
             CheckFailed {
@@ -185,12 +192,10 @@ impl Peer {
                 why: describe(&status),
             }
         };
-        let action = Action { r#type: DESCRIPTOR_ACTION.to_owned(), body: Default::default() };
+        let action = Action { r#type: action.to_owned(), body: body.into() };
         let mut answers = self.service().do_action(action).await.map_err(failed)?.into_inner();
         let answer = answers.try_next().await.map_err(failed)?;
-        let body = answer.map(|a| a.body.to_vec()).unwrap_or_default();
-        String::from_utf8(body)
-            .map_err(|_| CheckFailed { status: PeerStatus::Untrusted, why: "a descriptor that is no text".to_owned() })
+        Ok(answer.map(|a| a.body.to_vec()).unwrap_or_default())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

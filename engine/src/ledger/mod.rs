@@ -278,11 +278,11 @@ impl Reservation {
     ///
     /// # Errors
     /// As [`Reservation::commit`].
-    pub async fn commit_apart(self, answer: Bytes) -> Result<Bytes> {
+    pub async fn commit_apart(self, answer: Bytes, also: Option<Also>) -> Result<Bytes> {
         let (low, high) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
         let mut bytes = [0; 32];
         bytes.iter_mut().zip(low.as_bytes().iter().chain(high.as_bytes())).for_each(|(byte, random)| *byte = *random);
-        self.commit_as(ReleaseFingerprint::from_bytes(bytes), answer, None).await
+        self.commit_as(ReleaseFingerprint::from_bytes(bytes), answer, also).await
     }
 
     async fn commit_as(self, fingerprint: ReleaseFingerprint, answer: Bytes, also: Option<Also>) -> Result<Bytes> {

@@ -22,6 +22,7 @@ use super::parameters::Parameters;
 use super::query::all_are_open;
 use super::told::Told;
 use super::{Prepared, Session};
+use crate::audit::Said;
 use crate::error::Result;
 use crate::statement::{self, Statement, on_large_stack};
 
@@ -223,24 +224,31 @@ impl Session {
             kind.known = Known::AsWritten;
             place
         };
-        if let Ok(true) = self.plan_kind(prepared, &outline, &place).await
+        if let Ok(Some(statement)) = self.plan_kind(prepared, &outline, &place).await
             && let Some(kind) = self.state().kept.kinds.of(&outline)
         {
-            kind.known = Known::Alike(Box::new(Prepared { plan: KeptPlan::default(), ..prepared.clone() }), place);
+            let said = Said::of(&statement, outline.text.len());
+            let known = Prepared { statement, said, plan: KeptPlan::default(), ..prepared.clone() };
+            kind.known = Known::Alike(Box::new(known), place);
         }
     }
 
-    /// Makes a plan for all statements of an outline, if there can be one.
-    async fn plan_kind(&self, prepared: &Prepared, outline: &Outline, place: &KeptPlan) -> Result<bool> {
-        let Some((written, schema)) = prepared.plan.analysed() else { return Ok(false) };
+    /// Makes a plan for all statements of an outline, if there can be one. Answers the statement that they all are, with parameters.
+    async fn plan_kind(
+        &self,
+        prepared: &Prepared,
+        outline: &Outline,
+        place: &KeptPlan,
+    ) -> Result<Option<Arc<Statement>>> {
+        let Some((written, schema)) = prepared.plan.analysed() else { return Ok(None) };
         if !all_are_open(&written)? {
-            return Ok(false);
+            return Ok(None);
         }
         let text = outline.text.clone();
-        let statement = on_large_stack(move || statement::parse(&text)).await??;
-        let Statement::Query(query) = statement else { return Ok(false) };
+        let statement = Arc::new(on_large_stack(move || statement::parse(&text)).await??);
+        let Statement::Query(query) = &*statement else { return Ok(None) };
         let types = outline.types();
-        let (mut open, _) = self.plan(&query, Parameters::Open(types.clone(), Told::default())).await?;
+        let (mut open, _) = self.plan(query, Parameters::Open(types.clone(), Told::default())).await?;
         let values = ParamValues::from(outline.values.clone());
         let is_alike = open.fails.is_none()
             && values_are_read_alike(&open.plan, &types)?
@@ -251,7 +259,7 @@ impl Session {
             open.kept = place.clone();
             self.make_executable(&open, types).await?;
         }
-        Ok(is_alike && place.is_executable())
+        Ok((is_alike && place.is_executable()).then_some(statement))
     }
 }
 

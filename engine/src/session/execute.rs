@@ -231,7 +231,9 @@ impl Session {
             Some(alike) => (&alike.plan, &*alike.values),
             None => (&prepared.plan, values),
         };
-        let Some(Executable { context, plan, schema, lent }) = kept.executable(self, values)? else { return Ok(None) };
+        let Some(Executable { context, plan, schema, lent }) = kept.executable(self, values, stop)? else {
+            return Ok(None);
+        };
         {
             let mut state = self.state();
             state.transaction.check()?;

@@ -26,7 +26,9 @@ use super::alike::Kinds;
 use super::planning::PlanningContext;
 use super::query::Planned;
 use super::slots::{Lent, Slots};
+use super::stream::Stop;
 use super::{Prepared, Session, lock};
+use crate::audit::TablesRead;
 use crate::catalog::row_cache::PinnedRows;
 use crate::error::Result;
 use crate::pg_catalog::modifiers::Origin as ColumnOrigin;
@@ -107,6 +109,8 @@ pub(super) struct ToExecute {
     pub(super) pinned: PinnedRows,
     /// Of its parameters.
     pub(super) slots: Option<Arc<Slots>>,
+    /// For the audit log.
+    pub(super) reads: TablesRead,
 }
 
 /// A plan that only has to be executed.
@@ -178,11 +182,16 @@ impl KeptPlan {
         matches!(lock(&self.0.kept).as_ref(), Some(Kept { ready: Some(Ready::Physical(_)), .. }))
     }
 
-    /// The plan to execute with these values, if there is one, it stands, and it does not run already.
+    /// The plan to execute with these values, if there is one, it stands, and it does not run already. What it reads is noted.
     ///
     /// # Errors
     /// If a plan cannot be run again: a bug.
-    pub(super) fn executable(&self, session: &Session, values: &[ScalarValue]) -> Result<Option<Executable>> {
+    pub(super) fn executable(
+        &self,
+        session: &Session,
+        values: &[ScalarValue],
+        stop: &Stop,
+    ) -> Result<Option<Executable>> {
         let (context, schema, ready) = match lock(&self.0.kept).as_ref() {
             Some(Kept { context, schema, ready: Some(Ready::Physical(ready)), .. }) => {
                 (Arc::clone(context), Arc::clone(schema), Arc::clone(ready))
@@ -205,6 +214,7 @@ impl KeptPlan {
             },
             None => None,
         };
+        stop.trail.reads_again(&ready.reads);
         // What it counted and remembered in its last run is not this run's.
         let plan = reset_plan_states(Arc::clone(&ready.plan))?;
         Ok(Some(Executable { context, plan, schema, lent }))

@@ -6,6 +6,7 @@
 
 pub mod accuracy;
 mod alike;
+mod auditing;
 pub mod backends;
 mod constants;
 pub mod context;
@@ -49,6 +50,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Said;
 use crate::error::{Error, Result, Sqlstate};
 use crate::federation::client::Asked;
 use crate::node::Node;
@@ -143,6 +145,8 @@ pub struct Prepared {
     /// Why it fails however often it is run, before anything of an answer is there; for instance a division by zero.
     pub fails: Option<Error>,
     statement: Arc<Statement>,
+    /// The statement, as the audit log has it.
+    said: Arc<Said>,
     /// What the client says of its parameters.
     told: Told,
     plan: KeptPlan,
@@ -310,11 +314,14 @@ impl Session {
         if !matches!(*statement, Statement::Transaction(_)) {
             self.state().transaction.check()?;
         }
-        let described = self.describe(&text, &statement, Told::clone(&told)).await;
-        let Described { schema, parameters, plan, fails } =
-            described.map_err(|error| position::locate(error, &statement, &text))?;
-        let prepared =
-            Prepared { text, parameters, schema, fails, statement, told, plan, alike: None, runs: Arc::default() };
+        let said = Said::of(&statement, text.len());
+        let described = match self.describe(&text, &statement, Told::clone(&told)).await {
+            Ok(described) => described,
+            Err(error) => return Err(self.refused(&said, position::locate(error, &statement, &text)).await),
+        };
+        let Described { schema, parameters, plan, fails } = described;
+        let (alike, runs) = (None, Arc::default());
+        let prepared = Prepared { text, parameters, schema, fails, statement, said, told, plan, alike, runs };
         if matches!(*prepared.statement, Statement::Query(_)) && prepared.parameters.is_empty() {
             self.state().kept.remember(&prepared);
             if let Some(outline) = outline.filter(|_| prepared.fails.is_none()) {
@@ -341,18 +348,30 @@ impl Session {
         let stop = self.begin_statement();
         let doings = self.begins(prepared);
         prepared.count_run();
+        self.says(prepared, &parameters, &stop);
         let answer = match self.run_ready(prepared, &parameters, &stop).transpose() {
-            Some(ready) => ready,
-            None => {
-                // In a box: all that a statement may need is not moved about for one that needs none of it.
-                let parameters = Parameters::Values(parameters, Told::clone(&prepared.told));
-                stop.guard(Box::pin(self.run(prepared, parameters, &stop))).await
-            }
+            Some(Ok(answer)) if stop.trail.is_nothing() => Ok(answer),
+            Some(ready) => Box::pin(self.audited(&stop, ready)).await,
+            // In a box: all that a statement may need is not moved about for one that needs none of it.
+            None => Box::pin(self.run_audited(prepared, parameters, &stop)).await,
         };
         if answer.is_err() {
             self.fail_transaction();
         }
         answer.map(|answer| backends::until_read(answer, doings))
+    }
+
+    /// Runs a statement between its entries in the audit log.
+    async fn run_audited(
+        self: &Arc<Self>,
+        prepared: &Prepared,
+        parameters: Vec<ScalarValue>,
+        stop: &Stop,
+    ) -> Result<Answer> {
+        self.announce(stop).await?;
+        let parameters = Parameters::Values(parameters, Told::clone(&prepared.told));
+        let answer = stop.guard(self.run(prepared, parameters, stop)).await;
+        self.audited(stop, answer).await
     }
 
     fn begin_statement(&self) -> Stop {

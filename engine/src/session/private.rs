@@ -26,6 +26,7 @@ use kanon_privacy::budget::{Delta, Epsilon, Rho};
 use super::Session;
 use super::fingerprint::{self, Canonical};
 use super::versions::{self, Attempts, DataVersions};
+use crate::audit::Trail;
 use crate::error::{Error, Result, Sqlstate};
 use crate::federation::client::Asked;
 use crate::ledger::{Cost, Left, ReleaseFingerprint, ReleaseRequest, Reserved};
@@ -233,8 +234,9 @@ impl Session {
         state: &SessionState,
         unit: &ReleaseUnit,
         charged: Charged,
+        trail: &Trail,
     ) -> Result<(Released, NoiseOfMeasures)> {
-        let Charged { question, mechanisms, mut versions, source, .. } = charged;
+        let Charged { question, mechanisms, mut versions, source, cost, .. } = charged;
         let kept = match source {
             Source::Free => return Ok((private::of_public_keys(unit, &question)?, Vec::new())),
             Source::Same(fingerprint) => {
@@ -251,10 +253,14 @@ impl Session {
                     let is_of_version = versions.are_still_there(catalog, unit).await?;
                     if is_of_version || !unit.one_row_a_unit {
                         let answer = written(released?.batch())?;
-                        break match is_of_version && attempts.is_first() {
-                            true => reservation.commit(answer, None).await?,
-                            false => reservation.commit_apart(answer).await?,
+                        let entry = self.entry_of_release(trail, unit, cost.as_ref(), &answer);
+                        let also = Some(self.node.audit.also(entry).await?);
+                        let kept = match is_of_version && attempts.is_first() {
+                            true => reservation.commit(answer, also).await?,
+                            false => reservation.commit_apart(answer, also).await?,
                         };
+                        trail.written();
+                        break kept;
                     }
                     attempts.again(unit)?;
                     // It is charged for these, whatever version they are.

@@ -37,6 +37,7 @@ use super::stream::{Stop, renamed, stoppable};
 use super::told;
 use super::versions::{Attempts, DataVersions};
 use super::{Rows, Session};
+use crate::audit::TablesRead;
 use crate::catalog::GuardedTable;
 use crate::catalog::row_cache::{PinnedRows, RowCache};
 use crate::error::{Error, Result};
@@ -150,6 +151,7 @@ impl Session {
         }
         let analysed = plan.clone();
         let decision = decided.map_or_else(|| self.decide(plan), Ok)?;
+        stop.trail.reads(&analysed, &decision)?;
         // The next run of open data need not go the whole way again.
         let is_open = matches!(decision, Decision::Open(_));
         let is_protected = is_protected(&decision);
@@ -187,7 +189,8 @@ impl Session {
             if keeps && !is_for_one_run(&analysed) && has_small_constants(&optimised) {
                 let ready = match reads {
                     Reads::Nothing | Reads::Memory if !has_query(&analysed) && node.states.row_cache().has_room() => {
-                        Ready::Physical(Arc::new(ToExecute { plan: Arc::clone(&physical), pinned, slots: None }))
+                        let (plan, reads) = (Arc::clone(&physical), TablesRead::of(&analysed)?);
+                        Ready::Physical(Arc::new(ToExecute { plan, pinned, slots: None, reads }))
                     }
                     _ => Ready::Optimised(optimised),
                 };
@@ -202,7 +205,9 @@ impl Session {
         }
         let task = task_of(&state);
         self.node.states.give_back(state);
-        Ok((self.execute_plan(physical, task, schema, stop, None)?, report.map(Arc::new)))
+        let report = report.map(Arc::new);
+        stop.trail.came_to(report.as_ref());
+        Ok((self.execute_plan(physical, task, schema, stop, None)?, report))
     }
 
     /// Makes a plan to execute of one whose parameters are open, for the next runs of a statement, where it reads nothing but what is in memory.
@@ -225,7 +230,7 @@ impl Session {
                 let filled = slots.in_place_of_parameters(optimised)?;
                 if has_small_constants(&filled) {
                     let plan = state.query_planner().create_physical_plan(&filled, &state).await?;
-                    let ready = ToExecute { plan, pinned, slots: Some(slots) };
+                    let ready = ToExecute { plan, pinned, slots: Some(slots), reads: TablesRead::of(&analysed)? };
                     kept.keep_ready(&context, &analysed, Ready::Physical(Arc::new(ready)));
                 }
             }
@@ -303,7 +308,8 @@ impl Session {
                         .remove(&unit.id)
                         .ok_or_else(|| Error::internal("a private release without a charge"))?;
                     report.add_private(self.node.site(), unit, charged.cost.as_ref());
-                    let (released, of_measures) = stop.guard(self.release_private(state, unit, charged)).await?;
+                    let (released, of_measures) =
+                        stop.guard(self.release_private(state, unit, charged, &stop.trail)).await?;
                     noise.insert(unit.id, of_measures);
                     report.add_columns(self.node.site(), shown.columns_of(unit, |origin| of(&noise, origin)));
                     released

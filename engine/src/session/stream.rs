@@ -15,6 +15,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::accuracy::KEYS;
 use super::lock;
 use super::slots::Lent;
+use crate::audit::Trail;
 use crate::error::{Error, Sqlstate};
 use crate::pg_catalog::modifiers::Origin;
 
@@ -32,6 +33,8 @@ pub struct Stop {
     pub began: tokio::time::Instant,
     /// When its time is up: one moment for all who wait for it.
     deadline: Arc<Mutex<Option<tokio::time::Instant>>>,
+    /// What the statement does, for the audit log.
+    pub(crate) trail: Arc<Trail>,
 }
 
 /// What timeouts of protected releases are rounded up to: how long one takes may depend on people, and finer steps would tell.
@@ -42,7 +45,12 @@ impl Stop {
     pub fn begin(token: CancellationToken, timeout_ms: u64) -> Stop {
         let began = tokio::time::Instant::now();
         let deadline = (timeout_ms > 0).then(|| began + Duration::from_millis(timeout_ms));
-        Stop { token, began, deadline: Arc::new(Mutex::new(deadline)) }
+        Stop { token, began, deadline: Arc::new(Mutex::new(deadline)), trail: Arc::default() }
+    }
+
+    /// The same, of the statement that `other` is of.
+    pub(super) fn of_statement(self, other: &Stop) -> Stop {
+        Stop { trail: Arc::clone(&other.trail), ..self }
     }
 
     /// When its time is up.

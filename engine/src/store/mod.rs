@@ -25,6 +25,7 @@ pub use peers::PeerRecord;
 pub(crate) use privacy_units::{budget_of_row, principal_budget_of_row};
 pub(crate) use tables::{CatalogRecords, TableRecord, later_than};
 
+const SQLITE_READONLY: u32 = 8;
 const SQLITE_IOERR: u32 = 10;
 const SQLITE_FULL: u32 = 13;
 
@@ -197,6 +198,10 @@ pub(crate) fn failed(error: sqlx::Error) -> Error {
     match code.map(|code| code & 0xff) {
         Some(SQLITE_FULL) => Error::new(Sqlstate::DiskFull, "the disk of the node's store is full")
             .hint("The node's operator can make room; until then nothing is answered that must be written down."),
+        Some(SQLITE_READONLY) => Error::new(Sqlstate::IoError, "the node's store cannot be written: it is read-only")
+            .hint(
+                "The node's operator can make it writable; until then nothing is answered that must be written down.",
+            ),
         Some(SQLITE_IOERR) => Error::new(Sqlstate::IoError, "the node's store cannot be read or written"),
         _ => Error::new(Sqlstate::SystemError, "the node's store failed; the node's log has more"),
     }

@@ -2,6 +2,7 @@
 //!
 //! They tell of names, policies and peers; never of rows, sizes or counts of a protected table.
 
+mod audit;
 mod functions;
 mod policy_text;
 pub(crate) mod rewrite;

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut, VisitorMut,
 };
 
-/// Rewrites `FROM kanon.whoami()` to the view of that name, another function of the schema in FROM to a SELECT of it, and writes the
+/// Rewrites `FROM kanon.whoami()` and `FROM kanon.audit_verify()` to the views of those names, another function of the schema in FROM to a SELECT of it, and writes the
 /// names of the schema's functions in lower case, as they are registered.
 pub fn rewrite(query: &mut Query) {
     let _ = VisitMut::visit(query, &mut Rewrite);
@@ -27,7 +27,7 @@ impl VisitorMut for Rewrite {
         };
         let Some(function) = function_of_schema(name) else { return ControlFlow::Continue(()) };
         let alias = alias.clone();
-        if function == "whoami" && arguments.is_empty() {
+        if matches!(function.as_str(), "whoami" | "audit_verify") && arguments.is_empty() {
             *factor = view(&function, alias);
             return ControlFlow::Continue(());
         }

@@ -16,7 +16,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use kanon_privacy::budget::{Delta, Epsilon};
 use kanon_privacy::policy::Access;
 
-use super::{SystemContext, SystemTables, qualified, sites, spending};
+use super::{SystemContext, SystemTables, audit, qualified, sites, spending};
 use crate::catalog::Table;
 use crate::error::{Error, Result};
 use crate::federation::status::NodeStatus;
@@ -28,6 +28,8 @@ pub fn tables(context: &SystemContext) -> SystemTables {
     let mut tables = vec![
         ("privacy_units".to_owned(), spending::privacy_units(context, &visible)),
         ("budget".to_owned(), spending::budget(context, &visible)),
+        ("audit_log".to_owned(), audit::log(context)),
+        ("audit_verify".to_owned(), audit::verify(context)),
     ];
     let context = Arc::new(context.clone());
     tables.extend(VIEWS.iter().filter_map(|(name, rows)| {
@@ -95,13 +97,13 @@ impl Columns {
     pub(super) fn text<S: AsRef<str>>(self, name: &str, values: impl Iterator<Item = Option<S>>) -> Self {
         self.add(name, Arc::new(values.collect::<StringArray>()))
     }
-    fn bool(self, name: &str, values: impl Iterator<Item = Option<bool>>) -> Self {
+    pub(super) fn bool(self, name: &str, values: impl Iterator<Item = Option<bool>>) -> Self {
         self.add(name, Arc::new(values.collect::<BooleanArray>()))
     }
     fn int(self, name: &str, values: impl Iterator<Item = Option<i32>>) -> Self {
         self.add(name, Arc::new(values.collect::<Int32Array>()))
     }
-    fn bigint(self, name: &str, values: impl Iterator<Item = Option<i64>>) -> Self {
+    pub(super) fn bigint(self, name: &str, values: impl Iterator<Item = Option<i64>>) -> Self {
         self.add(name, Arc::new(values.collect::<Int64Array>()))
     }
     pub(super) fn double(self, name: &str, values: impl Iterator<Item = Option<f64>>) -> Self {
@@ -110,11 +112,17 @@ impl Columns {
     pub(super) fn time(self, name: &str, values: impl Iterator<Item = Option<i64>>) -> Self {
         self.add(name, Arc::new(values.collect::<TimestampMicrosecondArray>().with_timezone("UTC")))
     }
-    pub(super) fn table(self) -> Result<MemTable> {
-        let schema = Arc::new(Schema::new(self.fields));
-        let batch = RecordBatch::try_new(Arc::clone(&schema), self.arrays).map_err(Error::internal)?;
-        MemTable::try_new(schema, vec![vec![batch]]).map_err(Error::internal)
+    pub(super) fn batch(self) -> Result<RecordBatch> {
+        RecordBatch::try_new(Arc::new(Schema::new(self.fields)), self.arrays).map_err(Error::internal)
     }
+    pub(super) fn table(self) -> Result<MemTable> {
+        memory(self.batch()?)
+    }
+}
+
+/// A table of one batch.
+pub(super) fn memory(batch: RecordBatch) -> Result<MemTable> {
+    MemTable::try_new(batch.schema(), vec![vec![batch]]).map_err(Error::internal)
 }
 
 fn nodes(context: &SystemContext, _: &[Arc<Table>]) -> Result<MemTable> {

@@ -59,6 +59,12 @@ impl House for TestHouse {
         Ok(Credentials { verifier: verifier(PASSWORD), principal })
     }
 
+    async fn logged_in(&self, _: &Principal, _: IpAddr) -> Result<()> {
+        Ok(())
+    }
+
+    fn login_failed(&self, _: &str, _: IpAddr) {}
+
     fn open(&self, _principal: Principal) -> Arc<dyn Desk> {
         static NEXT: AtomicI32 = AtomicI32::new(1);
         Arc::new(TestDesk {

@@ -1,0 +1,261 @@
+//! Checkpoints between peers: each keeps the newest ones of the other, so that neither can cut off or rewrite its own log unseen.
+//!
+//! A node tells its peers its newest checkpoint every minute, and as soon as they answer after it has started; they answer with theirs, and with the newest one that they have of
+//! it. What does not fit is said loudly, in the node's log and in an entry.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sqlx::{Connection as _, Row};
+use tokio::time::Instant;
+
+use super::AuditLog;
+use super::chain::{put_checkpoint, signed};
+use super::checkpoint::{Checkpoint, MOST_BYTES};
+use super::entry::{Decision, Hash};
+use super::tree::Tree;
+use crate::error::{Error, Result, Sqlstate};
+use crate::federation::identity::Fingerprint;
+use crate::federation::{PeerInfo, PeerStatus};
+use crate::node::Node;
+use crate::store::failed;
+
+/// The Flight action with which nodes tell one another their checkpoints.
+pub const CHECKPOINT_ACTION: &str = "kanon.checkpoint";
+/// How often a peer that answers is told.
+const EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked at whom to tell.
+const LOOK: Duration = Duration::from_secs(1);
+/// Checkpoints that are kept of a peer.
+const KEPT_OF_PEER: i64 = 8;
+/// Entries' hashes that are read at once.
+const PAGE: i64 = 8_192;
+
+/// What one node tells another.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Told {
+    /// Its own newest checkpoint.
+    own: Option<String>,
+    /// The newest that it has of the other.
+    yours: Option<String>,
+}
+
+impl Told {
+    fn read(bytes: &[u8]) -> Result<Told> {
+        let unreadable = || Error::new(Sqlstate::ProtocolViolation, "checkpoints that cannot be read");
+        if bytes.len() > 3 * MOST_BYTES {
+            return Err(unreadable());
+        }
+        serde_json::from_slice(bytes).map_err(|_| unreadable())
+    }
+
+    /// What a log has to tell a peer, by its id.
+    async fn by(log: &AuditLog, peer: Option<&str>) -> Result<Vec<u8>> {
+        let own = newest(log, &log.chain.node_id).await?;
+        let yours = match peer {
+            Some(id) => newest(log, id).await?,
+            None => None,
+        };
+        serde_json::to_vec(&Told { own, yours }).map_err(Error::internal)
+    }
+}
+
+/// What a node answers to a peer that tells its checkpoints.
+///
+/// # Errors
+/// 08P01 or 28000 for checkpoints that are none of the peer's; if the store fails.
+pub async fn answer(node: &Node, peer: &Fingerprint, told: &[u8]) -> Result<Vec<u8>> {
+    let peers = node.federation.peers();
+    let known = peers.iter().find(|known| known.pin.fingerprint == *peer);
+    if let Some(known) = known {
+        hear(&node.audit, known, told).await?;
+    }
+    let id = known.and_then(|known| known.descriptor.as_ref()).map(|descriptor| descriptor.id.as_str());
+    Told::by(&node.audit, id).await
+}
+
+/// Exchanges checkpoints with the peers until the node stops.
+pub(crate) fn keep(node: &Arc<Node>) {
+    let (node, stopping) = (Arc::downgrade(node), node.stopping.clone());
+    tokio::spawn(async move {
+        let mut exchange = Exchange::default();
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            let Some(node) = node.upgrade() else { return };
+            exchange.with_peers(&node).await;
+        }
+    });
+}
+
+/// When each peer was told.
+#[derive(Default)]
+struct Exchange(BTreeMap<Fingerprint, Instant>);
+
+impl Exchange {
+    async fn with_peers(&mut self, node: &Node) {
+        for peer in node.federation.peers() {
+            let fingerprint = peer.pin.fingerprint;
+            let is_due = self.0.get(&fingerprint).is_none_or(|at| at.elapsed() >= EVERY);
+            if !is_due || peer.status != PeerStatus::Up {
+                continue;
+            }
+            self.0.insert(fingerprint, Instant::now());
+            if let Err(error) = with_peer(node, &peer).await {
+                tracing::error!(peer = %peer.pin, %error, "the checkpoints of a peer cannot be used");
+            }
+        }
+    }
+}
+
+async fn with_peer(node: &Node, peer: &PeerInfo) -> Result<()> {
+    let id = peer.descriptor.as_ref().map(|descriptor| descriptor.id.as_str());
+    let told = Told::by(&node.audit, id).await?;
+    match node.federation.ask(&peer.pin.fingerprint, CHECKPOINT_ACTION, told).await {
+        Ok(answer) => hear(&node.audit, peer, &answer).await,
+        Err(why) => {
+            tracing::debug!(peer = %peer.pin, %why, "a peer tells no checkpoints");
+            Ok(())
+        }
+    }
+}
+
+/// What a peer told of its log and of this one.
+async fn hear(log: &AuditLog, peer: &PeerInfo, told: &[u8]) -> Result<()> {
+    let told = Told::read(told)?;
+    let Some(descriptor) = &peer.descriptor else { return Ok(()) };
+    if let (Some(note), Some(key)) = (&told.own, descriptor.public_key()) {
+        let checkpoint = Checkpoint::read(note, key)?;
+        if checkpoint.node_id != descriptor.id {
+            return Err(Error::new(
+                Sqlstate::InvalidAuthorization,
+                "a checkpoint of another node than the one that tells it",
+            ));
+        }
+        if let Some(found) = keep_of_peer(log, &checkpoint, note).await? {
+            say(log, &descriptor.id, found).await?;
+        }
+    }
+    if let Some(note) = &told.yours {
+        let checkpoint = Checkpoint::read(note, log.chain.identity.public_key)?;
+        if let Some(found) = compare(log, &checkpoint).await? {
+            say(log, &log.chain.node_id, found).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Says once what is wrong with a node's log.
+async fn say(log: &AuditLog, node: &str, found: &'static str) -> Result<()> {
+    let is_new = log.said.lock().unwrap_or_else(PoisonError::into_inner).insert((node.to_owned(), found));
+    if !is_new {
+        return Ok(());
+    }
+    tracing::error!(%node, "{found}");
+    log.peer(node, Decision::Failed, found).await
+}
+
+/// Compares the log with the newest checkpoint that its own store has.
+///
+/// # Errors
+/// If the store fails.
+pub(super) async fn compare_with_own(log: &AuditLog) -> Result<()> {
+    let Some(note) = newest(log, &log.chain.node_id).await? else { return Ok(()) };
+    let checkpoint = match Checkpoint::read(&note, log.chain.identity.public_key) {
+        Ok(checkpoint) => checkpoint,
+        Err(_) => {
+            return say(log, &log.chain.node_id, "a checkpoint of the audit log is not signed by this node's key")
+                .await;
+        }
+    };
+    match compare(log, &checkpoint).await? {
+        Some(found) => say(log, &log.chain.node_id, found).await,
+        None => Ok(()),
+    }
+}
+
+/// Keeps a peer's checkpoint. What is wrong with it, if something is.
+async fn keep_of_peer(log: &AuditLog, checkpoint: &Checkpoint, note: &str) -> Result<Option<&'static str>> {
+    let mut connection = log.store.pool().acquire().await.map_err(failed)?;
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let known = sqlx::query("SELECT size, root FROM audit_checkpoints WHERE node_id = ? ORDER BY size DESC")
+        .bind(&checkpoint.node_id)
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    let size = signed(checkpoint.size)?;
+    let mut found = None;
+    for (place, row) in known.iter().enumerate() {
+        let (known_size, root): (i64, Vec<u8>) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+        if known_size == size && root != checkpoint.root {
+            found = Some("the audit log of a peer has forked: two checkpoints of one size have different roots");
+        } else if place == 0 && known_size > size {
+            found = found
+                .or(Some("the audit log of a peer went back: its checkpoint is of a smaller log than an earlier one"));
+        }
+    }
+    put_checkpoint(&mut transaction, checkpoint, note, KEPT_OF_PEER).await?;
+    transaction.commit().await.map_err(failed)?;
+    Ok(found)
+}
+
+/// What is wrong with this log by a checkpoint of it, if something is.
+async fn compare(log: &AuditLog, checkpoint: &Checkpoint) -> Result<Option<&'static str>> {
+    let pool = log.store.pool();
+    let row = sqlx::query("SELECT size, tree FROM audit_head").fetch_one(pool).await.map_err(failed)?;
+    let (size, tree): (i64, Vec<u8>) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+    let wanted = signed(checkpoint.size)?;
+    if size < wanted {
+        return Ok(Some("the audit log is behind a checkpoint of it: entries at its end are lost"));
+    }
+    let known: Option<i64> =
+        sqlx::query_scalar("SELECT 1 FROM audit_checkpoints WHERE node_id = ? AND size = ? AND root = ?")
+            .bind(&log.chain.node_id)
+            .bind(wanted)
+            .bind(checkpoint.root.as_slice())
+            .fetch_optional(pool)
+            .await
+            .map_err(failed)?;
+    let fits = if size == wanted {
+        Tree::from_bytes(checkpoint.size, &tree).is_some_and(|tree| tree.root() == checkpoint.root)
+    } else {
+        // What this store signed itself, it need not compute again.
+        known.is_some() || root_of(log, wanted).await? == Some(checkpoint.root)
+    };
+    Ok((!fits).then_some("the audit log is not the one of a checkpoint of it: it was written anew, or forked"))
+}
+
+/// The root over the first entries; `None` if they are not all there.
+async fn root_of(log: &AuditLog, size: i64) -> Result<Option<Hash>> {
+    let mut tree = Tree::default();
+    while signed(tree.size())? < size {
+        let hashes: Vec<Vec<u8>> =
+            sqlx::query_scalar("SELECT hash FROM audit_entries WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?")
+                .bind(signed(tree.size())?)
+                .bind(size)
+                .bind(PAGE)
+                .fetch_all(log.store.pool())
+                .await
+                .map_err(failed)?;
+        if hashes.is_empty() {
+            return Ok(None);
+        }
+        for hash in hashes {
+            let Ok(hash) = Hash::try_from(hash) else { return Ok(None) };
+            tree.push(&hash);
+        }
+    }
+    Ok(Some(tree.root()))
+}
+
+async fn newest(log: &AuditLog, node_id: &str) -> Result<Option<String>> {
+    sqlx::query_scalar("SELECT note FROM audit_checkpoints WHERE node_id = ? ORDER BY size DESC, at_ms DESC LIMIT 1")
+        .bind(node_id)
+        .fetch_optional(log.store.pool())
+        .await
+        .map_err(failed)
+}
