@@ -28,7 +28,7 @@ Examples:
   kanon init --dir clinic --node-id clinic    a node of your own: configuration, keys, an admin
   kanon serve --config clinic/kanon.toml      runs it
   kanon sql --config clinic/kanon.toml --user root -c 'SELECT * FROM kanon.nodes'
-  kanon audit verify --config clinic/kanon.toml     whether the audit log is as it was written
+  kanon audit verify                          whether the audit log is as it was written
   kanon doctor --config clinic/kanon.toml     what works here, and what to do about what does not";
 
 /// A SQL-first federated query engine for data that may not leave its institution.

@@ -200,7 +200,9 @@ async fn the_auditor_s_test() {
             let mut tampered = entries[..to].to_vec();
             tamper(&mut tampered, at, &mut random);
             let verdict = check(&tampered, at, (to == ENTRIES).then_some(&end));
-            let near = verdict.first_bad_seq.is_some_and(|seq| seq <= at as u64 + 2);
+            // Of a log that is one short, the end alone may be missed: where a checkpoint was signed of just so many.
+            let is_short = kind.starts_with("an entry left out, and the chain");
+            let near = verdict.first_bad_seq.is_some_and(|seq| is_short || seq <= at as u64 + 2);
             found += usize::from(!verdict.ok && near);
         }
         assert_eq!(found, ATTEMPTS, "{kind}");
