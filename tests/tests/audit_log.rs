@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use kanon_tests::client::Client;
-use kanon_tests::{ADMIN, ANALYST, Federation, Site, SiteSpec, kanon};
+use kanon_tests::{ADMIN, Federation, Site, SiteSpec, kanon};
 
 const STELLA: (&str, &str) = ("stella", "stella's password");
 const AUGUSTA: (&str, &str) = ("augusta", "augusta's password");
@@ -257,30 +257,6 @@ async fn peers_hold_checkpoints_and_a_restored_log_is_noticed() {
         lines_soon(&admin, "SELECT rule FROM kanon.audit_log WHERE action = 'peer' AND decision = 'failed'", 1).await;
     assert_eq!(found, ["the audit log is behind a checkpoint of it: entries at its end are lost"]);
     assert!(both.site("basel").log().contains("behind a checkpoint"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_site_knows_who_asked_and_through_whom() {
-    let both = Federation::start(vec![spec("basel"), spec("zurich")]).await;
-    both.grant_all(&["people"]).await;
-    let ana = both.site("basel").connect(ANALYST).await.unwrap();
-    assert_eq!(lines(&ana, "SELECT count(*) FROM federation.people WHERE age > 30").await, ["98"]);
-    let asked = "SELECT action, object, principal, home_node, peer, sites FROM kanon.audit_log WHERE principal = 'ana' AND action = 'release' ORDER BY 6 DESC, 5";
-    let at = async |site: &str| {
-        let admin = both.site(site).wait().await;
-        lines(&admin, asked).await
-    };
-    // The coordinator's own part is asked of it like any site's.
-    let coordinator = at("basel").await;
-    assert!(coordinator.contains(&"release|federation.people|ana|basel||basel, zurich".to_owned()), "{coordinator:?}");
-    assert!(coordinator.contains(&"release|public.people|ana|basel||basel".to_owned()), "{coordinator:?}");
-    assert_eq!(at("zurich").await, ["release|public.people|ana|basel|basel|zurich"]);
-    // What is asked through a peer is found by the name that it has here.
-    let stella = both.site("zurich").connect(STELLA).await.unwrap();
-    let shown = "SELECT peer FROM kanon.audit_log WHERE principal = 'ana' AND action = 'release'";
-    assert_eq!(lines(&stella, shown).await, ["basel"]);
-    let pins = "SELECT decision, rule FROM kanon.audit_log WHERE action = 'peer' ORDER BY seq";
-    assert_eq!(lines(&both.site("zurich").wait().await, pins).await, ["allowed|trusted"]);
 }
 
 fn size(checkpoint: &str) -> u64 {

@@ -27,6 +27,11 @@ const ATTEMPTS: usize = 100;
 /// So many entries lie between checks that are kept to go on from.
 const STEP: usize = 250;
 
+/// A row of the store's.
+type Row = (i64, String, Vec<u8>, Option<Vec<u8>>, Vec<u8>);
+/// Changes something at a place.
+type Tampering = fn(&mut Vec<Stored>, usize, &mut StdRng);
+
 struct Log {
     dir: tempfile::TempDir,
     store: Store,
@@ -71,7 +76,7 @@ impl Log {
     }
 
     async fn all(&self) -> (Vec<Stored>, End, Vec<(Checkpoint, String)>) {
-        let entries: Vec<(i64, String, Vec<u8>, Option<Vec<u8>>, Vec<u8>)> =
+        let entries: Vec<Row> =
             sqlx::query_as("SELECT seq, principal, entry, literals, hash FROM audit_entries ORDER BY seq")
                 .fetch_all(self.store.pool())
                 .await
@@ -146,7 +151,7 @@ async fn the_auditor_s_test() {
     assert!(check(&entries, ENTRIES - 1, Some(&end)).ok);
 
     let mut random = StdRng::seed_from_u64(4711);
-    let kinds: [(&str, fn(&mut Vec<Stored>, usize, &mut StdRng)); 11] = [
+    let kinds: [(&str, Tampering); 11] = [
         ("a flipped bit of an entry", |all, at, random| {
             let entry = &mut all[at].entry;
             let byte = random.random_range(0..entry.len());
