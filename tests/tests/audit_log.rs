@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use kanon_tests::client::Client;
-use kanon_tests::{ADMIN, Federation, Site, SiteSpec, kanon};
+use kanon_tests::{ADMIN, ANALYST, Federation, Site, SiteSpec, kanon};
 
 const STELLA: (&str, &str) = ("stella", "stella's password");
 const AUGUSTA: (&str, &str) = ("augusta", "augusta's password");
@@ -257,6 +257,62 @@ async fn peers_hold_checkpoints_and_a_restored_log_is_noticed() {
         lines_soon(&admin, "SELECT rule FROM kanon.audit_log WHERE action = 'peer' AND decision = 'failed'", 1).await;
     assert_eq!(found, ["the audit log is behind a checkpoint of it: entries at its end are lost"]);
     assert!(both.site("basel").log().contains("behind a checkpoint"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plans_that_are_kept_have_entries_each_time() {
+    let clinic = Federation::start(vec![spec("clinic")]).await;
+    let site = &clinic.sites[0];
+    let alice = site.connect(ALICE).await.unwrap();
+    let statement = alice.inner.prepare("SELECT age FROM wards WHERE id = $1").await.unwrap();
+    for id in 1..=5_i64 {
+        assert_eq!(lines(&alice, &format!("SELECT sex, age FROM wards WHERE id = {id}")).await.len(), 1);
+        assert_eq!(alice.inner.query(&statement, &[&(id + 20)]).await.unwrap().len(), 1);
+        assert_eq!(lines(&alice, "SELECT count(*) FROM wards").await, ["60"]);
+    }
+    let augusta = site.connect(AUGUSTA).await.unwrap();
+    let asked =
+        "SELECT statement, literals FROM kanon.audit_log WHERE principal = 'alice' AND action = 'query' ORDER BY seq";
+    let found = lines_soon(&augusta, asked, 15).await;
+    let of = |statement: &str| found.iter().filter(|line| line.contains(statement)).cloned().collect::<Vec<_>>();
+    for id in 1..=5 {
+        let literals: Vec<String> = of("SELECT sex, age FROM wards WHERE id = ");
+        assert!(
+            literals[id - 1].ends_with(&format!("|[\"{id}\"]"))
+                || literals[id - 1].ends_with(&format!("|[\"$1 = {id}\"]")),
+            "{found:?}"
+        );
+        assert_eq!(
+            of("SELECT age FROM wards WHERE id = $1")[id - 1],
+            format!("SELECT age FROM wards WHERE id = $1|[\"$1 = {}\"]", id + 20)
+        );
+    }
+    assert_eq!(of("SELECT count(*) FROM wards").len(), 5, "{found:?}");
+    assert_eq!(found.len(), 15, "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_knows_who_asked_and_through_whom() {
+    let both = Federation::start(vec![spec("basel"), spec("zurich")]).await;
+    both.grant_all(&["people"]).await;
+    let ana = both.site("basel").connect(ANALYST).await.unwrap();
+    assert_eq!(lines(&ana, "SELECT count(*) FROM federation.people WHERE age > 30").await, ["98"]);
+    let asked = "SELECT action, object, principal, home_node, peer, sites FROM kanon.audit_log WHERE principal = 'ana' AND action = 'release' ORDER BY 6 DESC, 5";
+    let at = async |site: &str| {
+        let admin = both.site(site).wait().await;
+        lines(&admin, asked).await
+    };
+    // The coordinator's own part is asked of it like any site's.
+    let coordinator = at("basel").await;
+    assert!(coordinator.contains(&"release|federation.people|ana|basel||basel, zurich".to_owned()), "{coordinator:?}");
+    assert!(coordinator.contains(&"release|public.people|ana|basel||basel".to_owned()), "{coordinator:?}");
+    assert_eq!(at("zurich").await, ["release|public.people|ana|basel|basel|zurich"]);
+    // What is asked through a peer is found by the name that it has here.
+    let stella = both.site("zurich").connect(STELLA).await.unwrap();
+    let shown = "SELECT peer FROM kanon.audit_log WHERE principal = 'ana' AND action = 'release'";
+    assert_eq!(lines(&stella, shown).await, ["basel"]);
+    let pins = "SELECT decision, rule FROM kanon.audit_log WHERE action = 'peer' ORDER BY seq";
+    assert_eq!(lines(&both.site("zurich").wait().await, pins).await, ["allowed|trusted"]);
 }
 
 fn size(checkpoint: &str) -> u64 {

@@ -73,6 +73,8 @@ impl FileVersion {
 pub(crate) struct CachedRows {
     path: PathBuf,
     version: FileVersion,
+    /// Whether a later change of the file would show.
+    is_settled: bool,
     batches: Vec<RecordBatch>,
     bytes: usize,
     /// What all that there are take together.
@@ -188,13 +190,14 @@ impl RowCache {
         if let Some(known) = self.known(table, version) {
             return known;
         }
-        let settled = version.is_settled();
-        let read = self.read(table, path, version, state).await;
+        // Before it is read: a change from here on shows.
+        let is_settled = version.is_settled();
+        let read = self.read(table, path, (version, is_settled), state).await;
         // What was written meanwhile is of no version.
         if FileVersion::of(path) != Some(version) {
             return None;
         }
-        if settled {
+        if is_settled {
             self.keep(table, version, read.clone());
         }
         read
@@ -214,7 +217,7 @@ impl RowCache {
         &self,
         table: &Table,
         path: &Path,
-        version: FileVersion,
+        (version, is_settled): (FileVersion, bool),
         state: &SessionState,
     ) -> Option<Arc<CachedRows>> {
         let plan = table.provider.scan(state, None, &[], None).await.ok()?;
@@ -223,7 +226,7 @@ impl RowCache {
         }
         let mut stream = execute_stream(plan, state.task_ctx()).ok()?;
         let of_all = Arc::clone(&self.of_all);
-        let mut rows = CachedRows { path: path.to_owned(), version, batches: Vec::new(), bytes: 0, of_all };
+        let mut rows = CachedRows { path: path.to_owned(), version, is_settled, batches: Vec::new(), bytes: 0, of_all };
         // Whoever reads the file as ever is told what is wrong with it.
         while let Some(batch) = stream.try_next().await.ok()? {
             let bytes = batch.get_array_memory_size();
@@ -251,9 +254,9 @@ impl RowCache {
         }
     }
 
-    /// Whether plans may hold rows for their next run.
-    pub(crate) fn has_room(&self) -> bool {
-        self.of_all.load(Ordering::Relaxed) <= MAX_OF_ALL
+    /// Whether a plan may hold these rows for its next run.
+    pub(crate) fn may_be_held(&self, pinned: &PinnedRows) -> bool {
+        pinned.0.values().all(|rows| rows.is_settled) && self.of_all.load(Ordering::Relaxed) <= MAX_OF_ALL
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<u32, Entry>> {
@@ -294,6 +297,8 @@ mod tests {
         assert!(!Arc::ptr_eq(&rows, &later));
         // Just written: it may be written again within the same tick of the clock.
         assert!(!Arc::ptr_eq(&later, &cache.rows(&table, &state).await.unwrap()));
+        assert!(cache.may_be_held(&PinnedRows([(1, Arc::clone(&rows))].into())));
+        assert!(!cache.may_be_held(&PinnedRows([(1, Arc::clone(&rows)), (2, Arc::clone(&later))].into())));
         fs::remove_file(site.path("wards.csv")).unwrap();
         assert!(cache.rows(&table, &state).await.is_none());
         drop((rows, later, cache.entries().drain().count()));
@@ -338,6 +343,6 @@ mod tests {
         let mut kept: Vec<u32> = cache.entries().keys().copied().collect();
         kept.sort_unstable();
         assert_eq!(kept, [tables[0].oid, tables[2].oid]);
-        assert!(cache.has_room());
+        assert!(cache.of_all.load(Ordering::Relaxed) <= MAX_OF_ALL);
     }
 }

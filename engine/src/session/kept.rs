@@ -149,11 +149,11 @@ impl KeptPlan {
 
     /// Keeps how far the plan that is kept is ready, if it is still this one. Plans are equal that read different tables of the same name, so it must be of the
     /// same context.
-    pub(super) fn keep_ready(&self, context: &Arc<PlanningContext>, planned: &LogicalPlan, ready: Ready) {
+    pub(super) fn keep_ready(&self, context: &Arc<PlanningContext>, planned: &LogicalPlan, ready: Option<Ready>) {
         let mut place = lock(&self.0.kept);
         let same = |kept: &&mut Kept| Arc::ptr_eq(&kept.context, context) && kept.plan == *planned;
         if let Some(kept) = place.as_mut().filter(same) {
-            kept.ready = Some(ready);
+            kept.ready = ready;
         }
     }
 
@@ -175,6 +175,11 @@ impl KeptPlan {
     /// The plan as it was analysed, and its columns, whatever it stands on.
     pub(super) fn analysed(&self) -> Option<(LogicalPlan, SchemaRef)> {
         lock(&self.0.kept).as_ref().map(|kept| (kept.plan.clone(), Arc::clone(&kept.schema)))
+    }
+
+    /// Whether how far it is ready may be found out later.
+    pub(super) fn is_open_yet(&self) -> bool {
+        lock(&self.0.kept).as_ref().is_some_and(|kept| kept.ready.is_none())
     }
 
     /// Whether there is a plan to execute.

@@ -186,15 +186,16 @@ impl Session {
                 _ => state.optimize(&plan)?,
             };
             let physical = state.query_planner().create_physical_plan(&optimised, &state).await?;
-            if keeps && !is_for_one_run(&analysed) && has_small_constants(&optimised) {
-                let ready = match reads {
-                    Reads::Nothing | Reads::Memory if !has_query(&analysed) && node.states.row_cache().has_room() => {
-                        let (plan, reads) = (Arc::clone(&physical), TablesRead::of(&analysed)?);
-                        Ready::Physical(Arc::new(ToExecute { plan, pinned, slots: None, reads }))
-                    }
-                    _ => Ready::Optimised(optimised),
+            let is_held = reads <= Reads::Memory && node.states.row_cache().may_be_held(&pinned);
+            // What could only be optimised while its files had just been written may be kept as a whole later.
+            if (keeps || is_held) && !is_for_one_run(&analysed) && has_small_constants(&optimised) {
+                let ready = if is_held && !has_query(&analysed) {
+                    let (plan, reads) = (Arc::clone(&physical), TablesRead::of(&analysed)?);
+                    Ready::Physical(Arc::new(ToExecute { plan, pinned, slots: None, reads }))
+                } else {
+                    Ready::Optimised(optimised)
                 };
-                kept.keep_ready(&context, &analysed, ready);
+                kept.keep_ready(&context, &analysed, Some(ready));
             }
             Ok::<_, Error>((state, physical))
         })
@@ -216,7 +217,7 @@ impl Session {
     /// If it cannot be planned without values.
     pub(super) async fn make_executable(&self, open: &Planned, types: Vec<DataType>) -> Result<()> {
         let (analysed, context, kept) = (open.plan.clone(), Arc::clone(&open.context), open.kept.clone());
-        kept.keep_ready(&context, &analysed, Ready::Neither);
+        kept.keep_ready(&context, &analysed, Some(Ready::Neither));
         let Decision::Open(plan) = self.decide(analysed.clone())? else { return Ok(()) };
         if is_for_one_run(&analysed) || has_query(&analysed) {
             return Ok(());
@@ -224,14 +225,17 @@ impl Session {
         let (node, mut state) = (Arc::clone(&self.node), context.state(self)?);
         future_on_large_stack(async move {
             let (reads, pinned) = Reads::of(&plan, node.states.row_cache(), &mut state).await?;
-            if reads <= Reads::Memory && node.states.row_cache().has_room() {
+            if reads <= Reads::Memory && !node.states.row_cache().may_be_held(&pinned) {
+                // Later, perhaps.
+                kept.keep_ready(&context, &analysed, None);
+            } else if reads <= Reads::Memory {
                 let optimised = state.optimize(&plan)?;
                 let slots = Slots::of(types);
                 let filled = slots.in_place_of_parameters(optimised)?;
                 if has_small_constants(&filled) {
                     let plan = state.query_planner().create_physical_plan(&filled, &state).await?;
                     let ready = ToExecute { plan, pinned, slots: Some(slots), reads: TablesRead::of(&analysed)? };
-                    kept.keep_ready(&context, &analysed, Ready::Physical(Arc::new(ready)));
+                    kept.keep_ready(&context, &analysed, Some(Ready::Physical(Arc::new(ready))));
                 }
             }
             node.states.give_back(state);

@@ -943,7 +943,7 @@ SELECT table_name, column_name, data_type, is_nullable, character_maximum_length
 SELECT table_name, table_type FROM information_schema.tables ORDER BY table_schema, table_name
 
 -- attributes
-SELECT attname, attnotnull, attlen, atthasdef FROM pg_attribute ORDER BY attrelid, attnum
+SELECT a.attname, a.attnotnull, a.attlen, a.atthasdef FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY n.nspname, c.relname, a.attnum
 
 -- the node's columns
 SELECT site, table_name, column_name, data_type, nullable, role, lower, upper, domain FROM kanon.columns ORDER BY 1, 2, 3
