@@ -186,7 +186,7 @@ impl Session {
                 _ => state.optimize(&plan)?,
             };
             let physical = state.query_planner().create_physical_plan(&optimised, &state).await?;
-            let is_held = reads <= Reads::Memory && node.states.row_cache().may_be_held(&pinned);
+            let is_held = is_open && reads <= Reads::Memory && node.states.row_cache().may_be_held(&pinned);
             // What could only be optimised while its files had just been written may be kept as a whole later.
             if (keeps || is_held) && !is_for_one_run(&analysed) && has_small_constants(&optimised) {
                 let ready = if is_held && !has_query(&analysed) {
