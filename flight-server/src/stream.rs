@@ -9,9 +9,9 @@ use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
 use arrow_flight::utils::batches_to_flight_data;
 use bytes::Bytes;
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::BatchCoalescer;
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::record_batch::RecordBatchOptions;
 use datafusion::execution::SendableRecordBatchStream;
@@ -143,6 +143,22 @@ fn is_cut_as_sent(batch: &RecordBatch) -> bool {
     batch.num_rows() == BATCH_ROWS && batch.columns().iter().all(|column| column.data_type().is_primitive())
 }
 
+/// The batch without what the buffers of its views hold beside its own values: they are sent whole.
+fn compacted(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let is_view = |column: &ArrayRef| matches!(column.data_type(), DataType::Utf8View | DataType::BinaryView);
+    if !batch.columns().iter().any(is_view) {
+        return Ok(batch);
+    }
+    let own = |column: &ArrayRef| -> ArrayRef {
+        match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => Arc::clone(column),
+        }
+    };
+    RecordBatch::try_new(batch.schema(), batch.columns().iter().map(own).collect())
+}
+
 /// The batches of a query, cut anew.
 struct Source {
     rows: Option<SendableRecordBatchStream>,
@@ -161,7 +177,7 @@ impl Source {
     async fn next(mut self) -> Option<(Result<RecordBatch, FlightError>, Source)> {
         loop {
             if let Some(batch) = self.out.next_completed_batch() {
-                return Some((Ok(batch), self));
+                return Some((compacted(batch).map_err(FlightError::Arrow), self));
             }
             let rows = self.rows.as_mut()?;
             let pushed = match rows.next().await {
@@ -192,7 +208,7 @@ impl Source {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray, StringViewArray};
+    use datafusion::arrow::array::{Int64Array, StringArray, StringViewArray};
     use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
     use futures::TryStreamExt as _;
 
