@@ -964,7 +964,7 @@ SELECT * FROM kanon.last_query
 SELECT * FROM kanon.whoami()
 
 -- other sessions' queries
-SELECT query FROM pg_stat_activity WHERE query LIKE '%17%'
+SELECT query FROM pg_stat_activity WHERE query LIKE '%17%' AND usename <> current_user
 
 -- open cursors
 SELECT * FROM pg_cursors
