@@ -21,7 +21,7 @@ use crate::principal::Principal;
 use crate::store::failed;
 
 /// A checkpoint is signed every so many entries, and every minute in which there were some.
-const CHECKPOINT_ENTRIES: u64 = 1_000;
+pub(super) const CHECKPOINT_ENTRIES: u64 = 1_000;
 /// How many of the node's own checkpoints are kept: the newest ones.
 const KEPT_CHECKPOINTS: i64 = 1_000;
 /// Entries that are written by one statement.

@@ -8,6 +8,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
 use sqlx::{Acquire as _, Row, SqliteConnection, SqlitePool};
 
 use super::AuditLog;
+use super::chain::CHECKPOINT_ENTRIES;
 use super::checkpoint::Checkpoint;
 use super::entry::{Action, Entry};
 use super::seal::Sealer;
@@ -19,8 +20,6 @@ use crate::store::failed;
 
 /// Entries that are read at once.
 const PAGE: i64 = 1_024;
-/// See [`super::chain`]: where a log has so many entries, there is a checkpoint.
-const CHECKPOINT_ENTRIES: u64 = 1_000;
 
 /// Reads a log.
 #[derive(Clone)]
