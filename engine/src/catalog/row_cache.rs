@@ -14,17 +14,14 @@ use std::time::{Duration, SystemTime};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::memory::MemorySourceConfig;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::datasource::source_as_provider;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::TryStreamExt;
 use kanon_planner::facts::Placement;
 
-use super::{GuardedTable, Table};
+use super::Table;
 
 /// The largest file, in bytes, whose rows are kept.
 const MAX_FILE: u64 = 256 << 10;
@@ -103,32 +100,20 @@ impl CachedRows {
 pub(crate) struct PinnedRows(BTreeMap<u32, Arc<CachedRows>>);
 
 impl PinnedRows {
-    /// Of the tables of a plan, as far as they can be kept. `state` is one that the plan may run in.
-    pub(crate) async fn of(cache: &RowCache, plan: &LogicalPlan, state: &SessionState) -> PinnedRows {
-        let mut tables: BTreeMap<u32, Arc<Table>> = BTreeMap::new();
-        let walked = plan.apply_with_subqueries(|node| {
-            if let LogicalPlan::TableScan(scan) = node
-                && let Ok(provider) = source_as_provider(&scan.source)
-                && let Some(guarded) = provider.downcast_ref::<GuardedTable>()
-            {
-                tables.insert(guarded.table().oid, Arc::clone(guarded.table()));
-            }
-            Ok(TreeNodeRecursion::Continue)
-        });
+    /// Of tables, as far as they can be kept. `state` is one that they may be read in.
+    pub(crate) async fn of(cache: &RowCache, tables: &BTreeMap<u32, Arc<Table>>, state: &SessionState) -> PinnedRows {
         let mut pinned = PinnedRows::default();
-        if walked.is_ok() {
-            for (oid, table) in tables {
-                if let Some(rows) = cache.rows(&table, state).await {
-                    pinned.0.insert(oid, rows);
-                }
+        for (oid, table) in tables {
+            if let Some(rows) = cache.rows(table, state).await {
+                pinned.0.insert(*oid, rows);
             }
         }
         pinned
     }
 
-    /// Whether those of a table are here.
-    pub(crate) fn has(&self, table: &Table) -> bool {
-        self.0.contains_key(&table.oid)
+    /// Of how many tables.
+    pub(crate) fn tables(&self) -> usize {
+        self.0.len()
     }
 
     /// How many rows there are.

@@ -38,8 +38,8 @@ use super::told;
 use super::versions::{Attempts, DataVersions};
 use super::{Rows, Session};
 use crate::audit::TablesRead;
-use crate::catalog::GuardedTable;
 use crate::catalog::row_cache::{PinnedRows, RowCache};
+use crate::catalog::{GuardedTable, Table};
 use crate::error::{Error, Result};
 use crate::federation::run as federated;
 use crate::federation::scan::Asker;
@@ -384,24 +384,28 @@ const MOST_ROWS_IN_MEMORY: usize = 8_192;
 impl Reads {
     /// Of an open plan that is to be planned in `state`: rows that are in memory are read from there, and what is too little to divide is not.
     async fn of(plan: &LogicalPlan, cache: &RowCache, state: &mut SessionState) -> Result<(Reads, PinnedRows)> {
-        let pinned = PinnedRows::of(cache, plan, state).await;
         let mut reads = Reads::Nothing;
+        let mut tables: BTreeMap<u32, Arc<Table>> = BTreeMap::new();
         plan.apply_with_subqueries(|node| {
             reads = reads.max(match node {
                 LogicalPlan::TableScan(scan) => match source_as_provider(&scan.source) {
                     Ok(provider) if is_series(provider.as_ref()) => Reads::Series,
                     Ok(provider) => match provider.downcast_ref::<GuardedTable>() {
-                        Some(guarded) if pinned.has(guarded.table()) => Reads::Memory,
-                        _ => Reads::Tables,
+                        Some(guarded) => {
+                            tables.insert(guarded.table().oid, Arc::clone(guarded.table()));
+                            Reads::Memory
+                        }
+                        None => Reads::Tables,
                     },
                     Err(_) => Reads::Tables,
                 },
                 LogicalPlan::Extension(_) => Reads::Tables,
                 _ => Reads::Nothing,
             });
-            Ok(if reads == Reads::Tables { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            Ok(TreeNodeRecursion::Continue)
         })?;
-        if pinned.count() > MOST_ROWS_IN_MEMORY {
+        let pinned = PinnedRows::of(cache, &tables, state).await;
+        if pinned.tables() < tables.len() || pinned.count() > MOST_ROWS_IN_MEMORY {
             reads = Reads::Tables;
         }
         if reads != Reads::Tables {
