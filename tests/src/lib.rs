@@ -134,6 +134,11 @@ impl Federation {
         federation
     }
 
+    /// Waits until files that were written before are old enough for their rows, and plans that read them, to be kept.
+    pub async fn settle(&self) {
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+    }
+
     /// A node by its id.
     pub fn site(&self, id: &str) -> &Site {
         self.sites.iter().find(|s| s.id == id).unwrap()

@@ -262,6 +262,7 @@ async fn peers_hold_checkpoints_and_a_restored_log_is_noticed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn plans_that_are_kept_have_entries_each_time() {
     let clinic = Federation::start(vec![spec("clinic")]).await;
+    clinic.settle().await;
     let site = &clinic.sites[0];
     let alice = site.connect(ALICE).await.unwrap();
     let statement = alice.inner.prepare("SELECT age FROM wards WHERE id = $1").await.unwrap();

@@ -36,6 +36,7 @@ async fn clinic() -> Federation {
     let setup = setup.map(str::to_owned).to_vec();
     let federation = Federation::start(vec![SiteSpec { id: "clinic", setup, files }]).await;
     federation.grant_all(&["wards", "patients"]).await;
+    federation.settle().await;
     federation
 }
 
