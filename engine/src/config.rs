@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use kanon_privacy::policy::MinCohort;
 use serde::Deserialize;
 
 use crate::error::{Error, Result, Sqlstate};
+use crate::limits::LimitSettings;
 use crate::nearest::did_you_mean;
 
 /// What type of value a key has.
@@ -49,6 +51,10 @@ const KEYS: &[Key] = &[
     Key("max_memory_mb", Kind::Integer, Some("MAX_MEMORY_MB")),
     Key("max_cpu_cores", Kind::Integer, Some("MAX_CPU_CORES")),
     Key("max_connections", Kind::Integer, None),
+    Key("max_statements_per_second", Kind::Integer, None),
+    Key("max_concurrent_statements", Kind::Integer, None),
+    Key("max_sessions_per_role", Kind::Integer, None),
+    Key("max_result_rows", Kind::Integer, None),
     Key("statement_timeout_seconds", Kind::Integer, Some("MAX_EXECUTION_TIME")),
     Key("shutdown_seconds", Kind::Integer, None),
     Key("release_tick_ms", Kind::Integer, None),
@@ -85,6 +91,10 @@ struct Raw {
     max_memory_mb: Option<i64>,
     max_cpu_cores: Option<i64>,
     max_connections: Option<i64>,
+    max_statements_per_second: Option<i64>,
+    max_concurrent_statements: Option<i64>,
+    max_sessions_per_role: Option<i64>,
+    max_result_rows: Option<i64>,
     statement_timeout_seconds: Option<i64>,
     shutdown_seconds: Option<i64>,
     release_tick_ms: Option<i64>,
@@ -227,6 +237,8 @@ pub struct Config {
     pub max_cpu_cores: Option<usize>,
     /// The most sessions at once, over all protocols; 200 unless set.
     pub max_connections: usize,
+    /// What one principal may ask for; nothing is limited unless set.
+    pub limits: LimitSettings,
     /// The longest a statement may take unless its session says less; none unless set.
     pub statement_timeout: Option<Duration>,
     /// How long running statements get when the node stops; 30 seconds unless set.
@@ -277,6 +289,7 @@ impl Config {
             memory_limit_bytes: 1024 << 20,
             max_cpu_cores: None,
             max_connections: 200,
+            limits: LimitSettings::default(),
             statement_timeout: None,
             shutdown_timeout: Duration::from_secs(30),
             release_tick: None,
@@ -372,6 +385,7 @@ impl Config {
             }
             Some(value) => Err(invalid(format!("{name} must be at least {least}, not {value}"))),
         };
+        let at_least_one = |name: &str, value: Option<i64>| value.map(|_| count(name, value, 1, 1)).transpose();
         let memory_mb = count("max_memory_mb", raw.max_memory_mb, 64, defaults.memory_limit_bytes >> 20)?;
         Ok(Config {
             node_name: raw.node_name.unwrap_or(defaults.node_name),
@@ -394,6 +408,15 @@ impl Config {
                 some => Some(count("max_cpu_cores", some, 1, 1)?),
             },
             max_connections: count("max_connections", raw.max_connections, 1, defaults.max_connections)?,
+            limits: LimitSettings {
+                statements_per_second: match count("max_statements_per_second", raw.max_statements_per_second, 0, 0)? {
+                    0 => None,
+                    rate => NonZeroU32::new(u32::try_from(rate).unwrap_or(u32::MAX)),
+                },
+                concurrent_statements: at_least_one("max_concurrent_statements", raw.max_concurrent_statements)?,
+                sessions: at_least_one("max_sessions_per_role", raw.max_sessions_per_role)?,
+                result_rows: at_least_one("max_result_rows", raw.max_result_rows)?.map(|rows| rows as u64),
+            },
             statement_timeout: match count("statement_timeout_seconds", raw.statement_timeout_seconds, 0, 0)? {
                 0 => None,
                 seconds => Some(Duration::from_secs(seconds as u64)),

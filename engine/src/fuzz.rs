@@ -63,6 +63,7 @@ fn nobody() -> Viewer {
             roles: BTreeSet::new(),
             home_node: SiteId::new("nowhere"),
             auth_method: AuthMethod::ScramSha256,
+            credential: None,
             via_peer: None,
         },
         node_id: "nowhere".to_owned(),

@@ -17,6 +17,7 @@ pub mod federation;
 pub mod functions;
 pub mod fuzz;
 pub mod ledger;
+pub mod limits;
 mod nearest;
 pub mod node;
 pub mod pg_catalog;

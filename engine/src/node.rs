@@ -12,11 +12,13 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::AuditLog;
+use crate::auth::{self, Authenticator};
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::error::{Error, Result, Sqlstate};
 use crate::federation::Federation;
 use crate::ledger::Ledger;
+use crate::limits::Limits;
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
 use crate::session::backends::OpenSessions;
 use crate::session::context::base_state;
@@ -49,6 +51,10 @@ pub struct Node {
     pub stopping: CancellationToken,
     /// The sessions that are open.
     pub sessions: OpenSessions,
+    /// How much each may ask for.
+    pub(crate) limits: Limits,
+    /// Who may come in.
+    pub authenticator: Authenticator,
     site: SiteId,
     site_key: SiteKey,
 }
@@ -81,8 +87,10 @@ impl Node {
         let site_key = site_key(&store).await?;
         let stopping = CancellationToken::new();
         let sessions = OpenSessions::default();
+        let limits = Limits::of(&config);
+        let authenticator = Authenticator::start(&config, &store)?;
         federation.log_pins(&audit).await?;
-        Ok(Arc::new(Node {
+        let node = Arc::new(Node {
             config,
             store,
             catalog,
@@ -92,9 +100,13 @@ impl Node {
             states,
             stopping,
             sessions,
+            limits,
+            authenticator,
             site,
             site_key,
-        }))
+        });
+        auth::keep(&node);
+        Ok(node)
     }
 
     /// The secret that decides which rows and groups of a unit count where it has more than its bounds allow.
@@ -114,6 +126,7 @@ impl Node {
             roles: BTreeSet::from(BuiltinRole::ALL),
             home_node: self.site.clone(),
             auth_method: AuthMethod::Local,
+            credential: None,
             via_peer: None,
         }
     }

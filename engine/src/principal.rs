@@ -1,6 +1,7 @@
 //! Who asks.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use kanon_planner::facts::SiteId;
 
@@ -46,8 +47,10 @@ pub enum AuthMethod {
     ScramSha256,
     /// A password over TLS or loopback (Flight Basic).
     Password,
-    /// A bearer token of this node.
+    /// A token of this node.
     Token,
+    /// An API key.
+    ApiKey,
     /// A ticket of a peer.
     PeerTicket,
     /// The command line on the node's own machine.
@@ -61,8 +64,37 @@ impl AuthMethod {
             AuthMethod::ScramSha256 => "scram-sha-256",
             AuthMethod::Password => "password",
             AuthMethod::Token => "token",
+            AuthMethod::ApiKey => "api-key",
             AuthMethod::PeerTicket => "ticket",
             AuthMethod::Local => "local",
+        }
+    }
+}
+
+/// What a principal showed, where that can end before its role does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// An API key.
+    ApiKey {
+        /// The part of it that is shown.
+        id: String,
+    },
+    /// A token of this node.
+    Token {
+        /// Its `jti`.
+        id: String,
+        /// In seconds of Unix time.
+        issued_at: i64,
+        /// In seconds of Unix time.
+        expires_at: i64,
+    },
+}
+
+impl fmt::Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Credential::ApiKey { id } => write!(f, "api key {id}"),
+            Credential::Token { id, .. } => write!(f, "token {id}"),
         }
     }
 }
@@ -78,6 +110,8 @@ pub struct Principal {
     pub home_node: SiteId,
     /// How it came.
     pub auth_method: AuthMethod,
+    /// The key or token it showed, if it was one.
+    pub credential: Option<Credential>,
     /// Set if a peer asks on its behalf: the peer. Such a session may use the parts of averages that only peers may merge.
     pub via_peer: Option<SiteId>,
 }

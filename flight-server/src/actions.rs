@@ -15,7 +15,7 @@ use prost::Message as _;
 use tonic::{Request, Response};
 
 use crate::listener::ConnectionInfo;
-use crate::logins::peer_key;
+use crate::logins::{Login, peer_key};
 use crate::options;
 use crate::service::{Service, StatusResult, failed, name, unknown_statement};
 
@@ -89,26 +89,26 @@ impl Service {
                 audit::answer_checkpoint(&self.node, &key.fingerprint(), &action.body).await.map_err(failed)?
             }
             CLOSE_SESSION => {
-                self.login(&request)?;
+                self.login(&request).await?;
                 self.logins.log_out(request.metadata());
                 options::closed()
             }
             SET_OPTIONS => {
-                let login = self.login(&request)?;
+                let login = self.login(&request).await?;
                 options::set(&login.session, &action.body).await.map_err(failed)?
             }
-            GET_OPTIONS => options::get(&self.login(&request)?.session),
+            GET_OPTIONS => options::get(&self.login(&request).await?.session),
             CANCEL => {
-                self.login(&request)?;
+                let login = self.login(&request).await?;
                 let info = CancelFlightInfoRequest::decode(&*action.body).map_err(|_| failed(unreadable(CANCEL)))?.info;
-                let status = self.cancel_info(info.as_ref(), &request)?;
+                let status = self.cancel_info(info.as_ref(), &login)?;
                 CancelFlightInfoResult { status: status.into() }.encode_to_vec()
             }
             RENEW => {
-                self.login(&request)?;
+                let login = self.login(&request).await?;
                 let renewal =
                     RenewFlightEndpointRequest::decode(&*action.body).map_err(|_| failed(unreadable(RENEW)))?;
-                self.renewed(renewal.endpoint, &request)?.encode_to_vec()
+                self.renewed(renewal.endpoint, &login)?.encode_to_vec()
             }
             other => return Err(failed(Error::unsupported(format!("action \"{other}\" is not supported")))),
         };
@@ -117,31 +117,29 @@ impl Service {
     }
 
     /// Stops the statement of an encoded FlightInfo.
-    pub(crate) fn cancel<T>(&self, info: &[u8], request: &Request<T>) -> StatusResult<CancelStatus> {
-        self.login(request)?;
+    pub(crate) fn cancel(&self, info: &[u8], login: &Arc<Login>) -> StatusResult<CancelStatus> {
         let info = FlightInfo::decode(info).map_err(|_| failed(unreadable(CANCEL)))?;
-        self.cancel_info(Some(&info), request)
+        self.cancel_info(Some(&info), login)
     }
 
-    fn cancel_info<T>(&self, info: Option<&FlightInfo>, request: &Request<T>) -> StatusResult<CancelStatus> {
-        let login = self.login(request)?;
+    fn cancel_info(&self, info: Option<&FlightInfo>, login: &Arc<Login>) -> StatusResult<CancelStatus> {
         let endpoint = info.and_then(|info| info.endpoint.first());
         match asked(endpoint.and_then(|endpoint| endpoint.ticket.as_ref()))? {
             Asked::Statement(handle) => {
-                let waits = self.statements.get(&handle).is_some_and(|s| Arc::ptr_eq(&s.login, &login));
+                let waits = self.statements.get(&handle).is_some_and(|s| Arc::ptr_eq(&s.login, login));
                 if waits {
                     self.statements.remove(&handle);
                 }
-                if waits || self.running.cancel(&handle, &login) {
+                if waits || self.running.cancel(&handle, login) {
                     Ok(CancelStatus::Cancelled)
                 } else {
                     Err(unknown_statement())
                 }
             }
             Asked::Prepared(handle) => {
-                self.prepared(handle.as_bytes(), request)?;
+                self.prepared(handle.as_bytes(), login)?;
                 // It is kept: only what runs of it now is stopped.
-                let ran = self.running.cancel(&handle, &login);
+                let ran = self.running.cancel(&handle, login);
                 Ok(if ran { CancelStatus::Cancelled } else { CancelStatus::NotCancellable })
             }
             Asked::Catalog => Ok(CancelStatus::NotCancellable),
@@ -149,14 +147,13 @@ impl Service {
     }
 
     /// The same endpoint, whose statement is kept as if it were asked for now.
-    fn renewed<T>(&self, endpoint: Option<FlightEndpoint>, request: &Request<T>) -> StatusResult<FlightEndpoint> {
-        let login = self.login(request)?;
+    fn renewed(&self, endpoint: Option<FlightEndpoint>, login: &Arc<Login>) -> StatusResult<FlightEndpoint> {
         match asked(endpoint.as_ref().and_then(|endpoint| endpoint.ticket.as_ref()))? {
             // To look at it is to use it.
             Asked::Statement(handle) => {
-                self.statements.get(&handle).filter(|s| Arc::ptr_eq(&s.login, &login)).ok_or_else(unknown_statement)?;
+                self.statements.get(&handle).filter(|s| Arc::ptr_eq(&s.login, login)).ok_or_else(unknown_statement)?;
             }
-            Asked::Prepared(handle) => drop(self.prepared(handle.as_bytes(), request)?),
+            Asked::Prepared(handle) => drop(self.prepared(handle.as_bytes(), login)?),
             Asked::Catalog => {}
         }
         Ok(endpoint.unwrap_or_default())

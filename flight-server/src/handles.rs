@@ -44,6 +44,16 @@ impl<T> Handles<T> {
     /// # Errors
     /// 53300 if there are too many and all were used within the last minute.
     pub(crate) fn insert(&self, owner: &str, value: Arc<T>) -> Result<String> {
+        let name = random_name();
+        self.insert_as(name.clone(), owner, value)?;
+        Ok(name)
+    }
+
+    /// As [`Handles::insert`], by a name that the client has already.
+    ///
+    /// # Errors
+    /// As [`Handles::insert`].
+    pub(crate) fn insert_as(&self, name: String, owner: &str, value: Arc<T>) -> Result<()> {
         let mut entries = self.lock();
         let share = self.most.div_ceil(2);
         if entries.len() >= share {
@@ -55,9 +65,8 @@ impl<T> Handles<T> {
         if entries.len() >= self.most {
             self.make_room(&mut entries, |_| true)?;
         }
-        let name = random_name();
-        entries.insert(name.clone(), Entry { owner: owner.to_owned(), value, used: Instant::now() });
-        Ok(name)
+        entries.insert(name, Entry { owner: owner.to_owned(), value, used: Instant::now() });
+        Ok(())
     }
 
     /// Forgets the one of these that was unused for longest.

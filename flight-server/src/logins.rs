@@ -1,17 +1,19 @@
 //! Who calls: a password becomes a token, a token a session, a ticket a peer's user.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use kanon_engine::auth;
+use kanon_engine::auth::{self, Scope, TOKEN_USER};
 use kanon_engine::error::{Error, Result, Sqlstate};
 use kanon_engine::federation::identity::PublicKey;
 use kanon_engine::federation::{TICKET_HEADER, TIMEOUT_HEADER};
 use kanon_engine::node::Node;
-use kanon_engine::principal::AuthMethod;
+use kanon_engine::principal::Principal;
 use kanon_engine::session::Session;
+use sha2::{Digest as _, Sha256};
 use tonic::metadata::MetadataMap;
 
 use crate::handles::Handles;
@@ -31,57 +33,89 @@ pub(crate) struct Login {
 pub(crate) struct Logins {
     node: Arc<Node>,
     lifetime: Duration,
-    tokens: Handles<Login>,
+    /// Of clients with a password: by the token that each was given.
+    given: Handles<Login>,
+    /// Of clients with a token or API key of the node: by a digest of that, since it is a secret that outlives them.
+    shown: Handles<Login>,
 }
 
 impl Logins {
     pub(crate) fn new(node: Arc<Node>) -> Self {
         let lifetime = node.config.access_token_expire;
-        Logins { node, lifetime, tokens: Handles::new(MAX_LOGINS, lifetime) }
+        let handles = || Handles::new(MAX_LOGINS, lifetime);
+        Logins { given: handles(), shown: handles(), node, lifetime }
     }
 
-    /// A token for the user and password of a Basic `authorization` header.
+    /// A token for the user and password of a Basic `authorization` header; the user `token` has a token or API key as its password, and is given that.
     pub(crate) async fn log_in(&self, metadata: &MetadataMap, connection: Option<ConnectionInfo>) -> Result<String> {
         let (role, password) = basic(metadata).ok_or_else(|| {
             Error::new(Sqlstate::InvalidAuthorization, "no user and password were given")
                 .hint("Log in with Basic authentication.")
         })?;
-        let from = connection.map_or_else(|| "unknown".to_owned(), |connection| connection.from.to_string());
-        let log = &self.node.audit;
-        let principal = auth::authenticate(&self.node.store, self.node.site(), &role, &password, AuthMethod::Password)
-            .await
-            .inspect_err(|error| log.login_failed(&role, &from, error.state.code()))?;
-        log.logged_in(&principal.name, &from).await?;
-        let session = Session::open(Arc::clone(&self.node), principal);
-        // Programs that read Arrow take averages for doubles.
-        session.set("kanon.exact_numerics", "off")?;
-        self.tokens.insert(&role.clone(), Arc::new(Login { session, role, ends: Instant::now() + self.lifetime }))
+        if role == TOKEN_USER {
+            self.of_bearer(&password, connection).await?;
+            return Ok(password);
+        }
+        let from = address(connection);
+        let authenticator = &self.node.authenticator;
+        let principal = authenticator.password(&role, &password, from).await.inspect_err(|error| {
+            self.node.audit.login_failed(&role, &from.to_string(), error.state.code());
+        })?;
+        let login = self.open(principal, from).await?;
+        self.given.insert(&role, login)
     }
 
-    /// The login of the token in a bearer `authorization` header.
-    pub(crate) fn of(&self, metadata: &MetadataMap) -> Result<Arc<Login>> {
-        let header = metadata.get("authorization").and_then(|v| v.to_str().ok());
-        let token = header.and_then(|h| strip_scheme(h, "bearer")).ok_or_else(|| {
+    async fn open(&self, principal: Principal, from: IpAddr) -> Result<Arc<Login>> {
+        self.node.audit.logged_in(&principal, &from.to_string()).await?;
+        let role = principal.name.clone();
+        let session = Session::open_another(Arc::clone(&self.node), principal)?;
+        // Programs that read Arrow take averages for doubles.
+        session.set("kanon.exact_numerics", "off")?;
+        Ok(Arc::new(Login { session, role, ends: Instant::now() + self.lifetime }))
+    }
+
+    /// The login of what a bearer `authorization` header shows: a token that was given here, or a token or API key of the node.
+    pub(crate) async fn of(&self, shown: Option<&str>, connection: Option<ConnectionInfo>) -> Result<Arc<Login>> {
+        let token = shown.ok_or_else(|| {
             Error::new(Sqlstate::InvalidAuthorization, "the call is not authenticated")
-                .hint("Log in with Basic authentication first.")
+                .hint("Log in with Basic authentication first, or send a token or an API key as the bearer.")
         })?;
-        let expired =
-            || Error::new(Sqlstate::InvalidAuthorization, "the token is unknown or has expired").hint("Log in again.");
-        let login = self.tokens.get(token).ok_or_else(expired)?;
+        let Some(login) = self.given.get(token) else { return self.of_bearer(token, connection).await };
         // A role that was dropped, or may not log in any more, is out at once.
-        let still = auth::load_principal(&self.node.store, self.node.site(), &login.role, AuthMethod::Password).is_ok();
-        if Instant::now() >= login.ends || !still {
-            self.tokens.remove(token);
-            return Err(expired());
+        if Instant::now() >= login.ends || !self.stands(&login) {
+            self.given.remove(token);
+            return Err(auth::not_taken());
         }
         Ok(login)
     }
 
-    /// Ends the login of the token in the header.
+    fn stands(&self, login: &Login) -> bool {
+        !login.session.ended().is_cancelled() && self.node.authenticator.stands(login.session.opened_by())
+    }
+
+    /// The login of a token or API key: all that show it share a session.
+    async fn of_bearer(&self, token: &str, connection: Option<ConnectionInfo>) -> Result<Arc<Login>> {
+        let name = BASE64_STANDARD.encode(Sha256::digest(token));
+        if let Some(login) = self.shown.get(&name) {
+            if self.stands(&login) {
+                return Ok(login);
+            }
+            self.shown.remove(&name);
+        }
+        let from = address(connection);
+        let principal = self.node.authenticator.bearer(token, Scope::Flight).inspect_err(|error| {
+            self.node.audit.login_failed(TOKEN_USER, &from.to_string(), error.state.code());
+        })?;
+        let login = self.open(principal, from).await?;
+        self.shown.insert_as(name, &login.role, Arc::clone(&login))?;
+        Ok(login)
+    }
+
+    /// Ends the login of the token in the header. A token or API key of the node stays what it is.
     pub(crate) fn log_out(&self, metadata: &MetadataMap) {
-        let header = metadata.get("authorization").and_then(|v| v.to_str().ok());
-        if let Some(token) = header.and_then(|h| strip_scheme(h, "bearer")) {
-            self.tokens.remove(token);
+        if let Some(token) = bearer(metadata) {
+            self.given.remove(token);
+            self.shown.remove(&BASE64_STANDARD.encode(Sha256::digest(token)));
         }
     }
 
@@ -119,6 +153,16 @@ pub(crate) fn peer_key(connection: Option<ConnectionInfo>) -> Result<PublicKey> 
     connection
         .and_then(|c| c.peer)
         .ok_or_else(|| Error::new(Sqlstate::InvalidAuthorization, "the connection is not that of a trusted node"))
+}
+
+/// Where a call came from.
+fn address(connection: Option<ConnectionInfo>) -> IpAddr {
+    connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |connection| connection.from)
+}
+
+/// What a bearer `authorization` header shows.
+pub(crate) fn bearer(metadata: &MetadataMap) -> Option<&str> {
+    strip_scheme(metadata.get("authorization")?.to_str().ok()?, "bearer")
 }
 
 fn basic(metadata: &MetadataMap) -> Option<(String, String)> {

@@ -36,7 +36,7 @@ use crate::actions;
 use crate::handles::Handles;
 use crate::info;
 use crate::listener::ConnectionInfo;
-use crate::logins::{Login, Logins};
+use crate::logins::{Login, Logins, bearer};
 use crate::running::Running;
 use crate::stream::{self, FlightStream, public_schema};
 use crate::types;
@@ -85,16 +85,18 @@ impl Service {
         }
     }
 
-    pub(crate) fn login<T>(&self, request: &Request<T>) -> StatusResult<Arc<Login>> {
-        self.logins.of(request.metadata()).map_err(failed)
+    /// The login of a call. It keeps nothing of the call, whose body need not be shared among threads.
+    pub(crate) fn login<T>(&self, request: &Request<T>) -> impl Future<Output = StatusResult<Arc<Login>>> + Send {
+        let shown = bearer(request.metadata()).map(str::to_owned);
+        let connection = request.extensions().get::<ConnectionInfo>().copied();
+        async move { self.logins.of(shown.as_deref(), connection).await.map_err(failed) }
     }
 
     /// A prepared statement by its handle, if this login made it.
-    pub(crate) fn prepared<T>(&self, handle: &[u8], request: &Request<T>) -> StatusResult<Arc<Statement>> {
-        let login = self.login(request)?;
+    pub(crate) fn prepared(&self, handle: &[u8], login: &Arc<Login>) -> StatusResult<Arc<Statement>> {
         name(handle)
             .and_then(|n| self.prepared.get(n))
-            .filter(|s| Arc::ptr_eq(&s.login, &login))
+            .filter(|s| Arc::ptr_eq(&s.login, login))
             .ok_or_else(unknown_statement)
     }
 
@@ -144,11 +146,12 @@ impl Service {
         let any = Any::decode(&*request.get_ref().cmd).map_err(|_| unreadable(()))?;
         let schema = match Command::try_from(any).map_err(|_| unreadable(()))? {
             Command::CommandStatementQuery(query) => {
-                let login = self.login(&request)?;
+                let login = self.login(&request).await?;
                 answer_schema(&prepare_one(&login.session, &query.query).await.map_err(failed)?)
             }
             Command::CommandPreparedStatementQuery(query) => {
-                let statement = self.prepared(&query.prepared_statement_handle, &request)?;
+                let login = self.login(&request).await?;
+                let statement = self.prepared(&query.prepared_statement_handle, &login)?;
                 bound_schema(&statement).await?
             }
             // What the catalog answers is described without being run.
@@ -162,13 +165,13 @@ impl Service {
     }
 
     /// An answer that the client fetches with the very command it asked with.
-    fn info(
+    async fn info(
         &self,
-        command: impl ProstMessageExt,
+        command: impl ProstMessageExt + Send,
         schema: &Schema,
         request: Request<FlightDescriptor>,
     ) -> StatusResult<Response<FlightInfo>> {
-        self.login(&request)?;
+        self.login(&request).await?;
         flight_info(command, schema, request.into_inner())
     }
 }
@@ -262,7 +265,7 @@ impl FlightSqlService for Service {
         query: CommandStatementQuery,
         request: Request<FlightDescriptor>,
     ) -> StatusResult<Response<FlightInfo>> {
-        let login = self.login(&request)?;
+        let login = self.login(&request).await?;
         let prepared = prepare_one(&login.session, &query.query).await.map_err(failed)?;
         let schema = answer_schema(&prepared);
         let statement =
@@ -279,7 +282,8 @@ impl FlightSqlService for Service {
         query: CommandPreparedStatementQuery,
         request: Request<FlightDescriptor>,
     ) -> StatusResult<Response<FlightInfo>> {
-        let statement = self.prepared(&query.prepared_statement_handle, &request)?;
+        let login = self.login(&request).await?;
+        let statement = self.prepared(&query.prepared_statement_handle, &login)?;
         if statement.prepared.schema.is_none() && statement.prepared.copy().is_none() {
             let handle = self.run_now(&statement).await?;
             let ticket = TicketStatementQuery { statement_handle: handle.into() };
@@ -295,7 +299,7 @@ impl FlightSqlService for Service {
         request: Request<FlightDescriptor>,
     ) -> StatusResult<Response<FlightInfo>> {
         let schema = query.into_builder().schema();
-        self.info(query, &schema, request)
+        self.info(query, &schema, request).await
     }
 
     async fn get_flight_info_schemas(
@@ -304,7 +308,7 @@ impl FlightSqlService for Service {
         request: Request<FlightDescriptor>,
     ) -> StatusResult<Response<FlightInfo>> {
         let schema = query.clone().into_builder().schema();
-        self.info(query, &schema, request)
+        self.info(query, &schema, request).await
     }
 
     async fn get_flight_info_tables(
@@ -313,7 +317,7 @@ impl FlightSqlService for Service {
         request: Request<FlightDescriptor>,
     ) -> StatusResult<Response<FlightInfo>> {
         let schema = query.clone().into_builder().schema();
-        self.info(query, &schema, request)
+        self.info(query, &schema, request).await
     }
 
     async fn get_flight_info_table_types(
@@ -322,7 +326,7 @@ impl FlightSqlService for Service {
         request: Request<FlightDescriptor>,
     ) -> StatusResult<Response<FlightInfo>> {
         let schema = query.into_builder().schema();
-        self.info(query, &schema, request)
+        self.info(query, &schema, request).await
     }
 
     async fn get_flight_info_sql_info(
@@ -331,7 +335,7 @@ impl FlightSqlService for Service {
         request: Request<FlightDescriptor>,
     ) -> StatusResult<Response<FlightInfo>> {
         let schema = info::sql_info().map_err(failed)?.schema();
-        self.info(query, &schema, request)
+        self.info(query, &schema, request).await
     }
 
     async fn get_flight_info_primary_keys(
@@ -339,7 +343,7 @@ impl FlightSqlService for Service {
         query: CommandGetPrimaryKeys,
         request: Request<FlightDescriptor>,
     ) -> StatusResult<Response<FlightInfo>> {
-        self.info(query, &info::primary_keys(), request)
+        self.info(query, &info::primary_keys(), request).await
     }
 
     async fn get_flight_info_exported_keys(
@@ -347,7 +351,7 @@ impl FlightSqlService for Service {
         query: CommandGetExportedKeys,
         request: Request<FlightDescriptor>,
     ) -> StatusResult<Response<FlightInfo>> {
-        self.info(query, &info::foreign_keys(), request)
+        self.info(query, &info::foreign_keys(), request).await
     }
 
     async fn get_flight_info_imported_keys(
@@ -355,7 +359,7 @@ impl FlightSqlService for Service {
         query: CommandGetImportedKeys,
         request: Request<FlightDescriptor>,
     ) -> StatusResult<Response<FlightInfo>> {
-        self.info(query, &info::foreign_keys(), request)
+        self.info(query, &info::foreign_keys(), request).await
     }
 
     async fn get_flight_info_cross_reference(
@@ -363,7 +367,7 @@ impl FlightSqlService for Service {
         query: CommandGetCrossReference,
         request: Request<FlightDescriptor>,
     ) -> StatusResult<Response<FlightInfo>> {
-        self.info(query, &info::foreign_keys(), request)
+        self.info(query, &info::foreign_keys(), request).await
     }
 
     async fn get_flight_info_xdbc_type_info(
@@ -372,7 +376,7 @@ impl FlightSqlService for Service {
         request: Request<FlightDescriptor>,
     ) -> StatusResult<Response<FlightInfo>> {
         let schema = types::xdbc_type_info().map_err(failed)?.schema();
-        self.info(query, &schema, request)
+        self.info(query, &schema, request).await
     }
 
     async fn do_get_statement(
@@ -391,7 +395,7 @@ impl FlightSqlService for Service {
             let answer = session.execute(&prepared, Vec::new()).await.map_err(failed)?;
             return Ok(Response::new(stream::encode(answer, session)));
         }
-        let login = self.login(&request)?;
+        let login = self.login(&request).await?;
         // Whoever else's handle it is, it stays theirs.
         self.statements.get(sql).filter(|s| Arc::ptr_eq(&s.login, &login)).ok_or_else(unknown_statement)?;
         let statement = self.statements.remove(sql).ok_or_else(unknown_statement)?;
@@ -403,7 +407,8 @@ impl FlightSqlService for Service {
         query: CommandPreparedStatementQuery,
         request: Request<Ticket>,
     ) -> StatusResult<Response<FlightStream>> {
-        let statement = self.prepared(&query.prepared_statement_handle, &request)?;
+        let login = self.login(&request).await?;
+        let statement = self.prepared(&query.prepared_statement_handle, &login)?;
         let handle = name(&query.prepared_statement_handle).unwrap_or_default();
         Ok(Response::new(self.run(handle, &statement).await?))
     }
@@ -413,7 +418,7 @@ impl FlightSqlService for Service {
         query: CommandGetCatalogs,
         request: Request<Ticket>,
     ) -> StatusResult<Response<FlightStream>> {
-        self.login(&request)?;
+        self.login(&request).await?;
         let mut builder = query.into_builder();
         builder.append(info::CATALOG);
         one_batch(builder.build())
@@ -424,7 +429,7 @@ impl FlightSqlService for Service {
         query: CommandGetDbSchemas,
         request: Request<Ticket>,
     ) -> StatusResult<Response<FlightStream>> {
-        let login = self.login(&request)?;
+        let login = self.login(&request).await?;
         let tables = self.node.catalog.snapshot().visible_to(&login.session.principal());
         let mut schemas: Vec<&str> = tables.iter().map(|t| t.schema_name.as_str()).collect();
         schemas.extend(["public", "kanon", "pg_catalog", "information_schema"]);
@@ -442,7 +447,7 @@ impl FlightSqlService for Service {
         query: CommandGetTables,
         request: Request<Ticket>,
     ) -> StatusResult<Response<FlightStream>> {
-        let login = self.login(&request)?;
+        let login = self.login(&request).await?;
         let mut builder = query.into_builder();
         for table in self.node.catalog.snapshot().visible_to(&login.session.principal()) {
             builder
@@ -457,7 +462,7 @@ impl FlightSqlService for Service {
         query: CommandGetTableTypes,
         request: Request<Ticket>,
     ) -> StatusResult<Response<FlightStream>> {
-        self.login(&request)?;
+        self.login(&request).await?;
         let mut builder = query.into_builder();
         builder.append("TABLE");
         one_batch(builder.build())
@@ -468,7 +473,7 @@ impl FlightSqlService for Service {
         query: CommandGetSqlInfo,
         request: Request<Ticket>,
     ) -> StatusResult<Response<FlightStream>> {
-        self.login(&request)?;
+        self.login(&request).await?;
         let info = info::sql_info().map_err(failed)?;
         one_batch(query.into_builder(&info).build())
     }
@@ -478,7 +483,7 @@ impl FlightSqlService for Service {
         _query: CommandGetPrimaryKeys,
         request: Request<Ticket>,
     ) -> StatusResult<Response<FlightStream>> {
-        self.login(&request)?;
+        self.login(&request).await?;
         no_rows(info::primary_keys())
     }
 
@@ -487,7 +492,7 @@ impl FlightSqlService for Service {
         _query: CommandGetExportedKeys,
         request: Request<Ticket>,
     ) -> StatusResult<Response<FlightStream>> {
-        self.login(&request)?;
+        self.login(&request).await?;
         no_rows(info::foreign_keys())
     }
 
@@ -496,7 +501,7 @@ impl FlightSqlService for Service {
         _query: CommandGetImportedKeys,
         request: Request<Ticket>,
     ) -> StatusResult<Response<FlightStream>> {
-        self.login(&request)?;
+        self.login(&request).await?;
         no_rows(info::foreign_keys())
     }
 
@@ -505,7 +510,7 @@ impl FlightSqlService for Service {
         _query: CommandGetCrossReference,
         request: Request<Ticket>,
     ) -> StatusResult<Response<FlightStream>> {
-        self.login(&request)?;
+        self.login(&request).await?;
         no_rows(info::foreign_keys())
     }
 
@@ -514,7 +519,7 @@ impl FlightSqlService for Service {
         query: CommandGetXdbcTypeInfo,
         request: Request<Ticket>,
     ) -> StatusResult<Response<FlightStream>> {
-        self.login(&request)?;
+        self.login(&request).await?;
         let info = types::xdbc_type_info().map_err(failed)?;
         one_batch(query.into_builder(&info).build())
     }
@@ -524,7 +529,7 @@ impl FlightSqlService for Service {
         command: CommandStatementUpdate,
         request: Request<PeekableFlightDataStream>,
     ) -> StatusResult<i64> {
-        let login = self.login(&request)?;
+        let login = self.login(&request).await?;
         let prepared = prepare_one(&login.session, &command.query).await.map_err(failed)?;
         self.update(&login.session, &prepared, Vec::new()).await.map_err(failed)
     }
@@ -534,7 +539,7 @@ impl FlightSqlService for Service {
         _command: CommandStatementIngest,
         request: Request<PeekableFlightDataStream>,
     ) -> StatusResult<i64> {
-        self.login(&request)?;
+        self.login(&request).await?;
         Err(read_only("INSERT"))
     }
 
@@ -543,7 +548,8 @@ impl FlightSqlService for Service {
         query: CommandPreparedStatementQuery,
         request: Request<PeekableFlightDataStream>,
     ) -> StatusResult<DoPutPreparedStatementResult> {
-        let statement = self.prepared(&query.prepared_statement_handle, &request)?;
+        let login = self.login(&request).await?;
+        let statement = self.prepared(&query.prepared_statement_handle, &login)?;
         let mut rows = bound_values(request, &statement.prepared).await?;
         if rows.len() > 1 {
             return Err(failed(Error::unsupported("a query with several rows of parameters")));
@@ -557,7 +563,8 @@ impl FlightSqlService for Service {
         query: CommandPreparedStatementUpdate,
         request: Request<PeekableFlightDataStream>,
     ) -> StatusResult<i64> {
-        let statement = self.prepared(&query.prepared_statement_handle, &request)?;
+        let login = self.login(&request).await?;
+        let statement = self.prepared(&query.prepared_statement_handle, &login)?;
         let mut rows = bound_values(request, &statement.prepared).await?;
         if rows.is_empty() {
             rows.push(Vec::new());
@@ -574,7 +581,7 @@ impl FlightSqlService for Service {
         query: ActionCreatePreparedStatementRequest,
         request: Request<Action>,
     ) -> StatusResult<ActionCreatePreparedStatementResult> {
-        let login = self.login(&request)?;
+        let login = self.login(&request).await?;
         let prepared = prepare_one(&login.session, &query.query).await.map_err(failed)?;
         let parameters: Vec<Field> = prepared
             .parameters
@@ -599,7 +606,8 @@ impl FlightSqlService for Service {
         query: ActionClosePreparedStatementRequest,
         request: Request<Action>,
     ) -> StatusResult<()> {
-        self.prepared(&query.prepared_statement_handle, &request)?;
+        let login = self.login(&request).await?;
+        self.prepared(&query.prepared_statement_handle, &login)?;
         if let Some(handle) = name(&query.prepared_statement_handle) {
             self.prepared.remove(handle);
         }
@@ -619,7 +627,8 @@ impl FlightSqlService for Service {
         request: Request<Action>,
     ) -> StatusResult<ActionCancelQueryResult> {
         // The older action numbers its answers as the newer one does.
-        Ok(ActionCancelQueryResult { result: self.cancel(&query.info, &request)?.into() })
+        let login = self.login(&request).await?;
+        Ok(ActionCancelQueryResult { result: self.cancel(&query.info, &login)?.into() })
     }
 
     async fn list_custom_actions(&self) -> Option<Vec<StatusResult<ActionType>>> {

@@ -249,6 +249,7 @@ fn subplan(sql: &str) -> SubplanRequest {
             roles: BTreeSet::from([BuiltinRole::Analyst]),
             home_node: SiteId::new("cleveland"),
             auth_method: AuthMethod::Password,
+            credential: None,
             via_peer: None,
         },
         participants: vec![SiteId::new("zurich")],

@@ -9,7 +9,7 @@ use kanon_engine::config::Config;
 use tokio_postgres::error::DbError;
 use tokio_postgres::{AsyncMessage, NoTls, SimpleQueryMessage};
 
-use crate::SqlArgs;
+use crate::{ConnectArgs, SqlArgs};
 
 /// One answer: names of columns, rows as text, NOTICEs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -112,8 +112,8 @@ pub(crate) fn render(table: &Table) -> String {
     out
 }
 
-/// `kanon sql`.
-pub(crate) async fn run(args: SqlArgs) -> Result<()> {
+/// A connection to the node that the arguments name.
+pub(crate) async fn connect(args: &ConnectArgs) -> Result<Client> {
     let (host, port) = match &args.connect {
         Some(address) => {
             let (host, port) = address.rsplit_once(':').context("--connect takes host:port")?;
@@ -128,6 +128,11 @@ pub(crate) async fn run(args: SqlArgs) -> Result<()> {
         Ok(password) => password,
         Err(_) => bail!("set PGPASSWORD to the password of \"{}\"", args.user),
     };
+    Client::connect(&host, port, &args.user, &password).await
+}
+
+/// `kanon sql`.
+pub(crate) async fn run(args: SqlArgs) -> Result<()> {
     let query = match args.query {
         Some(query) => query,
         None => {
@@ -136,7 +141,7 @@ pub(crate) async fn run(args: SqlArgs) -> Result<()> {
             text
         }
     };
-    let client = Client::connect(&host, port, &args.user, &password).await?;
+    let client = connect(&args.connect).await?;
     let (tables, notices) = client.ask(&query).await?;
     for table in &tables {
         if args.json {

@@ -28,16 +28,7 @@ pub(crate) async fn run(args: InitArgs) -> Result<()> {
     if args.pg_port == args.flight_port {
         bail!("--pg-port and --flight-port are both {}: each listener needs a port of its own", args.pg_port);
     }
-    let (password, made) = match &args.password_file {
-        Some(file) => {
-            let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-            (text.trim_end_matches(['\r', '\n']).to_owned(), false)
-        }
-        None => (uuid_password(), true),
-    };
-    if password.chars().count() < 8 {
-        bail!("the admin's password has fewer than 8 characters: choose a longer one");
-    }
+    let (password, made) = password(args.password_file.as_deref())?;
     let new_folder = !args.dir.exists();
     std::fs::create_dir_all(&args.dir).with_context(|| format!("cannot make {}", args.dir.display()))?;
     let before = names(&args.dir)?;
@@ -113,7 +104,13 @@ fn undo(dir: &Path, before: &BTreeSet<OsString>, new_folder: bool) {
     }
 }
 
-/// 122 random bits, as people can type them.
-fn uuid_password() -> String {
-    uuid::Uuid::new_v4().simple().to_string()
+/// The password in a file, or one that is made: 122 random bits, as people can type them. And whether it was made.
+pub(crate) fn password(file: Option<&Path>) -> Result<(String, bool)> {
+    let Some(file) = file else { return Ok((uuid::Uuid::new_v4().simple().to_string(), true)) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let password = text.trim_end_matches(['\r', '\n']).to_owned();
+    if password.chars().count() < 8 {
+        bail!("the password in {} has fewer than 8 characters: choose a longer one", file.display());
+    }
+    Ok((password, false))
 }

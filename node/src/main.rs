@@ -5,6 +5,7 @@
 //!      ├► serve  engine::Node + pg-frontend + flight-server in one process
 //!      ├► init   a configuration, keys and a first admin
 //!      ├► sql    a small client
+//!      ├► role   roles, tokens and API keys, at a running node
 //!      ├► audit  checks and exports the audit log
 //!      └► doctor what works here, and what to do about what does not
 //! ```
@@ -14,6 +15,7 @@ mod client;
 mod demo;
 mod doctor;
 mod init;
+mod role;
 mod serve;
 
 use std::path::PathBuf;
@@ -28,6 +30,7 @@ Examples:
   kanon init --dir clinic --node-id clinic    a node of your own: configuration, keys, an admin
   kanon serve --config clinic/kanon.toml      runs it
   kanon sql --config clinic/kanon.toml --user root -c 'SELECT * FROM kanon.nodes'
+  kanon role api-key grafana --for dashboards a key for a service, shown once
   kanon audit verify                          whether the audit log is as it was written
   kanon doctor --config clinic/kanon.toml     what works here, and what to do about what does not";
 
@@ -49,6 +52,8 @@ enum Command {
     Init(InitArgs),
     /// A small built-in client; psql is better
     Sql(SqlArgs),
+    /// Creates roles, and tokens and API keys of theirs
+    Role(RoleArgs),
     /// Checks and exports the audit log
     Audit(AuditArgs),
     /// Says what works here, what does not, and what to do about it
@@ -106,9 +111,9 @@ pub(crate) struct InitArgs {
     pub flight_port: u16,
 }
 
-/// Arguments of `kanon sql`.
+/// Which running node, and who asks it.
 #[derive(Args)]
-pub(crate) struct SqlArgs {
+pub(crate) struct ConnectArgs {
     /// The node's configuration, for its address
     #[arg(long, default_value = "kanon.toml")]
     pub config: PathBuf,
@@ -118,6 +123,64 @@ pub(crate) struct SqlArgs {
     /// Who asks; the password is read from the environment, PGPASSWORD
     #[arg(long, default_value = "root")]
     pub user: String,
+}
+
+/// Arguments of `kanon role`.
+#[derive(Args)]
+pub(crate) struct RoleArgs {
+    #[command(subcommand)]
+    pub command: RoleCommand,
+}
+
+/// What `kanon role` does, at a running node.
+#[derive(Subcommand)]
+pub(crate) enum RoleCommand {
+    /// Creates a role that may log in
+    Create {
+        /// Its name
+        name: String,
+        /// What it is granted: analyst, steward, auditor, operator, admin, or another role
+        #[arg(long = "in-role", value_name = "ROLE")]
+        in_role: Vec<String>,
+        /// A file with its password; without it one is made and shown once
+        #[arg(long)]
+        password_file: Option<PathBuf>,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Prints a token of a role, for user "token" or as a bearer
+    Token {
+        /// The role
+        name: String,
+        /// How long it is valid, such as "8 hours"; a day at most
+        #[arg(long)]
+        ttl: Option<String>,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Makes an API key of a role for a service, and prints it: it is shown only then
+    ApiKey {
+        /// The role
+        name: String,
+        /// What the key is for, as kanon.api_keys lists it
+        #[arg(long = "for", value_name = "SERVICE")]
+        service: String,
+        /// How long it is valid, such as "30 days"; 90 days unless told, a year at most
+        #[arg(long)]
+        ttl: Option<String>,
+        /// Where it is taken: pg, flight, http; everywhere unless told
+        #[arg(long, value_delimiter = ',')]
+        scopes: Vec<String>,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+}
+
+/// Arguments of `kanon sql`.
+#[derive(Args)]
+pub(crate) struct SqlArgs {
+    #[command(flatten)]
+    pub connect: ConnectArgs,
     /// The query; without it, standard input
     #[arg(short = 'c', long = "command")]
     pub query: Option<String>,
@@ -217,6 +280,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Init(args) => init::run(args).await,
+        Command::Role(args) => role::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Sql(args) => client::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,

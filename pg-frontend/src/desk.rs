@@ -178,7 +178,12 @@ pub struct Credentials {
 #[async_trait]
 pub trait House: Send + Sync + 'static {
     /// What a role must prove. One that does not exist is not told apart until its proof was asked for.
-    async fn credentials(&self, role: &str) -> Result<Credentials>;
+    async fn credentials(&self, role: &str, from: IpAddr) -> Result<Credentials>;
+    /// Whose a token or API key is.
+    ///
+    /// # Errors
+    /// 28000 with one text, if it is nobody's.
+    fn bearer(&self, token: &str) -> Result<Principal>;
     /// A principal proved who it is, from an address: the house's log says so before it is let in.
     ///
     /// # Errors
@@ -187,5 +192,8 @@ pub trait House: Send + Sync + 'static {
     /// Somebody did not prove to be a role.
     fn login_failed(&self, role: &str, from: IpAddr);
     /// Opens a session of a principal that proved who it is.
-    fn open(&self, principal: Principal) -> Arc<dyn Desk>;
+    ///
+    /// # Errors
+    /// 53300 if it has as many as it may have.
+    fn open(&self, principal: Principal) -> Result<Arc<dyn Desk>>;
 }

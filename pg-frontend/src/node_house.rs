@@ -6,11 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
-use kanon_engine::auth::{load_principal, scram_verifier};
+use kanon_engine::auth::{Scope, TOKEN_USER};
 use kanon_engine::error::{Error, Result, Sqlstate};
 use kanon_engine::node::Node;
 use kanon_engine::pg_catalog::types::PgType;
-use kanon_engine::principal::{AuthMethod, Principal};
+use kanon_engine::principal::Principal;
 use kanon_engine::session::{Answer, Piece, Prepared, Session, TransactionStatus};
 use kanon_engine::statement;
 use tokio::time::Instant;
@@ -32,25 +32,31 @@ impl NodeHouse {
 
 #[async_trait]
 impl House for NodeHouse {
-    async fn credentials(&self, role: &str) -> Result<Credentials> {
-        let (verifier, own) = scram_verifier(&self.node.store, role).await?;
-        let principal = match own {
-            true => Some(load_principal(&self.node.store, self.node.site(), role, AuthMethod::ScramSha256)?),
-            false => None,
-        };
+    async fn credentials(&self, role: &str, from: IpAddr) -> Result<Credentials> {
+        let (verifier, principal) = self.node.authenticator.scram(role, from).await?;
         Ok(Credentials { verifier: verifier.to_text(), principal })
     }
 
+    fn bearer(&self, token: &str) -> Result<Principal> {
+        self.node.authenticator.bearer(token, Scope::Pg)
+    }
+
     async fn logged_in(&self, principal: &Principal, from: IpAddr) -> Result<()> {
-        self.node.audit.logged_in(&principal.name, &from.to_string()).await
+        if principal.credential.is_none() {
+            self.node.authenticator.succeeded(&principal.name, from);
+        }
+        self.node.audit.logged_in(principal, &from.to_string()).await
     }
 
     fn login_failed(&self, role: &str, from: IpAddr) {
+        if role != TOKEN_USER {
+            self.node.authenticator.failed(role, from);
+        }
         self.node.audit.login_failed(role, &from.to_string(), Sqlstate::InvalidPassword.code());
     }
 
-    fn open(&self, principal: Principal) -> Arc<dyn Desk> {
-        Arc::new(SessionDesk(Session::open(self.node.clone(), principal)))
+    fn open(&self, principal: Principal) -> Result<Arc<dyn Desk>> {
+        Ok(Arc::new(SessionDesk(Session::open_another(self.node.clone(), principal)?)))
     }
 }
 

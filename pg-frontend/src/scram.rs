@@ -128,6 +128,19 @@ fn client_first(mut body: Bytes, offered: &[&str]) -> Result<Bytes> {
     Ok(body)
 }
 
+/// The password that the client sends as it is, asked for as a token or API key: those are as long as a message lets them be.
+///
+/// # Errors
+/// 08P01 for messages that cannot be.
+pub async fn cleartext(wire: &mut Wire) -> Result<String, Stop> {
+    send(wire, &Authentication::CleartextPassword).await?;
+    let message = password_message(wire).await?;
+    let text = message.strip_suffix(&[0]).filter(|text| !text.contains(&0));
+    let text =
+        text.ok_or_else(|| Stop::Fatal(Error::new(Sqlstate::ProtocolViolation, "invalid password packet size")))?;
+    Ok(utf8(text).map_err(Stop::Fatal)?.to_owned())
+}
+
 async fn password_message(wire: &mut Wire) -> Result<Bytes, Stop> {
     loop {
         if let Some(frame) = next_frame(&mut wire.reader.buffer, false).map_err(Stop::Fatal)? {

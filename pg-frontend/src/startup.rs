@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use kanon_engine::auth::{TOKEN_USER, password_failed};
 use kanon_engine::error::{Error, Sqlstate};
+use kanon_engine::principal::Principal;
 use pgwire::messages::startup::{Authentication, BackendKeyData, NegotiateProtocolVersion, ParameterStatus, SecretKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,7 +19,7 @@ use crate::desk::Desk;
 use crate::error::{Severity, put, put_error};
 use crate::message::{Opening, next_opening};
 use crate::running::Stop;
-use crate::scram::{Mechanisms, Proof, exchange};
+use crate::scram::{Mechanisms, Proof, cleartext, exchange};
 use crate::server::Server;
 use crate::wire::{Gone, Io, Wire};
 
@@ -215,21 +217,14 @@ async fn log_in(
         );
         return Err(fatal(Sqlstate::InvalidAuthorization, message));
     }
-    let credentials = server.house.credentials(user).await.map_err(Stop::Fatal)?;
-    let plain = Mechanisms::default();
-    let mechanisms = match &server.tls {
-        Some((_, bound)) if encrypted => bound,
-        _ => &plain,
-    };
-    let proof = exchange(wire, &credentials.verifier, mechanisms).await?;
-    let principal = match (proof, credentials.principal) {
-        (Proof::Right, Some(principal)) => principal,
-        _ => {
-            server.house.login_failed(user, from.ip());
-            return Err(fatal(
-                Sqlstate::InvalidPassword,
-                format!("password authentication failed for user \"{user}\""),
-            ));
+    let principal = match prove(wire, user, encrypted, from, server).await {
+        Ok(principal) => principal,
+        Err(stop) => {
+            if let Stop::Fatal(Error { state: Sqlstate::InvalidPassword | Sqlstate::InvalidAuthorization, .. }) = &stop
+            {
+                server.house.login_failed(user, from.ip());
+            }
+            return Err(stop);
         }
     };
     // A place is taken only now, so that clients without a password cannot take them all.
@@ -239,12 +234,40 @@ async fn log_in(
     if database != DATABASE {
         return Err(fatal(Sqlstate::UndefinedDatabase, format!("database \"{database}\" does not exist")));
     }
-    let desk = server.house.open(principal);
+    let desk = server.house.open(principal).map_err(Stop::Fatal)?;
     apply_settings(desk.as_ref(), &parameters).map_err(Stop::Fatal)?;
     let cancelable = Cancelable::new(desk.clone());
     let registered = server.registry.add(desk.id(), &cancelable);
     greet(wire, desk.as_ref(), &registered).map_err(Stop::Fatal)?;
     Ok((desk, cancelable, permit, registered))
+}
+
+/// Who the client proves to be: by SCRAM, or as the role of a token or API key.
+async fn prove(
+    wire: &mut Wire,
+    user: &str,
+    encrypted: bool,
+    from: SocketAddr,
+    server: &Arc<Server>,
+) -> Result<Principal, Stop> {
+    if user == TOKEN_USER {
+        if !encrypted && !from.ip().to_canonical().is_loopback() {
+            let error = Error::new(Sqlstate::InvalidAuthorization, "a token is taken over TLS only");
+            return Err(Stop::Fatal(error.hint("Connect with sslmode=require or better.")));
+        }
+        let token = cleartext(wire).await?;
+        return server.house.bearer(&token).map_err(Stop::Fatal);
+    }
+    let credentials = server.house.credentials(user, from.ip()).await.map_err(Stop::Fatal)?;
+    let plain = Mechanisms::default();
+    let mechanisms = match &server.tls {
+        Some((_, bound)) if encrypted => bound,
+        _ => &plain,
+    };
+    match (exchange(wire, &credentials.verifier, mechanisms).await?, credentials.principal) {
+        (Proof::Right, Some(principal)) => Ok(principal),
+        _ => Err(Stop::Fatal(password_failed(user))),
+    }
 }
 
 /// Settings that the start-up packet asks for.

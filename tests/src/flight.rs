@@ -20,9 +20,23 @@ pub struct FlightClient {
 impl FlightClient {
     /// Connects on loopback and logs in.
     pub async fn connect(port: u16, role: (&str, &str)) -> FlightClient {
+        FlightClient::attempt(port, role).await.unwrap()
+    }
+
+    /// Connects on loopback and tries to log in.
+    pub async fn attempt(port: u16, role: (&str, &str)) -> Result<FlightClient, FlightError> {
+        let mut client = FlightClient::bearing(port, "").await;
+        client.inner.handshake(role.0, role.1).await?;
+        Ok(client)
+    }
+
+    /// Connects on loopback with a token or API key.
+    pub async fn bearing(port: u16, token: &str) -> FlightClient {
         let channel = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap().connect().await.unwrap();
         let mut inner = FlightSqlServiceClient::new(channel);
-        inner.handshake(role.0, role.1).await.unwrap();
+        if !token.is_empty() {
+            inner.set_token(token.to_owned());
+        }
         FlightClient { inner }
     }
 

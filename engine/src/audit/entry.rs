@@ -25,7 +25,7 @@ const VERSION: u8 = 1;
 pub type Hash = [u8; 32];
 
 /// What was done, or asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
     /// A role logged in, or failed to.
     Login,
@@ -49,6 +49,8 @@ pub enum Action {
     Policy,
     /// A peer: pinned, its checkpoints, its tickets.
     Peer,
+    /// A key or token was made or revoked.
+    Credential,
     /// A job.
     Job,
     /// The log was read by somebody who sees the entries of others.
@@ -56,7 +58,7 @@ pub enum Action {
 }
 
 impl Action {
-    const ALL: [Action; 13] = [
+    const ALL: [Action; 14] = [
         Action::Login,
         Action::Query,
         Action::Release,
@@ -68,6 +70,7 @@ impl Action {
         Action::Revoke,
         Action::Policy,
         Action::Peer,
+        Action::Credential,
         Action::Job,
         Action::ReadLog,
     ];
@@ -86,6 +89,7 @@ impl Action {
             Action::Revoke => "revoke",
             Action::Policy => "policy",
             Action::Peer => "peer",
+            Action::Credential => "credential",
             Action::Job => "job",
             Action::ReadLog => "read_log",
         }

@@ -1,4 +1,4 @@
-//! Logins that failed, counted: whoever has no password may not fill the disk.
+//! Logins that failed, and what was too much, counted: whoever has no password may not fill the disk.
 //!
 //! One entry a second for each address, role and peer, with how often, and at most [`MOST_A_SECOND`] of them: what is beyond is counted together. The names of roles
 //! that there are not are not kept: people type passwords where the name belongs.
@@ -14,6 +14,7 @@ const MOST_A_SECOND: usize = 16;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Attempt {
+    action: Action,
     address: String,
     role: Option<String>,
     peer: Option<String>,
@@ -32,9 +33,16 @@ struct Counted {
 
 impl FailedLogins {
     /// Counts one. `rule` is its SQLSTATE; `role` one that there is.
-    pub(super) fn count(&self, address: &str, role: Option<&str>, peer: Option<&str>, rule: &'static str) {
-        let attempt =
-            Attempt { address: address.to_owned(), role: role.map(str::to_owned), peer: peer.map(str::to_owned), rule };
+    pub(super) fn count(
+        &self,
+        action: Action,
+        address: &str,
+        role: Option<&str>,
+        peer: Option<&str>,
+        rule: &'static str,
+    ) {
+        let (address, role, peer) = (address.to_owned(), role.map(str::to_owned), peer.map(str::to_owned));
+        let attempt = Attempt { action, address, role, peer, rule };
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counted.attempts.len() < MOST_A_SECOND || counted.attempts.contains_key(&attempt) {
             *counted.attempts.entry(attempt).or_default() += 1;
@@ -49,10 +57,12 @@ impl FailedLogins {
         let mut drafts: Vec<Draft> = counted
             .attempts
             .into_iter()
-            .map(|(Attempt { address, role, peer, rule }, times)| {
-                let action = if peer.is_some() { Action::Peer } else { Action::Login };
+            .map(|(Attempt { action, address, role, peer, rule }, times)| {
                 let who = Who { principal: role.unwrap_or_default(), home_node: String::new(), peer };
-                let objects = vec![format!("address {address}"), format!("{times} times")];
+                let mut objects = vec![format!("{times} times")];
+                if !address.is_empty() {
+                    objects.insert(0, format!("address {address}"));
+                }
                 Draft { objects, rule: Some(rule.to_owned()), ..Draft::new(who, action, Decision::Refused) }
             })
             .collect();
@@ -71,8 +81,8 @@ mod tests {
     #[test]
     fn a_flood_is_a_few_entries() {
         let logins = FailedLogins::default();
-        (0..1_000).for_each(|_| logins.count("10.0.0.1", Some("ana"), None, "28P01"));
-        (0..1_000).for_each(|i| logins.count(&format!("10.0.1.{i}"), None, None, "28P01"));
+        (0..1_000).for_each(|_| logins.count(Action::Login, "10.0.0.1", Some("ana"), None, "28P01"));
+        (0..1_000).for_each(|i| logins.count(Action::Login, &format!("10.0.1.{i}"), None, None, "28P01"));
         let drafts = logins.take();
         assert_eq!(drafts.len(), MOST_A_SECOND + 1);
         assert!(drafts.iter().any(|d| d.who.principal == "ana" && d.objects == ["address 10.0.0.1", "1000 times"]));

@@ -61,6 +61,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::federation::identity::Identity;
 use crate::ledger::Also;
+use crate::principal::Principal;
 use crate::store::Store;
 
 /// The audit log of a node. Cheap to clone.
@@ -186,25 +187,32 @@ impl AuditLog {
         }))
     }
 
-    /// A role logged in from an address.
+    /// Somebody logged in from an address, with a password or what else it showed.
     ///
     /// # Errors
     /// As [`AuditLog::write`], where the log fails: then it is not let in.
-    pub async fn logged_in(&self, role: &str, address: &str) -> Result<()> {
-        let who = Who { principal: role.to_owned(), home_node: self.chain.node_id.clone(), peer: None };
-        let objects = vec![format!("address {address}")];
+    pub async fn logged_in(&self, principal: &Principal, address: &str) -> Result<()> {
+        let who = Who::from(principal);
+        let mut objects = vec![format!("address {address}")];
+        objects.extend(principal.credential.as_ref().map(ToString::to_string));
         self.queue(Draft { objects, ..Draft::new(who, Action::Login, Decision::Allowed) }).await
     }
 
     /// A login failed with a SQLSTATE. It is counted: there is one entry a second for an address and role. The name of a role that there is not is not kept.
     pub fn login_failed(&self, role: &str, address: &str, rule: &'static str) {
         let known = self.store.directory().all().contains_key(role);
-        self.logins.count(address, known.then_some(role), None, rule);
+        self.logins.count(Action::Login, address, known.then_some(role), None, rule);
+    }
+
+    /// Somebody asked for more than it may, with a SQLSTATE. It is counted as failed logins are.
+    pub(crate) fn turned_away(&self, principal: &Principal, rule: &'static str) {
+        let peer = principal.via_peer.as_ref().map(|peer| peer.as_str());
+        self.logins.count(Action::Refusal, "", Some(&principal.name), peer, rule);
     }
 
     /// A ticket of a peer, named by its fingerprint, was refused with a SQLSTATE. It is counted as failed logins are.
     pub fn ticket_refused(&self, peer: &str, rule: &'static str) {
-        self.logins.count("peer", None, Some(peer), rule);
+        self.logins.count(Action::Peer, "peer", None, Some(peer), rule);
     }
 
     /// Something that the node's operator did on its command line, in a constant text.

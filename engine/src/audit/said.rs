@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Value, ValueWithS
 
 use super::stewards;
 use crate::error::Result;
-use crate::statement::{Statement, Temporary, on_large_stack};
+use crate::statement::{Act, Argument, Statement, Temporary, on_large_stack};
 
 /// The longest text of a statement in the log, in bytes: of longer ones the beginning.
 const MOST_TEXT: usize = 16 << 10;
@@ -136,6 +136,7 @@ fn normal(statement: &Statement, bytes: usize) -> Normal {
         }
         Statement::Temporary(temporary) => found.temporary(temporary),
         Statement::Steward(statement) => stewards::text(statement, &mut found.literals),
+        Statement::Act(act) => found.act(act),
         Statement::Refused(_) => format!("(a statement of {bytes} bytes that was not read)"),
         other => other.tag().to_owned(),
     };
@@ -178,6 +179,23 @@ impl Found {
         let mut expr = expr.clone();
         let _ = VisitMut::visit(&mut expr, self);
         expr.to_string()
+    }
+
+    fn act(&mut self, act: &Act) -> String {
+        let (names, _) = act.procedure.arguments();
+        let given = names.iter().zip(&act.arguments).filter_map(|(name, given)| Some((name, given.as_ref()?)));
+        let arguments: Vec<String> = given
+            .map(|(name, given)| match given {
+                Argument::Parameter(number) => format!("{name} => ${}", number + 1),
+                Argument::Constant(None) => format!("{name} => NULL"),
+                Argument::Constant(Some(text)) => {
+                    self.literals.push(text.clone());
+                    format!("{name} => ?")
+                }
+            })
+            .collect();
+        let verb = if act.is_call { "CALL" } else { "SELECT" };
+        format!("{verb} kanon.{}({})", act.procedure.name(), arguments.join(", "))
     }
 
     fn temporary(&mut self, temporary: &Temporary) -> String {

@@ -398,7 +398,7 @@ async fn ask(session: &Arc<Session>, text: &str) -> std::result::Result<usize, E
 fn principal(node: &Node, name: &str) -> Principal {
     let roles: BTreeSet<BuiltinRole> = BTreeSet::new();
     let (home_node, auth_method) = (node.site().clone(), AuthMethod::ScramSha256);
-    Principal { name: name.to_owned(), roles, home_node, auth_method, via_peer: None }
+    Principal { name: name.to_owned(), roles, home_node, auth_method, credential: None, via_peer: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -440,7 +440,7 @@ async fn nothing_is_answered_while_the_log_cannot_be_written() {
     assert_eq!(ask(&ana, cohort).await.unwrap_err().state, Sqlstate::SystemError);
     assert_eq!(ask(&ana, open).await.unwrap_err().state, Sqlstate::SystemError);
     assert!(ask(&ana, "SELECT * FROM secrets").await.is_err());
-    assert!(node.audit.logged_in("ana", "127.0.0.1").await.is_err(), "nobody is let in");
+    assert!(node.audit.logged_in(&node.local_admin(), "127.0.0.1").await.is_err(), "nobody is let in");
     assert_eq!(ask(&admin, "CREATE ROLE ben LOGIN").await.unwrap_err().state, Sqlstate::SystemError);
     assert!(!node.store.directory().all().contains_key("ben"), "no change without an entry");
     // What reads nothing goes on.

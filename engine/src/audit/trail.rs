@@ -91,6 +91,11 @@ impl Trail {
         self.said.get().map(|(said, _)| said)
     }
 
+    /// The values of its parameters.
+    pub(crate) fn values(&self) -> &[ScalarValue] {
+        self.said.get().map_or(&[], |(_, values)| values)
+    }
+
     /// What a plan reads, and how it was decided.
     ///
     /// # Errors

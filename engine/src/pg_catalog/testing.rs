@@ -94,6 +94,7 @@ pub(crate) fn viewer() -> Viewer {
         has_password: login,
         member_of: groups.iter().map(|g| (*g).to_owned()).collect(),
         created_at: String::new(),
+        tokens_from: 0,
     };
     let values = [
         ("search_path", "\"$user\", public"),
@@ -111,6 +112,7 @@ pub(crate) fn viewer() -> Viewer {
             roles: BTreeSet::from([BuiltinRole::Admin]),
             home_node: SiteId::new("cleveland"),
             auth_method: AuthMethod::ScramSha256,
+            credential: None,
             via_peer: None,
         },
         node_id: "cleveland".to_owned(),

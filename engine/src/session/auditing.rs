@@ -180,7 +180,14 @@ impl Session {
     /// The entry of a change that a statement makes, without its outcome; `None` if it makes none.
     fn change(&self, stop: &Stop) -> Option<Draft> {
         let said = stop.trail.said()?;
-        let Statement::Steward(statement) = said.statement() else { return None };
+        let statement = match said.statement() {
+            Statement::Steward(statement) => statement,
+            Statement::Act(act) => {
+                let objects = self.objects_of(act, stop.trail.values());
+                return Some(Draft { objects, ..stop.trail.entry(self.who(), Action::Credential, Decision::Asked) });
+            }
+            _ => return None,
+        };
         let temporary =
             |name: &TableName| name.schema.is_none() && self.state().temporary.tables().contains_key(&name.name);
         let own = |name: &TableName| format!("{}.{}", name.schema.as_deref().unwrap_or("public"), name.name);

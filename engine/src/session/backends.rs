@@ -13,6 +13,7 @@ use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
 use futures::Stream;
 
 use super::{Answer, Prepared, Session, TransactionStatus, lock};
+use crate::limits::{Running, too_many_rows};
 use crate::node::Node;
 use crate::pg_catalog::sessions::{Activity, OpenCursor, PreparedStatement, Sessions};
 use crate::principal::Principal;
@@ -38,6 +39,12 @@ impl OpenSessions {
         // Let go of the lock first: a session that is dropped here takes it.
         let all: Vec<Weak<Session>> = lock(&self.0).values().cloned().collect();
         all.iter().filter_map(Weak::upgrade).filter(|session| session.is_of(principal)).collect()
+    }
+
+    /// Ends those of which this is true.
+    pub(crate) fn end_those(&self, of: impl Fn(&Session) -> bool) {
+        let all: Vec<Weak<Session>> = lock(&self.0).values().cloned().collect();
+        all.iter().filter_map(Weak::upgrade).filter(|session| of(session)).for_each(|session| session.terminate());
     }
 
     /// A principal's own of a number.
@@ -111,6 +118,7 @@ impl Default for Doing {
 pub(super) struct Doings {
     session: Weak<Session>,
     number: u64,
+    _running: Running,
 }
 
 impl Drop for Doings {
@@ -137,7 +145,7 @@ impl Session {
     }
 
     /// A statement begins to run.
-    pub(super) fn begins(self: &Arc<Self>, prepared: &Prepared) -> Doings {
+    pub(super) fn begins(self: &Arc<Self>, prepared: &Prepared, running: Running) -> Doings {
         let now = now_us();
         let mut doing = lock(&self.doing);
         doing.number += 1;
@@ -149,7 +157,7 @@ impl Session {
             Statement::Steward(statement) => statement.tag().to_owned(),
             _ => prepared.text.clone(),
         };
-        Doings { session: Arc::downgrade(self), number: doing.number }
+        Doings { session: Arc::downgrade(self), number: doing.number, _running: running }
     }
 
     /// Whether a statement is kept under a name.
@@ -172,6 +180,11 @@ impl Session {
     /// A frontend lets go of a statement.
     pub fn forget(&self, name: &str) {
         self.state().prepared.remove(name);
+    }
+
+    /// Who opened it, with the roles it had then.
+    pub fn opened_by(&self) -> &Principal {
+        &self.opened_by
     }
 
     /// Ends it: what runs stops, and a frontend closes the connection.
@@ -201,19 +214,21 @@ impl Session {
     }
 }
 
-/// The answer, whose statement runs until its rows are read or let go.
-pub(super) fn until_read(mut answer: Answer, doings: Doings) -> Answer {
+/// The answer, whose statement runs until its rows are read or let go, and which fails beyond so many rows.
+pub(super) fn until_read(mut answer: Answer, doings: Doings, most_rows: Option<u64>) -> Answer {
     if let Some(rows) = &mut answer.rows {
         let schema = Arc::clone(&rows.schema);
         let empty = Box::pin(datafusion::physical_plan::EmptyRecordBatchStream::new(schema));
         let inner = std::mem::replace(&mut rows.stream, empty);
-        rows.stream = Box::pin(Watched { inner, _doings: doings });
+        rows.stream = Box::pin(Watched { inner, rows: 0, most_rows, _doings: doings });
     }
     answer
 }
 
 struct Watched {
     inner: SendableRecordBatchStream,
+    rows: u64,
+    most_rows: Option<u64>,
     _doings: Doings,
 }
 
@@ -221,7 +236,14 @@ impl Stream for Watched {
     type Item = DfResult<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.inner.as_mut().poll_next(cx)
+        let polled = self.inner.as_mut().poll_next(cx);
+        if let (Poll::Ready(Some(Ok(batch))), Some(most)) = (&polled, self.most_rows) {
+            self.rows = self.rows.saturating_add(batch.num_rows() as u64);
+            if self.rows > most {
+                return Poll::Ready(Some(Err(too_many_rows(most).into())));
+            }
+        }
+        polled
     }
 }
 

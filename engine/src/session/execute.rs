@@ -8,6 +8,7 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, Expr};
 
 use super::accuracy::Intervals;
+use super::acts;
 use super::alike::Outline;
 use super::backends::Kept;
 use super::cursor::no_cursor;
@@ -72,6 +73,10 @@ impl Session {
                 return Ok(Described { schema: prepared.schema.clone(), ..Described::default() });
             }
             Statement::Refused(error) => return Err(error.clone()),
+            Statement::Act(act) => {
+                let parameters = acts::parameters(act, &types);
+                return Ok(Described { parameters, ..Described::rows(acts::schema(act)) });
+            }
             Statement::Temporary(temporary) => return self.describe_temporary(temporary, types).await,
             Statement::Empty
             | Statement::Set(_)
@@ -158,6 +163,10 @@ impl Session {
                     ));
                 }
                 let inner = Box::pin(self.prepare_inner(prepare.text.clone(), types)).await?;
+                if matches!(*inner.statement, Statement::Act(_)) {
+                    return Err(Error::unsupported("functions with effects cannot be prepared by PREPARE")
+                        .hint("Call them directly; drivers can bind parameters to the call."));
+                }
                 let mut state = self.state();
                 if state.prepared.values().filter(|kept| kept.from_sql).count() >= MAX_PREPARED {
                     return Err(Error::new(
@@ -205,6 +214,7 @@ impl Session {
             Statement::Discard(what) => self.run_discard(tag, *what),
             // Nobody notifies, so there is nothing to remember.
             Statement::Listen | Statement::Unlisten => Ok(Answer::done(tag)),
+            Statement::Act(act) => self.act(act, parameters.values()).await,
             Statement::Call(function) => {
                 Err(Error::new(Sqlstate::UndefinedFunction, format!("procedure {} does not exist", function.name)))
             }

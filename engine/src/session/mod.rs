@@ -5,6 +5,7 @@
 //! cursors and privacy happens in here; frontends translate.
 
 pub mod accuracy;
+mod acts;
 mod alike;
 mod auditing;
 pub mod backends;
@@ -221,6 +222,17 @@ impl Answer {
 }
 
 impl Session {
+    /// As [`Session::open`], if its principal may have one more.
+    ///
+    /// # Errors
+    /// 53300 if it has as many as it may have.
+    pub fn open_another(node: Arc<Node>, principal: Principal) -> Result<Arc<Session>> {
+        node.limits.admit_session(|| node.sessions.of(&principal).len(), &principal).inspect_err(|error| {
+            node.audit.turned_away(&principal, error.state.code());
+        })?;
+        Ok(Session::open(node, principal))
+    }
+
     /// Opens a session of an authenticated principal.
     pub fn open(node: Arc<Node>, principal: Principal) -> Arc<Session> {
         let subplan = principal.via_peer.is_some();
@@ -345,8 +357,11 @@ impl Session {
         if self.closed.is_cancelled() {
             return Err(Error::terminated());
         }
+        let running = self.node.limits.admit(&self.opened_by).inspect_err(|error| {
+            self.node.audit.turned_away(&self.opened_by, error.state.code());
+        })?;
         let stop = self.begin_statement();
-        let doings = self.begins(prepared);
+        let doings = self.begins(prepared, running);
         prepared.count_run();
         self.says(prepared, &parameters, &stop);
         let answer = match self.run_ready(prepared, &parameters, &stop).transpose() {
@@ -358,7 +373,8 @@ impl Session {
         if answer.is_err() {
             self.fail_transaction();
         }
-        answer.map(|answer| backends::until_read(answer, doings))
+        let most = self.node.limits.result_rows().filter(|_| !self.subplan);
+        answer.map(|answer| backends::until_read(answer, doings, most))
     }
 
     /// Runs a statement between its entries in the audit log.

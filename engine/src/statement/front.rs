@@ -7,8 +7,8 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::reader::Reader;
 use super::temporary::{CreateAs, Temporary};
 use super::{
-    Discard, Explain, ExplainFormat, Modes, Prepare, Set, Settings, Statement, Transaction, copy, cursors, ignored,
-    steward, temporary,
+    Act, Discard, Explain, ExplainFormat, Modes, Prepare, Set, Settings, Statement, Transaction, copy, cursors,
+    ignored, steward, temporary,
 };
 use crate::error::{Error, Result, Sqlstate};
 
@@ -123,6 +123,11 @@ fn query_or_into(reader: &mut Reader<'_>) -> Result<Statement> {
     let only = reader.refuse_only();
     let mut query = reader.query()?;
     let into = temporary::take_into(&mut query);
+    match Act::of_query(&query) {
+        Some(Ok(act)) if into.is_none() => return Ok(Statement::Act(Box::new(act))),
+        Some(Err(error)) => return Ok(Statement::Refused(error)),
+        _ => {}
+    }
     let prepared = only.and_then(|()| ignored::prepare(&mut query));
     Ok(match (prepared, into) {
         (Err(error), _) => Statement::Refused(error),
@@ -446,7 +451,13 @@ fn call(reader: &mut Reader<'_>) -> Result<Statement> {
     reader.advance();
     let start = reader.fork();
     match reader.expression()? {
-        Expr::Function(function) => reader.finish(Statement::Call(Box::new(function))),
+        Expr::Function(function) => {
+            let act = Act::of_call(&function).transpose().map(|act| act.map(Box::new).map(Statement::Act));
+            match act {
+                Ok(act) => reader.finish(act.unwrap_or_else(|| Statement::Call(Box::new(function)))),
+                Err(error) => Ok(Statement::Refused(error)),
+            }
+        }
         _ => Err(start.syntax_error()),
     }
 }

@@ -4,6 +4,7 @@
 //! text ─► bounds (size, tokens, nesting, chains: 54001) ─► split ─► parse ─┬─► Query, Explain, Declare, Copy … : a query's tree
 //!                                                                           ├─► Set, Show, Transaction, Fetch … : for the session
 //!                                                                           ├─► Temporary: on the session's temporary tables
+//!                                                                           ├─► Act: a function with effects, see [`acts`]
 //!                                                                           ├─► Steward: run by [`steward`] on catalog and store
 //!                                                                           └─► Refused: the kind has no place here
 //! ```
@@ -18,6 +19,7 @@ use std::ops::Range;
 
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Function, Ident, Query};
 
+pub use acts::{Act, Argument, Procedure};
 pub use bounds::{
     MAX_EXPANDED_TABLES, MAX_JOINS, MAX_LIST_ITEMS, MAX_NESTING, MAX_OPERATORS, MAX_SET_OPERATIONS, MAX_TEXT_BYTES,
     MAX_TOKENS,
@@ -30,6 +32,7 @@ pub use temporary::Temporary;
 use crate::error::{Error, Result};
 use crate::session::Piece;
 
+pub mod acts;
 mod bounds;
 mod copy;
 mod cursors;
@@ -87,7 +90,9 @@ pub enum Statement {
     Listen,
     /// UNLISTEN.
     Unlisten,
-    /// CALL of a function that has effects.
+    /// A function that has effects.
+    Act(Box<Act>),
+    /// CALL of something else.
     Call(Box<Function>),
     /// On temporary tables.
     Temporary(Box<Temporary>),
@@ -361,6 +366,7 @@ impl Statement {
             | Statement::Explain(_)
             | Statement::Show(_)
             | Statement::Execute { .. }
+            | Statement::Act(_)
             | Statement::Call(_) => true,
             Statement::Fetch(fetch) => !fetch.only_move,
             Statement::Empty
@@ -391,6 +397,7 @@ impl Statement {
                 | Statement::Execute { .. }
                 | Statement::Declare(_)
                 | Statement::Copy(_)
+                | Statement::Act(_)
                 | Statement::Call(_)
                 | Statement::Temporary(_)
         )
@@ -432,7 +439,8 @@ impl Statement {
             Statement::Copy(_) => "COPY",
             Statement::Listen => "LISTEN",
             Statement::Unlisten => "UNLISTEN",
-            Statement::Call(_) => "CALL",
+            Statement::Act(act) if !act.is_call => "SELECT",
+            Statement::Act(_) | Statement::Call(_) => "CALL",
             Statement::Temporary(temporary) => temporary.tag(),
             Statement::Steward(statement) => statement.tag(),
         }

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::auth::api_keys::{self, ApiKey, Scope};
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
 
 /// A role.
@@ -19,6 +21,8 @@ pub struct RoleInfo {
     pub member_of: BTreeSet<String>,
     /// UTC, RFC 3339.
     pub created_at: String,
+    /// Tokens that were issued up to this second, of Unix time, are not taken.
+    pub tokens_from: i64,
 }
 
 /// All roles at this moment. Clones share it: a GRANT is seen at once by whoever holds one.
@@ -33,6 +37,7 @@ struct Present {
     roles: Arc<BTreeMap<String, RoleInfo>>,
     /// Of roles that may log in here.
     verifiers: BTreeMap<String, String>,
+    api_keys: BTreeMap<String, Arc<ApiKey>>,
 }
 
 impl fmt::Debug for RoleDirectory {
@@ -51,13 +56,24 @@ impl RoleDirectory {
     }
 
     /// Shows these roles from now on, unless newer ones are shown already.
-    pub(super) fn replace(&self, version: i64, roles: BTreeMap<String, RoleInfo>, verifiers: BTreeMap<String, String>) {
+    pub(super) fn replace(
+        &self,
+        version: i64,
+        roles: BTreeMap<String, RoleInfo>,
+        verifiers: BTreeMap<String, String>,
+        api_keys: BTreeMap<String, Arc<ApiKey>>,
+    ) {
         let mut present = match self.present.write() {
             Ok(guard) => guard,
             Err(poisoned) => poisoned.into_inner(),
         };
         if version >= present.version {
-            *present = Present { version, roles: Arc::new(roles), verifiers };
+            for (id, key) in &api_keys {
+                if let Some(before) = present.api_keys.get(id) {
+                    key.last_used_at.fetch_max(before.last_used_at.load(Ordering::Relaxed), Ordering::Relaxed);
+                }
+            }
+            *present = Present { version, roles: Arc::new(roles), verifiers, api_keys };
         }
     }
 
@@ -66,6 +82,26 @@ impl RoleDirectory {
             Ok(guard) => guard.verifiers.get(name).cloned(),
             Err(poisoned) => poisoned.into_inner().verifiers.get(name).cloned(),
         }
+    }
+
+    /// The key that this is, if it is one that is taken there at this second.
+    pub(crate) fn api_key(&self, key: &str, scope: Scope, now: i64) -> Option<Arc<ApiKey>> {
+        let present = self.present.read().unwrap_or_else(PoisonError::into_inner);
+        let known = present.api_keys.get(api_keys::id_of(key)?)?;
+        // Of hashes, so how long a comparison takes tells nothing of the key.
+        let is_taken = known.hash == api_keys::hash(key) && known.scopes.contains(&scope) && now < known.expires_at;
+        is_taken.then(|| Arc::clone(known))
+    }
+
+    /// Whether there is a key of this id that is valid at this second.
+    pub(crate) fn has_api_key(&self, id: &str, now: i64) -> bool {
+        let present = self.present.read().unwrap_or_else(PoisonError::into_inner);
+        present.api_keys.get(id).is_some_and(|key| now < key.expires_at)
+    }
+
+    /// All keys.
+    pub(crate) fn api_keys(&self) -> Vec<Arc<ApiKey>> {
+        self.present.read().unwrap_or_else(PoisonError::into_inner).api_keys.values().cloned().collect()
     }
 
     /// Every role that `name` is a member of, through others too, and itself.

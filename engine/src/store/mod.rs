@@ -3,6 +3,7 @@
 //! One file, write-ahead log, every commit flushed to disk (`synchronous = FULL`): what a steward was told has happened survives
 //! a power cut. A lock file beside it is held for as long as the [`Store`] lives, so that two nodes never share one store.
 
+mod api_keys;
 mod directory;
 mod peers;
 mod privacy_units;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::Row;
 
-use super::{RoleInfo, Store, failed, now};
-use crate::auth;
+use super::{RoleInfo, Store, api_keys, failed, now};
+use crate::auth::{self, TOKEN_USER};
 use crate::config::check_node_id;
 use crate::error::{Error, Result, Sqlstate};
 use crate::nearest::did_you_mean;
@@ -49,7 +49,7 @@ impl Store {
         self.load_roles().await
     }
 
-    /// ALTER ROLE … PASSWORD; `None` takes the password away.
+    /// ALTER ROLE … PASSWORD; `None` takes the password away. Tokens that the role has are no longer taken.
     ///
     /// # Errors
     /// 42704 if there is no such role, 22023 for a password that cannot be.
@@ -63,8 +63,10 @@ impl Store {
         }
         let verifier = password.map(auth::verifier_for).transpose()?;
         let mut transaction = self.begin_change().await?;
-        sqlx::query("UPDATE roles SET verifier = ? WHERE name = ?")
+        // Whoever had the old one may have made tokens with it.
+        sqlx::query("UPDATE roles SET verifier = ?, tokens_from = max(tokens_from, ?) WHERE name = ?")
             .bind(verifier)
+            .bind(chrono::Utc::now().timestamp())
             .bind(name)
             .execute(&mut *transaction)
             .await
@@ -217,7 +219,7 @@ impl Store {
             let (role, member): (String, String) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
             memberships.entry(member).or_default().insert(role);
         }
-        let rows = sqlx::query("SELECT name, login, verifier, created_at FROM roles")
+        let rows = sqlx::query("SELECT name, login, verifier, created_at, tokens_from FROM roles")
             .fetch_all(&mut *transaction)
             .await
             .map_err(failed)?;
@@ -230,6 +232,7 @@ impl Store {
                 login,
                 has_password: verifier.is_some(),
                 created_at: row.try_get(3).map_err(failed)?,
+                tokens_from: row.try_get(4).map_err(failed)?,
                 member_of: memberships.remove(&name).unwrap_or_default(),
                 name: name.clone(),
             };
@@ -238,8 +241,9 @@ impl Store {
             }
             roles.insert(name, info);
         }
+        let api_keys = api_keys::load(&mut transaction).await?;
         transaction.commit().await.map_err(failed)?;
-        self.directory().replace(version, roles, verifiers);
+        self.directory().replace(version, roles, verifiers, api_keys);
         Ok(())
     }
 }
@@ -247,7 +251,10 @@ impl Store {
 /// A role's name: up to 63 bytes, not one of ours; an `@` only before the node id of a peer.
 fn check_role_name(name: &str) -> Result<()> {
     let refused = |message: String| Err(Error::new(Sqlstate::InvalidName, message));
-    if BuiltinRole::parse(name).is_some() || matches!(name, "public" | "none" | "kanon") || name.starts_with("pg_") {
+    if BuiltinRole::parse(name).is_some()
+        || matches!(name, "public" | "none" | "kanon" | TOKEN_USER)
+        || name.starts_with("pg_")
+    {
         return refused(format!("role name \"{name}\" is reserved"));
     }
     let (local, node) = match name.split_once('@') {

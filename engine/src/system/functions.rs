@@ -7,15 +7,54 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
 
 use super::{SystemContext, policy_text};
 use crate::error::{Error, Result};
 use crate::principal::Principal;
+use crate::statement::Procedure;
 
 /// `kanon.whoami()` and `kanon.explain_policy(table)`. Whose they are follows from the configuration of the statement that calls them.
 pub fn functions() -> impl Iterator<Item = ScalarUDF> {
-    [Kind::WhoAmI, Kind::ExplainPolicy].into_iter().map(|kind| ScalarUDF::from(SystemFunction::new(kind)))
+    let pure = [Kind::WhoAmI, Kind::ExplainPolicy].into_iter().map(|kind| ScalarUDF::from(SystemFunction::new(kind)));
+    pure.chain(Procedure::ALL.map(|procedure| {
+        let signature =
+            Signature::one_of(vec![TypeSignature::VariadicAny, TypeSignature::Nullary], Volatility::Volatile);
+        ScalarUDF::from(Effect { procedure, name: format!("kanon.{}", procedure.name()), signature })
+    }))
+}
+
+/// A function with effects where an expression stands: there it says how it is called.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Effect {
+    procedure: Procedure,
+    name: String,
+    signature: Signature,
+}
+
+impl Effect {
+    fn refused(&self) -> Error {
+        let name = &self.name;
+        Error::unsupported(format!("{name}() cannot be called in a query"))
+            .hint(format!("It has effects, so it stands alone: SELECT {name}(…), or CALL {name}(…)."))
+    }
+}
+
+impl ScalarUDFImpl for Effect {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+    fn return_type(&self, _arguments: &[DataType]) -> DfResult<DataType> {
+        Err(self.refused().into())
+    }
+    fn invoke_with_args(&self, _arguments: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        Err(self.refused().into())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

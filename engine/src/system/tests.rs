@@ -39,6 +39,7 @@ fn principal(node: &Node, name: &str) -> Principal {
         roles: BTreeSet::new(),
         home_node: node.site().clone(),
         auth_method: AuthMethod::ScramSha256,
+        credential: None,
         via_peer: None,
     }
 }

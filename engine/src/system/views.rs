@@ -17,10 +17,12 @@ use kanon_privacy::budget::{Delta, Epsilon};
 use kanon_privacy::policy::Access;
 
 use super::{SystemContext, SystemTables, audit, qualified, sites, spending};
+use crate::auth::Scope;
 use crate::catalog::Table;
 use crate::error::{Error, Result};
 use crate::federation::status::NodeStatus;
 use crate::pg_catalog::types::PgType;
+use crate::principal::BuiltinRole;
 
 /// The views of a session, by name. A view that cannot be made is left out, and the node's log says why.
 pub fn tables(context: &SystemContext) -> SystemTables {
@@ -51,6 +53,7 @@ const VIEWS: &[(&str, ViewRows)] = &[
     ("policies", policies),
     ("last_query", last_query),
     ("whoami", whoami),
+    ("api_keys", api_keys),
 ];
 
 /// A view whose rows are made when it is read.
@@ -253,5 +256,26 @@ fn whoami(context: &SystemContext, _: &[Arc<Table>]) -> Result<MemTable> {
         .text("roles", one(context.roles()))
         .text("home_node", one(context.principal.home_node.to_string()))
         .text("auth_method", one(context.principal.auth_method.as_str().to_owned()))
+        .table()
+}
+
+/// One's own keys; an admin sees all.
+fn api_keys(context: &SystemContext, _: &[Arc<Table>]) -> Result<MemTable> {
+    let principal = &context.principal;
+    let sees =
+        |role: &str| principal.via_peer.is_none() && (role == principal.name || principal.is(BuiltinRole::Admin));
+    let mut keys = context.node.store.directory().api_keys();
+    keys.retain(|key| sees(&key.role));
+    keys.sort_by(|a, b| (&a.role, &a.name).cmp(&(&b.role, &b.name)));
+    let micros = |seconds: i64| seconds.saturating_mul(1_000_000);
+    Columns::default()
+        .text("role", keys.iter().map(|key| Some(&key.role)))
+        .text("name", keys.iter().map(|key| Some(&key.name)))
+        .text("prefix", keys.iter().map(|key| Some(format!("kanon_{}", key.id))))
+        .text("scopes", keys.iter().map(|key| Some(Scope::list(&key.scopes))))
+        .text("created_by", keys.iter().map(|key| Some(&key.created_by)))
+        .time("created_at", keys.iter().map(|key| Some(micros(key.created_at))))
+        .time("expires_at", keys.iter().map(|key| Some(micros(key.expires_at))))
+        .time("last_used_at", keys.iter().map(|key| key.last_used_at().map(micros)))
         .table()
 }

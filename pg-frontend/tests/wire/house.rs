@@ -16,6 +16,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
+use kanon_engine::auth::not_taken;
 use kanon_engine::error::{Error, Result, Sqlstate};
 use kanon_engine::pg_catalog::types::PgType;
 use kanon_engine::principal::{AuthMethod, Principal};
@@ -48,15 +49,20 @@ fn verifier(password: &str) -> String {
 
 #[async_trait]
 impl House for TestHouse {
-    async fn credentials(&self, role: &str) -> Result<Credentials> {
+    async fn credentials(&self, role: &str, _: IpAddr) -> Result<Credentials> {
         let principal = (role == USER).then(|| Principal {
             name: role.to_owned(),
             roles: Default::default(),
             home_node: kanon_planner_site(),
             auth_method: AuthMethod::ScramSha256,
+            credential: None,
             via_peer: None,
         });
         Ok(Credentials { verifier: verifier(PASSWORD), principal })
+    }
+
+    fn bearer(&self, _: &str) -> Result<Principal> {
+        Err(not_taken())
     }
 
     async fn logged_in(&self, _: &Principal, _: IpAddr) -> Result<()> {
@@ -65,9 +71,9 @@ impl House for TestHouse {
 
     fn login_failed(&self, _: &str, _: IpAddr) {}
 
-    fn open(&self, _principal: Principal) -> Arc<dyn Desk> {
+    fn open(&self, _principal: Principal) -> Result<Arc<dyn Desk>> {
         static NEXT: AtomicI32 = AtomicI32::new(1);
-        Arc::new(TestDesk {
+        Ok(Arc::new(TestDesk {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             context: self.context.clone(),
             alive: self.alive.clone(),
@@ -80,7 +86,7 @@ impl House for TestHouse {
                 ("integer_datetimes".to_owned(), "on".to_owned()),
                 ("standard_conforming_strings".to_owned(), "on".to_owned()),
             ])),
-        })
+        }))
     }
 }
 

@@ -181,6 +181,7 @@ async fn statements_beyond_every_bound_over_flight_sql_and_from_a_peer() {
                 roles: BTreeSet::from([BuiltinRole::Analyst]),
                 home_node: home.clone(),
                 auth_method: AuthMethod::Password,
+                credential: None,
                 via_peer: None,
             },
             participants: vec![site.clone()],

@@ -131,6 +131,7 @@ fn principal(name: &str, roles: &[BuiltinRole], via: Option<&str>) -> Principal 
         roles: roles.iter().copied().collect(),
         home_node: SiteId::new(via.unwrap_or("zurich")),
         auth_method: AuthMethod::ScramSha256,
+        credential: None,
         via_peer: via.map(SiteId::new),
     }
 }

@@ -1,18 +1,13 @@
-//! Passwords as PostgreSQL keeps them (SCRAM-SHA-256 verifiers, RFC 5802 and RFC 7677), and principals from roles.
-//!
-//! A password is never stored and never logged. Whoever fails to log in is told the same, after the same work, whether the role
-//! does not exist, may not log in, has no password or has another one.
+//! Passwords as PostgreSQL keeps them: SCRAM-SHA-256 verifiers, RFC 5802 and RFC 7677. A password is never stored and never logged.
 
 use std::num::NonZeroU32;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use kanon_planner::facts::SiteId;
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::{digest, hmac, pbkdf2};
 
 use crate::error::{Error, Result, Sqlstate};
-use crate::principal::{AuthMethod, Principal};
 use crate::store::Store;
 
 /// PostgreSQL's own number of iterations.
@@ -21,7 +16,7 @@ const ITERATIONS: u32 = 4096;
 const MAX_ITERATIONS: u32 = 1_000_000;
 const SALT_BYTES: usize = 16;
 /// The longest password, in bytes.
-const MAX_PASSWORD_BYTES: usize = 1024;
+pub(super) const MAX_PASSWORD_BYTES: usize = 1024;
 
 /// What a server keeps of a password: it can check one, and prove that it knows it, and not log in with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,18 +116,28 @@ pub fn verify_password(verifier: &str, password: &str) -> bool {
 ///
 /// For a role that does not exist, may not log in or has no password it is a mock one: its salt is the same each time (it comes from
 /// a secret of the node) and no password fits it. Callers must not tell the two apart before the exchange has failed.
-pub async fn scram_verifier(store: &Store, role: &str) -> Result<(ScramVerifier, bool)> {
+pub(super) async fn verifier_of(store: &Store, role: &str) -> Result<(ScramVerifier, bool)> {
     if let Some(verifier) = store.verifier(role).as_deref().and_then(ScramVerifier::parse) {
         return Ok((verifier, true));
     }
-    let secret = store
+    Ok((mock_verifier(&mock_secret(store).await?, role), false))
+}
+
+async fn mock_secret(store: &Store) -> Result<Vec<u8>> {
+    store
         .setting_or_insert("mock_authentication_secret", || {
             let mut secret = vec![0u8; 32];
             SystemRandom::new().fill(&mut secret).map_err(|_| Error::internal("no random numbers"))?;
             Ok(secret)
         })
-        .await?;
-    Ok((mock_verifier(&secret, role), false))
+        .await
+}
+
+/// A verifier with the salt of a role's own that no password fits: for a role that is locked out.
+pub(super) async fn unfitting(store: &Store, role: &str) -> Result<ScramVerifier> {
+    let (own, _) = verifier_of(store, role).await?;
+    let mock = mock_verifier(&mock_secret(store).await?, role);
+    Ok(ScramVerifier { iterations: own.iterations, salt: own.salt, ..mock })
 }
 
 fn mock_verifier(secret: &[u8], role: &str) -> ScramVerifier {
@@ -149,59 +154,6 @@ fn mock_verifier(secret: &[u8], role: &str) -> ScramVerifier {
         stored_key: part("stored "),
         server_key: part("server "),
     }
-}
-
-/// Logs a role in with its password (Flight Basic, the HTTP interface).
-///
-/// # Errors
-/// 28P01 with one text, whatever was wrong.
-pub async fn authenticate(
-    store: &Store,
-    home: &SiteId,
-    role: &str,
-    password: &str,
-    method: AuthMethod,
-) -> Result<Principal> {
-    let (verifier, real) = scram_verifier(store, role).await?;
-    let password = if password.len() <= MAX_PASSWORD_BYTES { password } else { "" };
-    // Derivation takes milliseconds: not on a thread that others wait for.
-    let (tried, password) = (verifier, password.to_owned());
-    let fits = tokio::task::spawn_blocking(move || tried.verify(&password)).await.map_err(Error::internal)?;
-    if fits && real { load_principal(store, home, role, method) } else { Err(password_failed(role)) }
-}
-
-/// The principal of a role that proved who it is.
-///
-/// # Errors
-/// 28P01 if it has been dropped, or may not log in any more.
-pub fn load_principal(store: &Store, home: &SiteId, role: &str, method: AuthMethod) -> Result<Principal> {
-    let may_log_in = store.directory().all().get(role).is_some_and(|info| info.login);
-    if !may_log_in {
-        return Err(password_failed(role));
-    }
-    Ok(Principal {
-        name: role.to_owned(),
-        roles: store.directory().builtin_roles(role),
-        home_node: home.clone(),
-        auth_method: method,
-        via_peer: None,
-    })
-}
-
-/// The principal of a role of a peer, whose ticket was verified: with the built-in roles that `role@peer` was granted here.
-pub fn peer_principal(store: &Store, peer: &SiteId, role: &str) -> Principal {
-    Principal {
-        name: role.to_owned(),
-        roles: store.directory().builtin_roles(&format!("{role}@{peer}")),
-        home_node: peer.clone(),
-        auth_method: AuthMethod::PeerTicket,
-        via_peer: Some(peer.clone()),
-    }
-}
-
-/// The one text for a login that failed, which is PostgreSQL's.
-pub fn password_failed(role: &str) -> Error {
-    Error::new(Sqlstate::InvalidPassword, format!("password authentication failed for user \"{role}\""))
 }
 
 fn to_32(bytes: &[u8]) -> [u8; 32] {

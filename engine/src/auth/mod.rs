@@ -1,0 +1,203 @@
+//! Ways in: who somebody is that comes to this node, and whether it still may be here.
+//!
+//! ```text
+//! SCRAM exchange (Postgres) ─► Authenticator::scram ──┐
+//! Basic (Flight SQL) ────────► Authenticator::password ┼─► Principal ─► Session;   standing: ended once role, key or token is
+//! bearer, user "token" ──────► Authenticator::bearer ──┘
+//!                               API keys, tokens of this node ([`tokens`])
+//! ```
+//!
+//! Whoever fails to log in is told the same, after the same work, whether the role does not exist, may not log in, has no password, has another one, or is locked out
+//! ([`lockout`]). A key or token that is not taken has one text too, whatever was wrong with it.
+
+pub(crate) mod api_keys;
+mod lockout;
+mod scram;
+mod standing;
+pub(crate) mod tokens;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use chrono::Utc;
+use kanon_planner::facts::SiteId;
+
+pub use api_keys::Scope;
+pub use scram::{ScramVerifier, salted_password, verifier_for, verify_password};
+pub(crate) use standing::keep;
+
+use crate::config::Config;
+use crate::error::{Error, Result, Sqlstate};
+use crate::principal::{AuthMethod, Credential, Principal};
+use crate::store::Store;
+use lockout::Lockout;
+use tokens::TokenKeys;
+
+/// The user name that stands for the role of the token or key that is given as the password.
+pub const TOKEN_USER: &str = "token";
+
+/// Lets in who may come in. One for a node.
+pub struct Authenticator {
+    store: Store,
+    home: SiteId,
+    lockout: Lockout,
+    pub(crate) token_keys: TokenKeys,
+    /// How long tokens are valid unless less or more is asked for.
+    pub(crate) token_lifetime: Duration,
+}
+
+impl Authenticator {
+    /// Of a node, whose keys for tokens are read or made.
+    ///
+    /// # Errors
+    /// 58000 if the keys cannot be used.
+    pub(crate) fn start(config: &Config, store: &Store) -> Result<Authenticator> {
+        Ok(Authenticator {
+            store: store.clone(),
+            home: SiteId::new(config.node_id.clone()),
+            lockout: Lockout::default(),
+            token_keys: TokenKeys::of_folder(&config.dir, &config.node_id)?,
+            token_lifetime: config.access_token_expire,
+        })
+    }
+
+    /// The verifier to run SCRAM with for a role, and its principal if that is the role's own: callers must not tell the two apart before the exchange has failed.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn scram(&self, role: &str, from: IpAddr) -> Result<(ScramVerifier, Option<Principal>)> {
+        if self.lockout.is_locked(role, from) {
+            return Ok((scram::unfitting(&self.store, role).await?, None));
+        }
+        let (verifier, own) = scram::verifier_of(&self.store, role).await?;
+        let principal = own.then(|| self.principal(role, AuthMethod::ScramSha256, None)).transpose()?;
+        Ok((verifier, principal))
+    }
+
+    /// The principal of a role with this password (Flight Basic, the HTTP interface). [`Authenticator::failed`] is not to be told of it.
+    ///
+    /// # Errors
+    /// 28P01 with one text, whatever was wrong.
+    pub async fn password(&self, role: &str, password: &str, from: IpAddr) -> Result<Principal> {
+        let (verifier, principal) = self.scram(role, from).await?;
+        let password = if password.len() <= scram::MAX_PASSWORD_BYTES { password } else { "" };
+        // Derivation takes milliseconds: not on a thread that others wait for.
+        let password = password.to_owned();
+        let fits = tokio::task::spawn_blocking(move || verifier.verify(&password)).await.map_err(Error::internal)?;
+        match principal.filter(|_| fits) {
+            Some(principal) => {
+                self.lockout.succeeded(role, from);
+                Ok(Principal { auth_method: AuthMethod::Password, ..principal })
+            }
+            None => {
+                self.failed(role, from);
+                Err(password_failed(role))
+            }
+        }
+    }
+
+    /// A password was wrong.
+    pub fn failed(&self, role: &str, from: IpAddr) {
+        self.lockout.failed(role, from);
+    }
+
+    /// A password was right.
+    pub fn succeeded(&self, role: &str, from: IpAddr) {
+        self.lockout.succeeded(role, from);
+    }
+
+    /// The principal of an API key or of a token, shown to a listener.
+    ///
+    /// # Errors
+    /// 28000 with one text, whatever was wrong.
+    pub fn bearer(&self, shown: &str, scope: Scope) -> Result<Principal> {
+        let found = match shown.starts_with(api_keys::PREFIX) {
+            true => self.store.directory().api_key(shown, scope, Utc::now().timestamp()).map(|key| {
+                key.is_used(&self.store);
+                (key.role.clone(), AuthMethod::ApiKey, Credential::ApiKey { id: key.id.clone() })
+            }),
+            false => self.token_keys.read(shown).filter(|claims| self.is_valid(claims)).map(|claims| {
+                let credential =
+                    Credential::Token { id: claims.id, issued_at: claims.issued_at, expires_at: claims.expires_at };
+                (claims.role, AuthMethod::Token, credential)
+            }),
+        };
+        let (role, method, credential) = found.ok_or_else(not_taken)?;
+        self.principal(&role, method, Some(credential)).map_err(|_| not_taken())
+    }
+
+    fn is_valid(&self, claims: &tokens::TokenClaims) -> bool {
+        let directory = self.store.directory().all();
+        directory.get(&claims.role).is_some_and(|role| claims.issued_at > role.tokens_from)
+    }
+
+    /// The principal of a role that proved who it is.
+    ///
+    /// # Errors
+    /// 28P01 if there is no such role, or it may not log in.
+    fn principal(&self, role: &str, method: AuthMethod, credential: Option<Credential>) -> Result<Principal> {
+        let principal = load_principal(&self.store, &self.home, role, method)?;
+        Ok(Principal { credential, ..principal })
+    }
+
+    /// Whether somebody that was let in would still be, but for the password.
+    pub fn stands(&self, principal: &Principal) -> bool {
+        if principal.via_peer.is_some() || principal.auth_method == AuthMethod::Local {
+            return true;
+        }
+        let directory = self.store.directory();
+        let roles = directory.all();
+        let Some(role) = roles.get(&principal.name).filter(|role| role.login) else { return false };
+        let now = Utc::now().timestamp();
+        match &principal.credential {
+            None => true,
+            Some(Credential::ApiKey { id }) => directory.has_api_key(id, now),
+            Some(Credential::Token { issued_at, expires_at, .. }) => *issued_at > role.tokens_from && now < *expires_at,
+        }
+    }
+}
+
+/// The principal of a role.
+///
+/// # Errors
+/// 28P01 if there is no such role, or it may not log in.
+pub fn load_principal(store: &Store, home: &SiteId, role: &str, method: AuthMethod) -> Result<Principal> {
+    let may_log_in = store.directory().all().get(role).is_some_and(|info| info.login);
+    if !may_log_in {
+        return Err(password_failed(role));
+    }
+    Ok(Principal {
+        name: role.to_owned(),
+        roles: store.directory().builtin_roles(role),
+        home_node: home.clone(),
+        auth_method: method,
+        credential: None,
+        via_peer: None,
+    })
+}
+
+/// The principal of a role of a peer, whose ticket was verified: with the built-in roles that `role@peer` was granted here.
+pub fn peer_principal(store: &Store, peer: &SiteId, role: &str) -> Principal {
+    Principal {
+        name: role.to_owned(),
+        roles: store.directory().builtin_roles(&format!("{role}@{peer}")),
+        home_node: peer.clone(),
+        auth_method: AuthMethod::PeerTicket,
+        credential: None,
+        via_peer: Some(peer.clone()),
+    }
+}
+
+/// The one text for a login that failed, which is PostgreSQL's.
+pub fn password_failed(role: &str) -> Error {
+    Error::new(Sqlstate::InvalidPassword, format!("password authentication failed for user \"{role}\""))
+}
+
+/// The one text for a key or token that is not taken.
+pub fn not_taken() -> Error {
+    Error::new(Sqlstate::InvalidAuthorization, "the token is unknown or has expired").hint("Log in again.")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+mod tests;
