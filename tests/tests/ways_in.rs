@@ -99,7 +99,7 @@ async fn keys_and_tokens_open_both_protocols_until_they_are_revoked() {
 
     // Everything is in the log, and no secret.
     let log =
-        admin.ask("SELECT action, decision, objects, statement FROM kanon.audit_log").await.unwrap().lines().join("\n");
+        admin.ask("SELECT action, decision, object, statement FROM kanon.audit_log").await.unwrap().lines().join("\n");
     let id = key.split('_').nth(1).unwrap();
     for line in [
         format!("credential|allowed|role {name}, api key notebook"),
