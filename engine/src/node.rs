@@ -72,6 +72,7 @@ impl Node {
         let federation = Federation::new(&config, &store).await?;
         let runtime = runtime(&config)?;
         let catalog = Catalog::load(&config, &store, Arc::clone(&runtime)).await?;
+        federation.suspend_as_in(&catalog.snapshot());
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let partitions = config.max_cpu_cores.unwrap_or(cores).min(cores);
         let states = States::of(base_state(runtime, partitions));

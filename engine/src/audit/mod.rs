@@ -198,8 +198,11 @@ impl AuditLog {
 
     /// A login failed with a SQLSTATE. It is counted: there is one entry a second for an address and role. The name of a role that there is not is not kept.
     pub fn login_failed(&self, role: &str, address: &str, rule: &'static str) {
-        let known = self.store.directory().all().contains_key(role);
-        self.logins.count(address, known.then_some(role), None, rule);
+        let roles = self.store.directory().all();
+        let known = roles.get(role);
+        // Only here it is said why.
+        let rule = if known.is_some_and(|known| known.suspended) { "the role is suspended" } else { rule };
+        self.logins.count(address, known.map(|_| role), None, rule);
     }
 
     /// A ticket of a peer, named by its fingerprint, was refused with a SQLSTATE. It is counted as failed logins are.

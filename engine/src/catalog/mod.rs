@@ -13,6 +13,7 @@ mod change;
 mod column;
 mod files;
 pub mod guarded;
+mod halt;
 mod infer;
 mod kinds;
 mod options;
@@ -39,12 +40,13 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::ledger::Budget;
 use crate::principal::{BuiltinRole, Principal};
-use crate::store::{CatalogRecords, RoleDirectory, Store, TableRecord};
+use crate::store::{CatalogRecords, RoleDirectory, Store, Suspended, Suspension, TableRecord};
 
 pub use change::{ColumnDefinition, ExternalTable};
 pub use column::{COLUMN_OPTIONS, ColumnSettings};
 pub use guarded::GuardedTable;
-pub(crate) use options::{delta, epsilon, unknown_option};
+pub use halt::Halt;
+pub(crate) use options::{boolean, delta, epsilon, unknown_option};
 pub use policy::{DEFAULT_UNIT_KIND, Policy, TABLE_OPTIONS};
 pub(crate) use source::Source;
 use unique::{OneRowAUnit, Otherwise};
@@ -74,6 +76,8 @@ pub struct Table {
     pub column_descriptions: BTreeMap<String, String>,
     /// What the planner must know.
     pub facts: TableFacts,
+    /// Why nothing is answered from it for now.
+    pub halted: Option<Halt>,
     /// Its policy, for `kanon.policies`; a peer's as far as it tells.
     pub policy: Policy,
     /// What its steward said of its columns, for `kanon.columns`.
@@ -114,6 +118,8 @@ pub struct Snapshot {
     pub tables: Vec<Arc<Table>>,
     /// The budgets of this node's kinds of units, by kind.
     pub privacy_units: Arc<BTreeMap<String, Budget>>,
+    /// What is suspended but for tables.
+    pub suspensions: Arc<Vec<Suspension>>,
     /// Who is in which role: always the present state, also for an older snapshot.
     pub roles: RoleDirectory,
 }
@@ -229,18 +235,20 @@ impl Catalog {
                 Some(table) if table.updated_at == record.updated_at => Arc::clone(&table.provider),
                 _ => self.provider(record),
             };
-            self.own_table(record, provider, readers("public", &record.name))
+            self.own_table(record, provider, readers("public", &record.name), halted(&record.policy, &records))
         });
         let remote = present
             .remote
             .iter()
-            .map(|table| Table { readers: readers(&table.schema_name, &table.name), ..table.clone() });
+            .map(|table| Table { readers: readers(&table.schema_name, &table.name), ..table.clone() })
+            .map(|table| Table { halted: halted(&table.policy, &records), ..table });
         let mut tables: Vec<Arc<Table>> = own.chain(remote).map(Arc::new).collect();
         tables.sort_by(|a, b| (&a.schema_name, &a.name).cmp(&(&b.schema_name, &b.name)));
         let snapshot = Snapshot {
             version: present.snapshot.version + 1,
             tables,
             privacy_units: Arc::clone(&records.privacy_units),
+            suspensions: Arc::clone(&records.suspensions),
             roles: self.store.directory().clone(),
         };
         present.snapshot = Arc::new(snapshot);
@@ -264,7 +272,13 @@ impl Catalog {
         }
     }
 
-    fn own_table(&self, record: &TableRecord, provider: Arc<dyn TableProvider>, readers: BTreeSet<String>) -> Table {
+    fn own_table(
+        &self,
+        record: &TableRecord,
+        provider: Arc<dyn TableProvider>,
+        readers: BTreeSet<String>,
+        halted: Option<Halt>,
+    ) -> Table {
         Table {
             oid: record.oid,
             schema_name: "public".to_owned(),
@@ -273,6 +287,7 @@ impl Catalog {
             description: record.description.clone(),
             column_descriptions: record.column_descriptions.clone(),
             facts: record.policy.facts(&record.name, &record.columns, self.default_min_cohort, Placement::Local),
+            halted,
             policy: record.policy.clone(),
             column_settings: record.columns.clone(),
             kind: record.source.kind.as_str().to_owned(),
@@ -299,6 +314,16 @@ impl Catalog {
             Ok(guard) => guard,
             Err(poisoned) => poisoned.into_inner(),
         }
+    }
+}
+
+/// Why nothing is answered from a table with this policy.
+fn halted(policy: &Policy, records: &CatalogRecords) -> Option<Halt> {
+    let node = records.suspensions.iter().any(|suspension| suspension.of == Suspended::Node);
+    match policy {
+        _ if policy.suspended => Some(Halt::Table),
+        _ if node && policy.is_protected() => Some(Halt::Node),
+        _ => None,
     }
 }
 

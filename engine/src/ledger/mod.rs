@@ -48,6 +48,7 @@ mod window;
 mod writer;
 
 pub use account::{Cost, Spent};
+pub(crate) use budget::budget_epsilon;
 pub use budget::{BUDGET_OPTIONS, Budget, PrincipalBudget};
 pub use clock::Clock;
 pub use left::Left;

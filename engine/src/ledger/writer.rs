@@ -277,8 +277,9 @@ pub(super) async fn budgets(
     principal: &str,
 ) -> Result<Option<(Budget, Budget)>> {
     let row = sqlx::query(
-        "SELECT u.epsilon, u.delta, u.window_ms, p.epsilon, p.delta FROM privacy_units u
-         LEFT JOIN principal_budgets p ON p.kind = u.kind AND p.principal = ? WHERE u.kind = ?",
+        "SELECT u.epsilon, u.delta, u.window_ms, p.epsilon, p.delta, r.epsilon, r.delta FROM privacy_units u
+         LEFT JOIN principal_budgets p ON p.kind = u.kind AND p.principal = ?1
+         LEFT JOIN role_budgets r ON r.role = ?1 WHERE u.kind = ?2",
     )
     .bind(principal)
     .bind(kind)
@@ -288,6 +289,7 @@ pub(super) async fn budgets(
     let Some(row) = row else { return Ok(None) };
     let budget = crate::store::budget_of_row(&row, 0)?;
     let own = crate::store::principal_budget_of_row(&row, 3)?;
+    let own = own.stricter(crate::store::principal_budget_of_row(&row, 5)?);
     Ok(Some((budget, budget.of(own))))
 }
 

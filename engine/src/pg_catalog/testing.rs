@@ -31,6 +31,7 @@ fn table(oid: u32, schema_name: &str, name: &str, description: Option<&str>, fie
             roles: BTreeMap::new(),
             placement: Placement::Local,
         },
+        halted: None,
         policy: Default::default(),
         column_settings: BTreeMap::new(),
         kind: "parquet".to_owned(),
@@ -92,6 +93,7 @@ pub(crate) fn viewer() -> Viewer {
         name: name.to_owned(),
         login,
         has_password: login,
+        suspended: false,
         member_of: groups.iter().map(|g| (*g).to_owned()).collect(),
         created_at: String::new(),
     };

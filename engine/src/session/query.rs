@@ -133,6 +133,7 @@ impl Session {
     }
 
     pub(super) fn decide(&self, plan: LogicalPlan) -> Result<Decision> {
+        refuse_halted(&plan)?;
         let options = Options { peer: self.subplan };
         Ok(boundary::decide(plan, &PlanFacts, &options)?)
     }
@@ -152,6 +153,7 @@ impl Session {
         let analysed = plan.clone();
         let decision = decided.map_or_else(|| self.decide(plan), Ok)?;
         stop.trail.reads(&analysed, &decision)?;
+        self.still_answers(stop)?;
         // The next run of open data need not go the whole way again.
         let is_open = matches!(decision, Decision::Open(_));
         let is_protected = is_protected(&decision);
@@ -344,6 +346,21 @@ impl Session {
         }
         Ok(noise)
     }
+}
+
+/// Refuses a plan that reads what is suspended or closed.
+fn refuse_halted(plan: &LogicalPlan) -> Result<()> {
+    let mut halted = None;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Ok(provider) = source_as_provider(&scan.source)
+            && let Some(guarded) = provider.downcast_ref::<GuardedTable>()
+        {
+            halted = guarded.table().halted.map(|why| why.error(&guarded.table().facts.name));
+        }
+        Ok(if halted.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    halted.map_or(Ok(()), Err)
 }
 
 /// Whether protected data is released: how long that takes may depend on people.

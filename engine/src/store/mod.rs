@@ -3,10 +3,12 @@
 //! One file, write-ahead log, every commit flushed to disk (`synchronous = FULL`): what a steward was told has happened survives
 //! a power cut. A lock file beside it is held for as long as the [`Store`] lives, so that two nodes never share one store.
 
+mod admins;
 mod directory;
 mod peers;
 mod privacy_units;
 mod roles;
+mod suspensions;
 mod tables;
 
 use std::fs::{File, TryLockError};
@@ -23,6 +25,7 @@ use crate::error::{Error, Result, Sqlstate};
 pub use directory::{RoleDirectory, RoleInfo};
 pub use peers::PeerRecord;
 pub(crate) use privacy_units::{budget_of_row, principal_budget_of_row};
+pub use suspensions::{Suspended, Suspension};
 pub(crate) use tables::{CatalogRecords, TableRecord, later_than};
 
 const SQLITE_READONLY: u32 = 8;

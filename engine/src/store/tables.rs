@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Store, failed, now};
+use super::{Store, Suspension, failed, now};
 use crate::catalog::{ColumnSettings, Policy, Source};
 use crate::error::{Error, Result, Sqlstate};
 use crate::ledger::Budget;
@@ -40,6 +40,8 @@ pub(crate) struct CatalogRecords {
     pub(crate) grants: BTreeMap<(String, String), BTreeSet<String>>,
     /// Budgets by kind of unit.
     pub(crate) privacy_units: Arc<BTreeMap<String, Budget>>,
+    /// But for tables.
+    pub(crate) suspensions: Arc<Vec<Suspension>>,
 }
 
 impl Store {
@@ -99,8 +101,9 @@ impl Store {
             grants.entry(table).or_default().insert(row.try_get(2).map_err(failed)?);
         }
         let privacy_units = Arc::new(super::privacy_units::privacy_units(&mut transaction).await?);
+        let suspensions = Arc::new(super::suspensions::suspensions(&mut transaction).await?);
         transaction.commit().await.map_err(failed)?;
-        Ok(CatalogRecords { version, tables, grants, privacy_units })
+        Ok(CatalogRecords { version, tables, grants, privacy_units, suspensions })
     }
 
     /// Adds a table of schema `public`. The oid of `record` is not used.

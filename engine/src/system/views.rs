@@ -21,6 +21,8 @@ use crate::catalog::Table;
 use crate::error::{Error, Result};
 use crate::federation::status::NodeStatus;
 use crate::pg_catalog::types::PgType;
+use crate::principal::BuiltinRole;
+use crate::store::Suspended;
 
 /// The views of a session, by name. A view that cannot be made is left out, and the node's log says why.
 pub fn tables(context: &SystemContext) -> SystemTables {
@@ -49,6 +51,7 @@ const VIEWS: &[(&str, ViewRows)] = &[
     ("catalogs", catalogs),
     ("columns", columns),
     ("policies", policies),
+    ("suspensions", suspensions),
     ("last_query", last_query),
     ("whoami", whoami),
 ];
@@ -211,6 +214,29 @@ fn policies(_: &SystemContext, tables: &[Arc<Table>]) -> Result<MemTable> {
         .double("epsilon_per_job", t().map(|x| x.policy.epsilon_per_job.map(Epsilon::get)))
         .int("dominance_percent", t().map(|x| dominance_percent(x)))
         .bool("suspended", t().map(|x| Some(x.policy.suspended)))
+        .table()
+}
+
+/// What is suspended: for those who run the node all, for others the node and the tables that they may see.
+fn suspensions(context: &SystemContext, tables: &[Arc<Table>]) -> Result<MemTable> {
+    let who = &context.principal;
+    let runs = [BuiltinRole::Steward, BuiltinRole::Operator, BuiltinRole::Auditor].iter().any(|role| who.is(*role));
+    let all = runs && who.via_peer.is_none();
+    let snapshot = context.node.catalog.snapshot();
+    let mut rows: Vec<[Option<String>; 4]> = Vec::new();
+    for of in snapshot.suspensions.iter().filter(|of| all || of.of == Suspended::Node) {
+        let by = all.then(|| of.by.clone());
+        rows.push([Some(of.of.as_str().to_owned()), Some(of.shown.clone()), Some(of.since.clone()), by]);
+    }
+    for table in tables.iter().filter(|table| table.policy.suspended) {
+        rows.push([Some("table".to_owned()), Some(qualified(table)), None, None]);
+    }
+    let column = |index: usize| rows.iter().map(move |row| row.get(index).cloned().flatten());
+    Columns::default()
+        .text("kind", column(0))
+        .text("name", column(1))
+        .time("since", column(2).map(|since| since.as_deref().and_then(microseconds)))
+        .text("suspended_by", column(3))
         .table()
 }
 

@@ -9,8 +9,10 @@ use super::reader::Reader;
 use super::{Statement, temporary};
 use crate::error::{Error, Result, Sqlstate};
 
+mod brakes;
 mod roles;
 mod run;
+mod settings;
 mod units;
 
 pub use run::run;
@@ -64,6 +66,29 @@ pub enum StewardStatement {
         login: Option<bool>,
         /// PASSWORD, if told; `Some(None)`: NULL.
         password: Option<Option<Password>>,
+    },
+    /// ALTER ROLE … SET and RESET of a setting: `kanon.suspended`, `kanon.budget_epsilon`, `kanon.budget_delta`.
+    SetRole {
+        /// Which.
+        name: String,
+        /// Which setting, in lower case.
+        setting: String,
+        /// `None`: RESET, or DEFAULT.
+        value: Option<String>,
+    },
+    /// ALTER SERVER … OPTIONS, of a peer.
+    AlterServer {
+        /// The peer.
+        name: String,
+        /// The options with their values; `None`: DROP.
+        options: Vec<(String, Option<String>)>,
+    },
+    /// ALTER SYSTEM SET and RESET.
+    AlterSystem {
+        /// Which setting, in lower case.
+        setting: String,
+        /// `None`: RESET, or DEFAULT.
+        value: Option<String>,
     },
     /// DROP ROLE, DROP USER.
     DropRole {
@@ -220,7 +245,9 @@ impl StewardStatement {
             StewardStatement::AlterTable { .. } => "ALTER TABLE",
             StewardStatement::Comment { .. } => "COMMENT",
             StewardStatement::CreateRole { .. } => "CREATE ROLE",
-            StewardStatement::AlterRole { .. } => "ALTER ROLE",
+            StewardStatement::AlterRole { .. } | StewardStatement::SetRole { .. } => "ALTER ROLE",
+            StewardStatement::AlterServer { .. } => "ALTER SERVER",
+            StewardStatement::AlterSystem { .. } => "ALTER SYSTEM",
             StewardStatement::DropRole { .. } => "DROP ROLE",
             StewardStatement::Select { grant: true, .. } => "GRANT",
             StewardStatement::Select { grant: false, .. } => "REVOKE",
@@ -295,6 +322,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Statement> {
             let user = reader.name()? == "user";
             if verb == "create" { roles::create_role(reader, user) } else { roles::alter_role(reader) }
         }
+        "alter" if reader.take(&["server"]) => settings::server(reader),
+        "alter" if reader.take(&["system"]) => settings::system(reader),
         "create" if temporary::is_create(reader) => return temporary::create(reader),
         "drop" if is_role(reader) => {
             reader.advance();
