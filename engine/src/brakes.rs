@@ -44,6 +44,28 @@ impl Node {
         Ok(())
     }
 
+    /// Closes the protected tables of this node: its store does not know what was spent. That is in the store already.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn close_what_was_lost(&self) -> Result<()> {
+        self.catalog.reload().await?;
+        self.stop_what_is_halted();
+        Ok(())
+    }
+
+    /// Counts as spent what the store cannot know: all of every budget, until its window has passed. Then protected tables answer again.
+    ///
+    /// # Errors
+    /// 55000 if nothing is lost.
+    pub(crate) async fn write_off(&self) -> Result<()> {
+        if !self.ledger.write_off().await? {
+            return Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, "there is nothing to write off")
+                .hint("kanon.suspensions says whether the node's store is older than what others hold of its log."));
+        }
+        self.catalog.reload().await
+    }
+
     /// Stops statements over tables from which nothing is answered any more.
     pub(crate) fn stop_what_is_halted(&self) {
         self.sessions.stop_what_is_halted(&self.catalog.snapshot());

@@ -79,6 +79,8 @@ impl Node {
         let site = SiteId::new(config.node_id.clone());
         let ledger = Ledger::start(&store);
         let audit = AuditLog::start(&config, &store, federation.identity()).await?;
+        // With what was found of the log's past.
+        catalog.reload().await?;
         let site_key = site_key(&store).await?;
         let stopping = CancellationToken::new();
         let sessions = OpenSessions::default();
@@ -161,6 +163,7 @@ impl Node {
         if let Err(error) = self.audit.checkpoint().await {
             tracing::error!(%error, "the end of the audit log could not be written");
         }
+        crate::audit::farewell(self).await;
         self.store.close().await;
     }
 }

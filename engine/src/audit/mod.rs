@@ -45,7 +45,7 @@ pub(crate) use chain::{Draft, Who};
 pub use checkpoint::Checkpoint;
 pub use exchange::CHECKPOINT_ACTION;
 pub use exchange::answer as answer_checkpoint;
-pub(crate) use exchange::keep;
+pub(crate) use exchange::{farewell, keep};
 pub use read::{LogReader, Shown};
 pub(crate) use read::{Whose, hex};
 pub(crate) use said::Said;

@@ -2,7 +2,7 @@
 
 use super::said::{is_secret, quoted, scrubbed};
 use crate::statement::StewardStatement;
-use crate::statement::steward::{BudgetChange, Relations, TableChange, TableName};
+use crate::statement::steward::{BudgetChange, Called, Relations, TableChange, TableName};
 
 /// A table's name.
 pub(super) fn table(name: &TableName) -> String {
@@ -122,6 +122,13 @@ pub(super) fn text(statement: &StewardStatement, literals: &mut Vec<String>) -> 
             };
             let options = options.iter().map(option).collect::<Vec<_>>().join(", ");
             format!("{tag} {} OPTIONS ({options})", quoted(name))
+        }
+        StewardStatement::Call(Called::WriteOff) => format!("{tag} kanon.write_off()"),
+        StewardStatement::Call(Called::Exclude { kind, unit, excluded }) => {
+            // Who opted out is for auditors' eyes.
+            literals.push(unit.clone());
+            let function = if *excluded { "exclude_unit" } else { "include_unit" };
+            format!("{tag} kanon.{function}('{}', ?)", kind.replace('\'', "''"))
         }
         StewardStatement::DropRole { if_exists, names } => {
             format!("{tag} {}{}", exists(*if_exists, "IF EXISTS "), roles(names))

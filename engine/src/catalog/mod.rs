@@ -11,6 +11,7 @@
 
 mod change;
 mod column;
+mod excluding;
 mod files;
 pub mod guarded;
 mod halt;
@@ -40,10 +41,11 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::ledger::Budget;
 use crate::principal::{BuiltinRole, Principal};
-use crate::store::{CatalogRecords, RoleDirectory, Store, Suspended, Suspension, TableRecord};
+use crate::store::{CatalogRecords, Excluded, Lost, RoleDirectory, Store, Suspended, Suspension, TableRecord};
 
 pub use change::{ColumnDefinition, ExternalTable};
 pub use column::{COLUMN_OPTIONS, ColumnSettings};
+use excluding::Excluding;
 pub use guarded::GuardedTable;
 pub use halt::Halt;
 pub(crate) use options::{boolean, delta, epsilon, unknown_option};
@@ -78,6 +80,8 @@ pub struct Table {
     pub facts: TableFacts,
     /// Why nothing is answered from it for now.
     pub halted: Option<Halt>,
+    /// Tells which units that opted out are left out of it; `None`: nobody is.
+    pub excluded: Option<String>,
     /// Its policy, for `kanon.policies`; a peer's as far as it tells.
     pub policy: Policy,
     /// What its steward said of its columns, for `kanon.columns`.
@@ -120,6 +124,10 @@ pub struct Snapshot {
     pub privacy_units: Arc<BTreeMap<String, Budget>>,
     /// What is suspended but for tables.
     pub suspensions: Arc<Vec<Suspension>>,
+    /// What the node's store does not know of its own past.
+    pub lost: Option<Lost>,
+    /// Units that opted out.
+    pub excluded: Arc<Excluded>,
     /// Who is in which role: always the present state, also for an older snapshot.
     pub roles: RoleDirectory,
 }
@@ -230,18 +238,33 @@ impl Catalog {
         let before: BTreeMap<u32, &Arc<Table>> =
             present.snapshot.tables.iter().map(|table| (table.oid, table)).collect();
         let own = records.tables.iter().map(|record| {
+            let units = excluding::of_policy(&record.policy, &records.excluded);
+            let excluded = units.map(excluding::digest);
             // A provider keeps connections and footers: one whose table did not change stays.
             let provider = match before.get(&record.oid) {
-                Some(table) if table.updated_at == record.updated_at => Arc::clone(&table.provider),
-                _ => self.provider(record),
+                Some(table) if table.updated_at == record.updated_at && table.excluded == excluded => {
+                    Arc::clone(&table.provider)
+                }
+                _ => match (&record.policy.unit, units) {
+                    (Some(unit), Some(units)) => Arc::new(Excluding::new(self.provider(record), unit, units)),
+                    _ => self.provider(record),
+                },
             };
-            self.own_table(record, provider, readers("public", &record.name), halted(&record.policy, &records))
+            Table {
+                excluded,
+                ..self.own_table(
+                    record,
+                    provider,
+                    readers("public", &record.name),
+                    halted(&record.policy, &records, true),
+                )
+            }
         });
         let remote = present
             .remote
             .iter()
             .map(|table| Table { readers: readers(&table.schema_name, &table.name), ..table.clone() })
-            .map(|table| Table { halted: halted(&table.policy, &records), ..table });
+            .map(|table| Table { halted: halted(&table.policy, &records, false), ..table });
         let mut tables: Vec<Arc<Table>> = own.chain(remote).map(Arc::new).collect();
         tables.sort_by(|a, b| (&a.schema_name, &a.name).cmp(&(&b.schema_name, &b.name)));
         let snapshot = Snapshot {
@@ -249,6 +272,8 @@ impl Catalog {
             tables,
             privacy_units: Arc::clone(&records.privacy_units),
             suspensions: Arc::clone(&records.suspensions),
+            lost: records.lost.clone(),
+            excluded: Arc::clone(&records.excluded),
             roles: self.store.directory().clone(),
         };
         present.snapshot = Arc::new(snapshot);
@@ -288,6 +313,7 @@ impl Catalog {
             column_descriptions: record.column_descriptions.clone(),
             facts: record.policy.facts(&record.name, &record.columns, self.default_min_cohort, Placement::Local),
             halted,
+            excluded: None,
             policy: record.policy.clone(),
             column_settings: record.columns.clone(),
             kind: record.source.kind.as_str().to_owned(),
@@ -318,11 +344,12 @@ impl Catalog {
 }
 
 /// Why nothing is answered from a table with this policy.
-fn halted(policy: &Policy, records: &CatalogRecords) -> Option<Halt> {
+fn halted(policy: &Policy, records: &CatalogRecords, is_own: bool) -> Option<Halt> {
     let node = records.suspensions.iter().any(|suspension| suspension.of == Suspended::Node);
     match policy {
         _ if policy.suspended => Some(Halt::Table),
         _ if node && policy.is_protected() => Some(Halt::Node),
+        _ if is_own && records.lost.is_some() && policy.is_protected() => Some(Halt::Behind),
         _ => None,
     }
 }

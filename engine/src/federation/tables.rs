@@ -258,6 +258,7 @@ fn made(
         column_descriptions: offers.iter().rev().flat_map(|o| o.column_descriptions.clone()).collect(),
         facts: TableFacts { name: shown, protection, private, domains: BTreeMap::new(), closed, roles, placement },
         halted: None,
+        excluded: None,
         policy,
         column_settings,
         kind: if site_column { "federation".to_owned() } else { "peer".to_owned() },

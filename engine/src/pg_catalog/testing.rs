@@ -32,6 +32,7 @@ fn table(oid: u32, schema_name: &str, name: &str, description: Option<&str>, fie
             placement: Placement::Local,
         },
         halted: None,
+        excluded: None,
         policy: Default::default(),
         column_settings: BTreeMap::new(),
         kind: "parquet".to_owned(),

@@ -18,7 +18,7 @@ use crate::audit::{Draft, Said, Trail, Who};
 use crate::error::{Error, Result, Sqlstate};
 use crate::ledger::Cost;
 use crate::principal::{BuiltinRole, Principal};
-use crate::statement::steward::{Relations, TableName};
+use crate::statement::steward::{Called, Relations, TableName};
 use crate::statement::{Statement, StewardStatement};
 
 /// Whether somebody sees entries of others in the log.
@@ -199,6 +199,10 @@ impl Session {
             }
             StewardStatement::AlterServer { name, .. } => (Action::Peer, vec![format!("node {name}")]),
             StewardStatement::AlterSystem { .. } => (Action::Policy, vec![format!("node {}", self.node.site())]),
+            StewardStatement::Call(Called::WriteOff) => (Action::Policy, vec![format!("node {}", self.node.site())]),
+            StewardStatement::Call(Called::Exclude { kind, .. }) => {
+                (Action::Policy, vec![format!("privacy unit {kind}")])
+            }
             StewardStatement::DropRole { names, .. } => (Action::DropRole, roles(names)),
             StewardStatement::Select { grant, on, grantees } => {
                 let mut objects = match on {

@@ -123,6 +123,7 @@ impl Session {
             let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
             let plan = pg_catalog::datetimes::read(plan)?;
             let plan = if is_open { plan } else { functions::constants::folded(plan, state.config_options())? };
+            refuse_halted(&plan)?;
             // A peer has been asked for what there may be.
             let plan = if is_subplan { plan } else { without_what_is_empty(plan, &PlanFacts, state.config_options())? };
             let fails = if is_exact { constants::failure(&plan, &state)? } else { None };

@@ -446,7 +446,10 @@ fn call(reader: &mut Reader<'_>) -> Result<Statement> {
     reader.advance();
     let start = reader.fork();
     match reader.expression()? {
-        Expr::Function(function) => reader.finish(Statement::Call(Box::new(function))),
+        Expr::Function(function) => match steward::call(&function)? {
+            Some(called) => reader.finish(Statement::Steward(called)),
+            None => reader.finish(Statement::Call(Box::new(function))),
+        },
         _ => Err(start.syntax_error()),
     }
 }

@@ -5,6 +5,8 @@
 
 mod admins;
 mod directory;
+mod excluded;
+mod lost;
 mod peers;
 mod privacy_units;
 mod roles;
@@ -23,6 +25,9 @@ use crate::config::Config;
 use crate::error::{Error, Result, Sqlstate};
 
 pub use directory::{RoleDirectory, RoleInfo};
+pub use excluded::{Excluded, Exclusion};
+pub use lost::Lost;
+pub(crate) use lost::written_off;
 pub use peers::PeerRecord;
 pub(crate) use privacy_units::{budget_of_row, principal_budget_of_row};
 pub use suspensions::{Suspended, Suspension};

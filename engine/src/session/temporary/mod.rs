@@ -189,6 +189,7 @@ impl TemporaryTable {
                 placement: Placement::Local,
             },
             halted: None,
+            excluded: None,
             policy: Policy::default(),
             column_settings: BTreeMap::new(),
             kind: TEMPORARY.to_owned(),

@@ -1,5 +1,6 @@
 //! Suspending and budgets of roles, as admins, operators and stewards say them.
 
+use super::Called;
 use super::run::Caller;
 use crate::brakes::Brake;
 use crate::catalog::{boolean, delta, unknown_option};
@@ -64,6 +65,30 @@ impl Caller<'_> {
         }
         let suspended = value.map_or(Ok(false), |value| boolean(setting, value))?;
         self.node.suspend(&Brake::Node, suspended, &self.principal.name).await
+    }
+
+    /// CALL.
+    pub(super) async fn call(&self, called: Called) -> Result<Vec<String>> {
+        match called {
+            Called::WriteOff => {
+                self.be_steward("write off budgets")?;
+                self.node.write_off().await?;
+                Ok(vec!["all budgets count as spent until their windows have passed".to_owned()])
+            }
+            Called::Exclude { kind, unit, excluded } => {
+                self.be_steward("leave units out")?;
+                let by = &self.principal.name;
+                let changed = self.node.catalog.exclude_unit(&kind, &unit, excluded, by).await?;
+                Ok(vec![match (changed, excluded) {
+                    (true, true) => format!(
+                        "protected tables of kind \"{kind}\" are read without this unit from now on; open tables, and what was answered before, are as they were"
+                    ),
+                    (true, false) => format!("protected tables of kind \"{kind}\" are read with this unit again"),
+                    (false, true) => "the unit is left out already".to_owned(),
+                    (false, false) => "the unit was not left out".to_owned(),
+                }])
+            }
+        }
     }
 
     fn be_operator(&self, what: &str) -> Result<()> {

@@ -10,11 +10,13 @@ use super::{Statement, temporary};
 use crate::error::{Error, Result, Sqlstate};
 
 mod brakes;
+mod calls;
 mod roles;
 mod run;
 mod settings;
 mod units;
 
+pub(super) use calls::call;
 pub use run::run;
 
 /// A statement that changes what a node offers or who may ask for it.
@@ -90,6 +92,8 @@ pub enum StewardStatement {
         /// `None`: RESET, or DEFAULT.
         value: Option<String>,
     },
+    /// CALL of what changes something.
+    Call(Called),
     /// DROP ROLE, DROP USER.
     DropRole {
         /// What is not there is passed over.
@@ -139,6 +143,22 @@ pub enum StewardStatement {
         if_exists: bool,
         /// Which kinds.
         kinds: Vec<String>,
+    },
+}
+
+/// What is called with CALL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Called {
+    /// `kanon.write_off()`
+    WriteOff,
+    /// `kanon.exclude_unit(kind, unit)`, or `kanon.include_unit(kind, unit)`
+    Exclude {
+        /// The kind of unit.
+        kind: String,
+        /// Which unit, as text.
+        unit: String,
+        /// Left out, or no longer.
+        excluded: bool,
     },
 }
 
@@ -248,6 +268,7 @@ impl StewardStatement {
             StewardStatement::AlterRole { .. } | StewardStatement::SetRole { .. } => "ALTER ROLE",
             StewardStatement::AlterServer { .. } => "ALTER SERVER",
             StewardStatement::AlterSystem { .. } => "ALTER SYSTEM",
+            StewardStatement::Call(_) => "CALL",
             StewardStatement::DropRole { .. } => "DROP ROLE",
             StewardStatement::Select { grant: true, .. } => "GRANT",
             StewardStatement::Select { grant: false, .. } => "REVOKE",

@@ -72,6 +72,7 @@ pub async fn run(
             caller.alter_system(&setting, value.as_deref()).await?;
             Vec::new()
         }
+        StewardStatement::Call(called) => caller.call(called).await?,
         StewardStatement::DropRole { if_exists, names } => {
             caller.be_admin("drop role")?;
             if names.contains(&principal.name) {
