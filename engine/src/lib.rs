@@ -10,6 +10,7 @@
 
 pub mod audit;
 pub mod auth;
+pub(crate) mod brakes;
 pub mod catalog;
 pub mod config;
 pub mod error;

@@ -78,12 +78,15 @@ impl Node {
         let federation = Federation::new(&config, &store).await?;
         let runtime = runtime(&config)?;
         let catalog = Catalog::load(&config, &store, Arc::clone(&runtime)).await?;
+        federation.suspend_as_in(&catalog.snapshot());
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let partitions = config.max_cpu_cores.unwrap_or(cores).min(cores);
         let states = States::of(base_state(runtime, partitions));
         let site = SiteId::new(config.node_id.clone());
         let ledger = Ledger::start(&store);
         let audit = AuditLog::start(&config, &store, federation.identity()).await?;
+        // With what was found of the log's past.
+        catalog.reload().await?;
         let site_key = site_key(&store).await?;
         let stopping = CancellationToken::new();
         let sessions = OpenSessions::default();
@@ -173,6 +176,7 @@ impl Node {
         if let Err(error) = self.audit.checkpoint().await {
             tracing::error!(%error, "the end of the audit log could not be written");
         }
+        crate::audit::farewell(self).await;
         self.store.close().await;
     }
 }

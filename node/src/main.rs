@@ -7,10 +7,12 @@
 //!      ├► sql    a small client
 //!      ├► role   roles, tokens and API keys, at a running node
 //!      ├► audit  checks and exports the audit log
+//!      ├► backup, restore   store and keys in one sealed file
 //!      └► doctor what works here, and what to do about what does not
 //! ```
 
 mod audit;
+mod backup;
 mod client;
 mod demo;
 mod doctor;
@@ -32,6 +34,9 @@ Examples:
   kanon sql --config clinic/kanon.toml --user root -c 'SELECT * FROM kanon.nodes'
   kanon role api-key grafana --for dashboards a key for a service, shown once
   kanon audit verify                          whether the audit log is as it was written
+  kanon backup --config clinic/kanon.toml --to clinic.kanon --key-file backup.key
+                                              store and keys in one sealed file, while the node runs
+  kanon restore --from clinic.kanon --dir clinic2 --key-file backup.key
   kanon doctor --config clinic/kanon.toml     what works here, and what to do about what does not";
 
 /// A SQL-first federated query engine for data that may not leave its institution.
@@ -56,6 +61,10 @@ enum Command {
     Role(RoleArgs),
     /// Checks and exports the audit log
     Audit(AuditArgs),
+    /// Writes store, keys and configuration into one sealed file; the node may be running
+    Backup(BackupArgs),
+    /// Puts a backup into a folder without a node
+    Restore(RestoreArgs),
     /// Says what works here, what does not, and what to do about it
     Doctor(DoctorArgs),
 }
@@ -234,6 +243,44 @@ pub(crate) enum AuditCommand {
     },
 }
 
+/// What a backup is sealed with.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct SecretArgs {
+    /// A file with a key: 32 bytes, or 64 hexadecimal digits (openssl rand -out backup.key 32)
+    #[arg(long)]
+    pub key_file: Option<PathBuf>,
+    /// A file whose first line is a passphrase of at least 12 characters
+    #[arg(long)]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// Arguments of `kanon backup`.
+#[derive(Args)]
+pub(crate) struct BackupArgs {
+    /// The node's configuration
+    #[arg(long, default_value = "kanon.toml")]
+    pub config: PathBuf,
+    /// The file to write; there must be none of that name
+    #[arg(long)]
+    pub to: PathBuf,
+    #[command(flatten)]
+    pub secret: SecretArgs,
+}
+
+/// Arguments of `kanon restore`.
+#[derive(Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup
+    #[arg(long)]
+    pub from: PathBuf,
+    /// The folder for the node; nothing of a node may be in it
+    #[arg(long)]
+    pub dir: PathBuf,
+    #[command(flatten)]
+    pub secret: SecretArgs,
+}
+
 /// Arguments of `kanon doctor`.
 #[derive(Args)]
 pub(crate) struct DoctorArgs {
@@ -283,6 +330,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Role(args) => role::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Sql(args) => client::run(args).await,
+        Command::Backup(args) => backup::backup(args).await,
+        Command::Restore(args) => backup::restore(args).await,
         Command::Doctor(args) => doctor::run(args).await,
     }
 }

@@ -346,6 +346,7 @@ impl Connection {
         self.desk.cancel();
         match why {
             Interrupt::Gone => Stop::Gone,
+            Interrupt::Ended => Stop::Fatal(Error::terminated()),
             Interrupt::Canceled => Stop::Error(Error::cancelled()),
             Interrupt::TimedOut => {
                 Stop::Error(Error::new(Sqlstate::QueryCanceled, "canceling statement due to statement timeout"))
@@ -360,7 +361,11 @@ impl Connection {
             (Some(own), Some(all)) => Some(own.min(all)),
             (own, all) => own.or(all),
         };
-        Guard { canceled: self.cancelable.begin(), deadline: timeout.map(|timeout| Instant::now() + timeout) }
+        Guard {
+            canceled: self.cancelable.begin(),
+            ended: self.desk.ended(),
+            deadline: timeout.map(|timeout| Instant::now() + timeout),
+        }
     }
 }
 

@@ -130,12 +130,16 @@ pub enum Interrupt {
     TimedOut,
     /// The client went away.
     Gone,
+    /// The session was ended from outside.
+    Ended,
 }
 
 /// What may stop a statement.
 pub struct Guard {
     /// Fires when the statement is cancelled.
     pub canceled: CancellationToken,
+    /// Fires when the session is ended from outside, whatever its client does meanwhile.
+    pub ended: CancellationToken,
     /// When it has taken too long.
     pub deadline: Option<Instant>,
 }
@@ -149,6 +153,8 @@ impl Guard {
             }
         };
         tokio::select! {
+            biased;
+            () = self.ended.cancelled() => Interrupt::Ended,
             () = self.canceled.cancelled() => Interrupt::Canceled,
             () = timed_out => Interrupt::TimedOut,
         }

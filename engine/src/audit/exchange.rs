@@ -3,7 +3,7 @@
 //! A node tells its peers its newest checkpoint every minute, and as soon as they answer after it has started; they answer with theirs, and with the newest one that they have of
 //! it. What does not fit is said loudly, in the node's log and in an entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -28,8 +28,14 @@ pub const CHECKPOINT_ACTION: &str = "kanon.checkpoint";
 const EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked at whom to tell.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often it is, while budgets are being spent.
+const EVERY_WITH_CHARGES: Duration = Duration::from_secs(5);
+/// How long peers are waited for when the node stops.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// Checkpoints that are kept of a peer.
 const KEPT_OF_PEER: i64 = 8;
+/// The most that are told of what is held of another's log.
+const HELD: usize = 8;
 /// Entries' hashes that are read at once.
 const PAGE: i64 = 8_192;
 
@@ -40,12 +46,15 @@ struct Told {
     own: Option<String>,
     /// The newest that it has of the other.
     yours: Option<String>,
+    /// All that it has of the other: one that was put back and has grown since would pass by its newest one alone.
+    #[serde(default)]
+    held: Vec<String>,
 }
 
 impl Told {
     fn read(bytes: &[u8]) -> Result<Told> {
         let unreadable = || Error::new(Sqlstate::ProtocolViolation, "checkpoints that cannot be read");
-        if bytes.len() > 3 * MOST_BYTES {
+        if bytes.len() > 3 * (2 + HELD) * MOST_BYTES {
             return Err(unreadable());
         }
         serde_json::from_slice(bytes).map_err(|_| unreadable())
@@ -54,11 +63,12 @@ impl Told {
     /// What a log has to tell a peer, by its id.
     async fn by(log: &AuditLog, peer: Option<&str>) -> Result<Vec<u8>> {
         let own = newest(log, &log.chain.node_id).await?;
-        let yours = match peer {
-            Some(id) => newest(log, id).await?,
-            None => None,
+        let held = match peer {
+            Some(id) => log.reader().checkpoints(Some(id)).await?,
+            None => Vec::new(),
         };
-        serde_json::to_vec(&Told { own, yours }).map_err(Error::internal)
+        let held: Vec<String> = held.into_iter().take(HELD).collect();
+        serde_json::to_vec(&Told { own, yours: held.first().cloned(), held }).map_err(Error::internal)
     }
 }
 
@@ -69,11 +79,15 @@ impl Told {
 pub async fn answer(node: &Node, peer: &Fingerprint, told: &[u8]) -> Result<Vec<u8>> {
     let peers = node.federation.peers();
     let known = peers.iter().find(|known| known.pin.fingerprint == *peer);
-    if let Some(known) = known {
-        hear(&node.audit, known, told).await?;
-    }
     let id = known.and_then(|known| known.descriptor.as_ref()).map(|descriptor| descriptor.id.as_str());
-    Told::by(&node.audit, id).await
+    // Before what it tells is kept: what was held of it so far is what it is to be compared with.
+    let answer = Told::by(&node.audit, id).await?;
+    if let Some(known) = known
+        && hear(&node.audit, known, told).await?
+    {
+        node.close_what_was_lost().await?;
+    }
+    Ok(answer)
 }
 
 /// Exchanges checkpoints with the peers until the node stops.
@@ -81,30 +95,52 @@ pub(crate) fn keep(node: &Arc<Node>) {
     let (node, stopping) = (Arc::downgrade(node), node.stopping.clone());
     tokio::spawn(async move {
         let mut exchange = Exchange::default();
+        let mut charges = 0;
         loop {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 () = tokio::time::sleep(LOOK) => {}
             }
             let Some(node) = node.upgrade() else { return };
-            exchange.with_peers(&node).await;
+            // What was charged is told soon: a copy of the store that is put back must not have it again.
+            match node.ledger.last_charge().await {
+                Ok(last) => charges = last,
+                Err(error) => tracing::error!(%error, "the ledger cannot be read"),
+            }
+            exchange.with_peers(&node, charges).await;
         }
     });
 }
 
-/// When each peer was told.
+/// Tells the peers that answer how the log ends, before the node stops.
+pub(crate) async fn farewell(node: &Node) {
+    let peers = node.federation.peers();
+    let up = peers.iter().filter(|peer| peer.status == PeerStatus::Up);
+    let told = futures::future::join_all(up.map(|peer| with_peer(node, peer)));
+    drop(tokio::time::timeout(FAREWELL, told).await);
+}
+
+/// When each peer was told, and the last charge then.
 #[derive(Default)]
-struct Exchange(BTreeMap<Fingerprint, Instant>);
+struct Exchange(BTreeMap<Fingerprint, (Instant, i64)>);
 
 impl Exchange {
-    async fn with_peers(&mut self, node: &Node) {
+    async fn with_peers(&mut self, node: &Node, charges: i64) {
         for peer in node.federation.peers() {
             let fingerprint = peer.pin.fingerprint;
-            let is_due = self.0.get(&fingerprint).is_none_or(|at| at.elapsed() >= EVERY);
+            let is_due = self
+                .0
+                .get(&fingerprint)
+                .is_none_or(|(at, known)| at.elapsed() >= if *known == charges { EVERY } else { EVERY_WITH_CHARGES });
             if !is_due || peer.status != PeerStatus::Up {
                 continue;
             }
-            self.0.insert(fingerprint, Instant::now());
+            let known = self.0.insert(fingerprint, (Instant::now(), charges)).map_or(0, |(_, known)| known);
+            if known != charges
+                && let Err(error) = node.audit.checkpoint().await
+            {
+                tracing::error!(%error, "no checkpoint can be signed");
+            }
             if let Err(error) = with_peer(node, &peer).await {
                 tracing::error!(peer = %peer.pin, %error, "the checkpoints of a peer cannot be used");
             }
@@ -116,7 +152,12 @@ async fn with_peer(node: &Node, peer: &PeerInfo) -> Result<()> {
     let id = peer.descriptor.as_ref().map(|descriptor| descriptor.id.as_str());
     let told = Told::by(&node.audit, id).await?;
     match node.federation.ask(&peer.pin.fingerprint, CHECKPOINT_ACTION, told).await {
-        Ok(answer) => hear(&node.audit, peer, &answer).await,
+        Ok(answer) => {
+            if hear(&node.audit, peer, &answer).await? {
+                node.close_what_was_lost().await?;
+            }
+            Ok(())
+        }
         Err(why) => {
             tracing::debug!(peer = %peer.pin, %why, "a peer tells no checkpoints");
             Ok(())
@@ -124,10 +165,10 @@ async fn with_peer(node: &Node, peer: &PeerInfo) -> Result<()> {
     }
 }
 
-/// What a peer told of its log and of this one.
-async fn hear(log: &AuditLog, peer: &PeerInfo, told: &[u8]) -> Result<()> {
+/// What a peer told of its log and of this one. Whether this one does not fit.
+async fn hear(log: &AuditLog, peer: &PeerInfo, told: &[u8]) -> Result<bool> {
     let told = Told::read(told)?;
-    let Some(descriptor) = &peer.descriptor else { return Ok(()) };
+    let Some(descriptor) = &peer.descriptor else { return Ok(false) };
     if let (Some(note), Some(key)) = (&told.own, descriptor.public_key()) {
         let checkpoint = Checkpoint::read(note, key)?;
         if checkpoint.node_id != descriptor.id {
@@ -140,13 +181,20 @@ async fn hear(log: &AuditLog, peer: &PeerInfo, told: &[u8]) -> Result<()> {
             say(log, &descriptor.id, found).await?;
         }
     }
-    if let Some(note) = &told.yours {
+    let mut is_lost = false;
+    for note in told.yours.iter().chain(&told.held).collect::<BTreeSet<_>>() {
         let checkpoint = Checkpoint::read(note, log.chain.identity.public_key)?;
-        if let Some(found) = compare(log, &checkpoint).await? {
-            say(log, &log.chain.node_id, found).await?;
+        if let Some(matters) = log.store.is_known_as_lost(signed(checkpoint.size)?, &checkpoint.root).await? {
+            is_lost |= matters;
+        } else if let Some(found) = compare(log, &checkpoint).await? {
+            // Closed first, then said.
+            is_lost |= log.store.lost_checkpoint(signed(checkpoint.size)?, &checkpoint.root, found).await?;
+            if is_lost {
+                say(log, &log.chain.node_id, found).await?;
+            }
         }
     }
-    Ok(())
+    Ok(is_lost)
 }
 
 /// Says once what is wrong with a node's log.
@@ -173,8 +221,10 @@ pub(super) async fn compare_with_own(log: &AuditLog) -> Result<()> {
         }
     };
     match compare(log, &checkpoint).await? {
-        Some(found) => say(log, &log.chain.node_id, found).await,
-        None => Ok(()),
+        Some(found) if log.store.lost_checkpoint(signed(checkpoint.size)?, &checkpoint.root, found).await? => {
+            say(log, &log.chain.node_id, found).await
+        }
+        _ => Ok(()),
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) use chain::{Draft, Who};
 pub use checkpoint::Checkpoint;
 pub use exchange::CHECKPOINT_ACTION;
 pub use exchange::answer as answer_checkpoint;
-pub(crate) use exchange::keep;
+pub(crate) use exchange::{farewell, keep};
 pub use read::{LogReader, Shown};
 pub(crate) use read::{Whose, hex};
 pub(crate) use said::Said;
@@ -200,8 +200,11 @@ impl AuditLog {
 
     /// A login failed with a SQLSTATE. It is counted: there is one entry a second for an address and role. The name of a role that there is not is not kept.
     pub fn login_failed(&self, role: &str, address: &str, rule: &'static str) {
-        let known = self.store.directory().all().contains_key(role);
-        self.logins.count(Action::Login, address, known.then_some(role), None, rule);
+        let roles = self.store.directory().all();
+        let known = roles.get(role);
+        // Only here it is said why.
+        let rule = if known.is_some_and(|known| known.suspended) { "the role is suspended" } else { rule };
+        self.logins.count(Action::Login, address, known.map(|_| role), None, rule);
     }
 
     /// Somebody asked for more than it may, with a SQLSTATE. It is counted as failed logins are.

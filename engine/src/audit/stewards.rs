@@ -39,6 +39,13 @@ fn exists(when: bool, words: &str) -> &str {
     if when { words } else { "" }
 }
 
+fn setting(name: &str, value: Option<&str>) -> String {
+    match value {
+        Some(value) => format!("SET {name} = '{}'", shown(name, value)),
+        None => format!("RESET {name}"),
+    }
+}
+
 /// Its text. What people wrote in their own words goes to `literals`.
 pub(super) fn text(statement: &StewardStatement, literals: &mut Vec<String>) -> String {
     let tag = statement.tag();
@@ -101,6 +108,20 @@ pub(super) fn text(statement: &StewardStatement, literals: &mut Vec<String>) -> 
                 None => {}
             }
             text
+        }
+        StewardStatement::SetRole { name, setting: option, value } => {
+            format!("{tag} {} {}", quoted(name), setting(option, value.as_deref()))
+        }
+        StewardStatement::AlterSystem { setting: option, value } => {
+            format!("{tag} {}", setting(option, value.as_deref()))
+        }
+        StewardStatement::AlterServer { name, options } => {
+            let option = |(name, value): &(String, Option<String>)| match value {
+                Some(value) => format!("SET {name} '{}'", shown(name, value)),
+                None => format!("DROP {name}"),
+            };
+            let options = options.iter().map(option).collect::<Vec<_>>().join(", ");
+            format!("{tag} {} OPTIONS ({options})", quoted(name))
         }
         StewardStatement::DropRole { if_exists, names } => {
             format!("{tag} {}{}", exists(*if_exists, "IF EXISTS "), roles(names))

@@ -116,6 +116,11 @@ impl Trail {
         noted.reads_log |= read.reads_log;
     }
 
+    /// The tables of users that it reads, as `schema.name`, as far as is known.
+    pub(crate) fn tables(&self) -> Vec<String> {
+        self.noted().tables.iter().cloned().collect()
+    }
+
     /// An entry about one of its releases is with the answer.
     pub(crate) fn written(&self) {
         self.noted().written += 1;

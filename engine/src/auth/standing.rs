@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 
+use crate::error::Error;
 use crate::node::Node;
 
 /// How often sessions are looked at. A change of who may be here holds for open sessions after this at the latest; what they may see changes at once.
@@ -24,7 +25,7 @@ pub(crate) fn keep(node: &Arc<Node>) {
                 () = tokio::time::sleep(EVERY) => {}
             }
             let Some(node) = node.upgrade() else { return };
-            node.sessions.end_those(|session| !node.authenticator.stands(session.opened_by()));
+            node.sessions.end_those(|principal| (!node.authenticator.stands(principal)).then(Error::terminated));
             round = round.wrapping_add(1);
             if round.is_multiple_of(ROUNDS_BETWEEN_ROTATIONS)
                 && let Err(error) = node.authenticator.token_keys.rotate(Utc::now().timestamp())

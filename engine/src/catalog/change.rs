@@ -14,6 +14,9 @@ use crate::error::{Error, Result, Sqlstate};
 use crate::nearest::did_you_mean;
 use crate::store::{TableRecord, later_than, now};
 
+/// The longest value by which a unit is told.
+const MOST_BYTES_OF_UNIT: usize = 1_000;
+
 /// A column of CREATE EXTERNAL TABLE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnDefinition {
@@ -221,6 +224,28 @@ impl Catalog {
     pub async fn drop_role(&self, name: &str, if_exists: bool) -> Result<()> {
         self.store.drop_role(name, if_exists).await?;
         self.reload().await
+    }
+
+    /// Leaves the rows of a unit that opted out out of every protected table of its kind, or no longer. Whether that changes anything.
+    ///
+    /// # Errors
+    /// 42704 for a kind of which there is neither a table nor a budget; 22023 for a value that cannot be one.
+    pub async fn exclude_unit(&self, kind: &str, value: &str, excluded: bool, by: &str) -> Result<bool> {
+        let records = Arc::clone(&self.read().records);
+        let of_tables = records.tables.iter().filter(|record| record.policy.unit.is_some());
+        let of_tables = of_tables.map(|record| record.policy.unit_kind.as_deref().unwrap_or(DEFAULT_UNIT_KIND));
+        let kinds: Vec<&str> = of_tables.chain(records.privacy_units.keys().map(String::as_str)).collect();
+        if !kinds.contains(&kind) {
+            let error = Error::new(Sqlstate::UndefinedObject, format!("there is no unit kind \"{kind}\" here"));
+            return Err(did_you_mean(error, kind, kinds.into_iter()));
+        }
+        if value.is_empty() || value.len() > MOST_BYTES_OF_UNIT {
+            let message = format!("a unit is told by 1 to {MOST_BYTES_OF_UNIT} bytes");
+            return Err(Error::new(Sqlstate::InvalidParameterValue, message));
+        }
+        let changed = self.store.exclude_unit(kind, value, excluded, by).await?;
+        self.reload().await?;
+        Ok(changed)
     }
 
     fn record(&self, name: &str) -> Result<TableRecord> {

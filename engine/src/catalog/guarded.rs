@@ -32,6 +32,11 @@ impl GuardedTable {
     pub fn table(&self) -> &Arc<Table> {
         &self.table
     }
+
+    /// Whoever plans has asked before; a scan that was planned all the same is refused here.
+    fn refuse_halted(&self) -> Result<()> {
+        self.table.halted.map_or(Ok(()), |why| Err(why.error(&self.table.facts.name).into()))
+    }
 }
 
 #[async_trait]
@@ -60,10 +65,12 @@ impl TableProvider for GuardedTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.refuse_halted()?;
         self.table.provider.scan(state, projection, filters, limit).await
     }
 
     async fn scan_with_args<'a>(&self, state: &dyn Session, args: ScanArgs<'a>) -> Result<ScanResult> {
+        self.refuse_halted()?;
         if let Some(pinned) = state.config().get_extension::<PinnedRows>()
             && let Some(plan) = pinned.scan(&self.table, args.projection(), args.limit())?
         {

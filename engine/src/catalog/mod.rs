@@ -11,8 +11,10 @@
 
 mod change;
 mod column;
+mod excluding;
 mod files;
 pub mod guarded;
+mod halt;
 mod infer;
 mod kinds;
 mod options;
@@ -39,12 +41,14 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::ledger::Budget;
 use crate::principal::{BuiltinRole, Principal};
-use crate::store::{CatalogRecords, RoleDirectory, Store, TableRecord};
+use crate::store::{CatalogRecords, Excluded, Lost, RoleDirectory, Store, Suspended, Suspension, TableRecord};
 
 pub use change::{ColumnDefinition, ExternalTable};
 pub use column::{COLUMN_OPTIONS, ColumnSettings};
+use excluding::Excluding;
 pub use guarded::GuardedTable;
-pub(crate) use options::{delta, epsilon, unknown_option};
+pub use halt::Halt;
+pub(crate) use options::{boolean, delta, epsilon, unknown_option};
 pub use policy::{DEFAULT_UNIT_KIND, Policy, TABLE_OPTIONS};
 pub(crate) use source::Source;
 use unique::{OneRowAUnit, Otherwise};
@@ -74,6 +78,10 @@ pub struct Table {
     pub column_descriptions: BTreeMap<String, String>,
     /// What the planner must know.
     pub facts: TableFacts,
+    /// Why nothing is answered from it for now.
+    pub halted: Option<Halt>,
+    /// Tells which units that opted out are left out of it; `None`: nobody is.
+    pub excluded: Option<String>,
     /// Its policy, for `kanon.policies`; a peer's as far as it tells.
     pub policy: Policy,
     /// What its steward said of its columns, for `kanon.columns`.
@@ -114,6 +122,12 @@ pub struct Snapshot {
     pub tables: Vec<Arc<Table>>,
     /// The budgets of this node's kinds of units, by kind.
     pub privacy_units: Arc<BTreeMap<String, Budget>>,
+    /// What is suspended but for tables.
+    pub suspensions: Arc<Vec<Suspension>>,
+    /// What the node's store does not know of its own past.
+    pub lost: Option<Lost>,
+    /// Units that opted out.
+    pub excluded: Arc<Excluded>,
     /// Who is in which role: always the present state, also for an older snapshot.
     pub roles: RoleDirectory,
 }
@@ -224,23 +238,42 @@ impl Catalog {
         let before: BTreeMap<u32, &Arc<Table>> =
             present.snapshot.tables.iter().map(|table| (table.oid, table)).collect();
         let own = records.tables.iter().map(|record| {
+            let units = excluding::of_policy(&record.policy, &records.excluded);
+            let excluded = units.map(excluding::digest);
             // A provider keeps connections and footers: one whose table did not change stays.
             let provider = match before.get(&record.oid) {
-                Some(table) if table.updated_at == record.updated_at => Arc::clone(&table.provider),
-                _ => self.provider(record),
+                Some(table) if table.updated_at == record.updated_at && table.excluded == excluded => {
+                    Arc::clone(&table.provider)
+                }
+                _ => match (&record.policy.unit, units) {
+                    (Some(unit), Some(units)) => Arc::new(Excluding::new(self.provider(record), unit, units)),
+                    _ => self.provider(record),
+                },
             };
-            self.own_table(record, provider, readers("public", &record.name))
+            Table {
+                excluded,
+                ..self.own_table(
+                    record,
+                    provider,
+                    readers("public", &record.name),
+                    halted(&record.policy, &records, true),
+                )
+            }
         });
         let remote = present
             .remote
             .iter()
-            .map(|table| Table { readers: readers(&table.schema_name, &table.name), ..table.clone() });
+            .map(|table| Table { readers: readers(&table.schema_name, &table.name), ..table.clone() })
+            .map(|table| Table { halted: halted(&table.policy, &records, false), ..table });
         let mut tables: Vec<Arc<Table>> = own.chain(remote).map(Arc::new).collect();
         tables.sort_by(|a, b| (&a.schema_name, &a.name).cmp(&(&b.schema_name, &b.name)));
         let snapshot = Snapshot {
             version: present.snapshot.version + 1,
             tables,
             privacy_units: Arc::clone(&records.privacy_units),
+            suspensions: Arc::clone(&records.suspensions),
+            lost: records.lost.clone(),
+            excluded: Arc::clone(&records.excluded),
             roles: self.store.directory().clone(),
         };
         present.snapshot = Arc::new(snapshot);
@@ -264,7 +297,13 @@ impl Catalog {
         }
     }
 
-    fn own_table(&self, record: &TableRecord, provider: Arc<dyn TableProvider>, readers: BTreeSet<String>) -> Table {
+    fn own_table(
+        &self,
+        record: &TableRecord,
+        provider: Arc<dyn TableProvider>,
+        readers: BTreeSet<String>,
+        halted: Option<Halt>,
+    ) -> Table {
         Table {
             oid: record.oid,
             schema_name: "public".to_owned(),
@@ -273,6 +312,8 @@ impl Catalog {
             description: record.description.clone(),
             column_descriptions: record.column_descriptions.clone(),
             facts: record.policy.facts(&record.name, &record.columns, self.default_min_cohort, Placement::Local),
+            halted,
+            excluded: None,
             policy: record.policy.clone(),
             column_settings: record.columns.clone(),
             kind: record.source.kind.as_str().to_owned(),
@@ -299,6 +340,17 @@ impl Catalog {
             Ok(guard) => guard,
             Err(poisoned) => poisoned.into_inner(),
         }
+    }
+}
+
+/// Why nothing is answered from a table with this policy.
+fn halted(policy: &Policy, records: &CatalogRecords, is_own: bool) -> Option<Halt> {
+    let node = records.suspensions.iter().any(|suspension| suspension.of == Suspended::Node);
+    match policy {
+        _ if policy.suspended => Some(Halt::Table),
+        _ if node && policy.is_protected() => Some(Halt::Node),
+        _ if is_own && records.lost.is_some() && policy.is_protected() => Some(Halt::Behind),
+        _ => None,
     }
 }
 

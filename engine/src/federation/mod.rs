@@ -43,7 +43,8 @@ use crate::audit::entry::Decision;
 use crate::catalog::Snapshot;
 use crate::config::Config;
 use crate::error::{Error, Result, Sqlstate};
-use crate::store::Store;
+use crate::nearest::did_you_mean;
+use crate::store::{Store, Suspended, Suspension};
 use client::SiteClient;
 use descriptor::Descriptor;
 use identity::{Fingerprint, Identity, PublicKey};
@@ -81,6 +82,8 @@ struct Inner {
     descriptors: watch::Sender<Descriptors>,
     own: OwnDescriptor,
     store: Store,
+    /// The version of the snapshot by which peers are suspended.
+    suspended_by: Mutex<u64>,
 }
 
 /// A subplan's ticket that was verified and is used up.
@@ -128,6 +131,7 @@ impl Federation {
             descriptors: watch::Sender::new(Arc::default()),
             own: OwnDescriptor::new(config, store).await?,
             store: store.clone(),
+            suspended_by: Mutex::default(),
         };
         inner.recall().await?;
         Ok(Federation { inner: Arc::new(inner) })
@@ -194,10 +198,47 @@ impl Federation {
         }))
     }
 
+    /// The key of the peer of an id (or of a place, if it never told one), and what people call it.
+    ///
+    /// # Errors
+    /// 42704 if no pinned peer is called so.
+    pub(crate) fn named(&self, name: &str) -> Result<(Fingerprint, String)> {
+        let peers = self.peers();
+        let shown = |peer: &PeerInfo| node_status(peer).node_id;
+        let found = peers.iter().find(|peer| shown(peer) == name);
+        found.map(|peer| (peer.pin.fingerprint, shown(peer))).ok_or_else(|| {
+            let error = Error::new(Sqlstate::UndefinedObject, format!("server \"{name}\" does not exist"));
+            let names: Vec<String> = peers.iter().map(shown).collect();
+            did_you_mean(error, name, names.iter().map(String::as_str))
+        })
+    }
+
+    /// Suspends the peers that a snapshot of the catalog says, and no others, unless a newer one was seen.
+    pub(crate) fn suspend_as_in(&self, snapshot: &Snapshot) {
+        let mut seen = self.inner.suspended_by.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen > snapshot.version {
+            return;
+        }
+        *seen = snapshot.version;
+        for peer in &self.inner.peers {
+            let key = peer.pin.fingerprint.to_string();
+            let is = |suspension: &Suspension| suspension.of == Suspended::Peer && suspension.name == key;
+            peer.suspend(snapshot.suspensions.iter().any(is));
+        }
+    }
+
+    /// Whether the peer of an id is suspended.
+    pub(crate) fn is_suspended(&self, site: &SiteId) -> bool {
+        self.inner.peers.iter().any(|peer| peer.is_suspended() && peer.site().as_ref() == Some(site))
+    }
+
     /// What a peer answers to an action, or why it does not.
     pub(crate) async fn ask(&self, peer: &Fingerprint, action: &str, body: Vec<u8>) -> Result<Vec<u8>, String> {
         let known = self.inner.peers.iter().find(|known| known.pin.fingerprint == *peer);
         let peer = known.ok_or_else(|| "it is not pinned".to_owned())?;
+        if peer.is_suspended() {
+            return Err("it is suspended".to_owned());
+        }
         match tokio::time::timeout(peer::CHECK_TIMEOUT, peer.act(action, body)).await {
             Ok(answer) => answer.map_err(|failed| failed.why),
             Err(_) => Err("no answer in time".to_owned()),
@@ -242,6 +283,10 @@ impl Federation {
         // The handshake checked it, but the pin may have been removed since.
         if !self.inner.trusted.contains(&fingerprint) {
             return Err(ticket::refused("is of a node that is not pinned"));
+        }
+        if self.inner.peers.iter().any(|peer| peer.pin.fingerprint == fingerprint && peer.is_suspended()) {
+            return Err(ticket::refused("is of a node that is suspended at this site")
+                .hint("Whoever runs the site decides when it may ask again."));
         }
         let audience = Audience { site: &self.inner.site, key: self.inner.identity.fingerprint };
         let claims = ticket::verify(token, sql, peer_key, &audience)?;
@@ -299,6 +344,7 @@ impl Inner {
     async fn watch(&self, peer: &Peer) {
         let mut failures = 0;
         loop {
+            peer.until_suspended(false).await;
             match self.check(peer).await {
                 Ok(()) => failures = 0,
                 Err(()) => failures += 1,
@@ -380,6 +426,7 @@ fn node_status(peer: &PeerInfo) -> NodeStatus {
         status: match peer.status {
             PeerStatus::Up => NodeState::Up,
             PeerStatus::Untrusted => NodeState::Untrusted,
+            PeerStatus::Suspended => NodeState::Suspended,
             PeerStatus::Unknown | PeerStatus::Down | PeerStatus::VersionMismatch => NodeState::Down,
         },
         version: text(|d| &d.version),

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use futures::TryStreamExt as _;
 use kanon_planner::facts::SiteId;
 use rand::Rng as _;
+use tokio::sync::watch;
 
 use super::connect::{self, PeerService, is_untrusted};
 use super::descriptor::{self, DESCRIPTOR_ACTION, Descriptor, PROTOCOL};
@@ -39,6 +40,8 @@ pub enum PeerStatus {
     Untrusted,
     /// It speaks another version of the protocol.
     VersionMismatch,
+    /// This node's operator suspended it: it is not asked.
+    Suspended,
 }
 
 /// A peer at one moment, for `kanon.nodes`.
@@ -61,6 +64,8 @@ pub(super) struct Peer {
     pub(super) pin: Pin,
     service: PeerService,
     state: Mutex<State>,
+    /// Whether it is suspended here; whoever waits for it is told.
+    suspended: watch::Sender<bool>,
 }
 
 struct State {
@@ -102,7 +107,22 @@ impl Peer {
             descriptor: None,
             token: String::new(),
         };
-        Ok(Peer { pin, service, state: Mutex::new(state) })
+        Ok(Peer { pin, service, state: Mutex::new(state), suspended: watch::Sender::new(false) })
+    }
+
+    pub(super) fn is_suspended(&self) -> bool {
+        *self.suspended.borrow()
+    }
+
+    pub(super) fn suspend(&self, suspended: bool) {
+        self.suspended.send_if_modified(|known| std::mem::replace(known, suspended) != suspended);
+    }
+
+    /// Waits until it is, or is no longer, suspended.
+    pub(super) async fn until_suspended(&self, suspended: bool) {
+        if self.suspended.subscribe().wait_for(|is| *is == suspended).await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// A handle on the kept connection.
@@ -122,7 +142,7 @@ impl Peer {
         let state = self.state();
         PeerInfo {
             pin: self.pin.clone(),
-            status: state.status,
+            status: if self.is_suspended() { PeerStatus::Suspended } else { state.status },
             last_seen: state.last_seen,
             latency: state.latency,
             descriptor: state.descriptor.clone(),

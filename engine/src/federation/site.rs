@@ -24,6 +24,7 @@ use super::identity::Identity;
 use super::peer::Peer;
 use super::ticket::{self, MAX_TICKET_SECONDS, TicketRequest};
 use super::wire::from_status;
+use crate::error::{Error, Sqlstate};
 
 /// The header that carries a ticket.
 pub const TICKET_HEADER: &str = "x-kanon-ticket";
@@ -51,19 +52,49 @@ impl SiteClient for PeerSite {
     }
 
     async fn query(&self, request: SubplanRequest) -> Result<SendableRecordBatchStream, SiteError> {
-        match self.ask(&request).await {
-            // A kept connection that died unnoticed fails once; the next attempt makes a new one. The site has not answered,
-            // and a second ticket is another question, so nothing is replayed.
-            Err(SiteError::Unreachable(why)) => {
-                tracing::debug!(site = %self.site, %why, "asking once more");
-                self.ask(&request).await
+        let rows = tokio::select! {
+            biased;
+            () = self.peer.until_suspended(true) => Err(SiteError::Answered(self.suspended())),
+            answer = self.ask_twice(&request) => answer,
+        }?;
+        // Rows on their way end with it.
+        let (peer, why) = (Arc::clone(&self.peer), self.suspended());
+        let schema = rows.schema();
+        let until = futures::stream::unfold(Some(rows), move |rows| {
+            let (peer, why) = (Arc::clone(&peer), why.clone());
+            async move {
+                let mut rows = rows?;
+                tokio::select! {
+                    biased;
+                    () = peer.until_suspended(true) => {
+                        Some((Err(DataFusionError::External(Box::new(SiteError::Answered(why)))), None))
+                    }
+                    next = rows.next() => next.map(|batch| (batch, Some(rows))),
+                }
             }
-            answer => answer,
-        }
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, until)))
     }
 }
 
 impl PeerSite {
+    fn suspended(&self) -> Error {
+        Error::new(Sqlstate::ObjectNotInPrerequisiteState, "this node has suspended it")
+            .hint("This node's operator decides when it is asked again. SET kanon.on_site_failure = partial")
+    }
+
+    async fn ask_twice(&self, request: &SubplanRequest) -> Result<SendableRecordBatchStream, SiteError> {
+        match self.ask(request).await {
+            // A kept connection that died unnoticed fails once; the next attempt makes a new one. The site has not answered,
+            // and a second ticket is another question, so nothing is replayed.
+            Err(SiteError::Unreachable(why)) => {
+                tracing::debug!(site = %self.site, %why, "asking once more");
+                self.ask(request).await
+            }
+            answer => answer,
+        }
+    }
+
     async fn ask(&self, request: &SubplanRequest) -> Result<SendableRecordBatchStream, SiteError> {
         let message = self.message(request)?;
         let answer = self.peer.service().do_get(message).await.map_err(|status| from_status(&status))?;

@@ -11,6 +11,8 @@ pub enum NodeState {
     Down,
     /// It is known of, but its key is not pinned.
     Untrusted,
+    /// It is suspended here: it is not asked, and what it asks is refused.
+    Suspended,
 }
 
 impl NodeState {
@@ -20,6 +22,7 @@ impl NodeState {
             NodeState::Up => "up",
             NodeState::Down => "down",
             NodeState::Untrusted => "untrusted",
+            NodeState::Suspended => "suspended",
         }
     }
 }

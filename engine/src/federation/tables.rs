@@ -257,6 +257,8 @@ fn made(
         description: offers.iter().find_map(|o| o.description.clone()),
         column_descriptions: offers.iter().rev().flat_map(|o| o.column_descriptions.clone()).collect(),
         facts: TableFacts { name: shown, protection, private, domains: BTreeMap::new(), closed, roles, placement },
+        halted: None,
+        excluded: None,
         policy,
         column_settings,
         kind: if site_column { "federation".to_owned() } else { "peer".to_owned() },

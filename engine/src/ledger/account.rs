@@ -59,6 +59,14 @@ impl Amounts {
         }
     }
 
+    /// As much as leaves nothing of a budget, in either account.
+    pub(crate) fn all_of(budget: &Budget) -> Amounts {
+        let (epsilon, delta) = (budget.epsilon.get(), budget.delta.get());
+        // ρ = ε is (ε', δ) with ε' > ε, whatever δ is.
+        let amounts = (up(epsilon, NANO), up(delta, ATTO), up(epsilon, PICO), up(delta, ATTO));
+        Amounts { epsilon_nano: amounts.0, delta_atto: amounts.1, rho_pico: amounts.2, zcdp_delta_atto: amounts.3 }
+    }
+
     /// Whether it can be written down.
     pub(crate) fn is_storable(&self) -> bool {
         [self.epsilon_nano, self.delta_atto, self.rho_pico, self.zcdp_delta_atto]
@@ -219,6 +227,18 @@ mod tests {
         assert_eq!(sum.spent(&budget), Spent { epsilon: 1.0, delta: 1e-8 });
         assert_eq!(sum.left(&budget), Spent { epsilon: 9.0, delta: 4.9e-7 });
         assert_eq!(Amounts::default().spent(&budget), Spent::default());
+    }
+
+    #[test]
+    fn all_of_a_budget_leaves_nothing_of_it() {
+        for (epsilon, delta) in [(10.0, 1e-6), (0.1, 0.0), (1e6, 0.5), (1e-3, 1e-12)] {
+            let budget = budget(epsilon, delta);
+            let mut sum = Amounts::all_of(&budget);
+            assert!(sum.is_storable());
+            assert_eq!(sum.left(&budget).epsilon, 0.0, "{epsilon} {delta}");
+            sum += cost(1e-9, 0.0, 1e-12, 0.0);
+            assert!(!sum.fits(&budget), "{epsilon} {delta}");
+        }
     }
 
     #[test]

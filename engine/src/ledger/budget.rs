@@ -44,7 +44,8 @@ impl Budget {
             invalid("a privacy unit needs budget_epsilon".into())
                 .hint("CREATE PRIVACY UNIT patient WITH (budget_epsilon = 10, budget_delta = 1e-6, budget_window = '30 days').")
         })?;
-        let mut budget = Budget { epsilon: budget_epsilon(epsilon)?, delta: Delta::ZERO, window: None };
+        let mut budget =
+            Budget { epsilon: budget_epsilon("budget_epsilon", epsilon)?, delta: Delta::ZERO, window: None };
         options.iter().try_for_each(|(option, value)| budget.set(option, value))?;
         Ok(budget)
     }
@@ -61,7 +62,7 @@ impl Budget {
 
     fn set(&mut self, option: &str, value: &str) -> Result<()> {
         match option {
-            "budget_epsilon" => self.epsilon = budget_epsilon(value)?,
+            "budget_epsilon" => self.epsilon = budget_epsilon(option, value)?,
             "budget_delta" => self.delta = delta(option, value)?,
             "budget_window" => self.window = Some(BudgetWindow::parse(value)?),
             _ => return Err(unknown_option(option, BUDGET_OPTIONS)),
@@ -99,6 +100,16 @@ impl Budget {
 }
 
 impl PrincipalBudget {
+    /// The stricter of two, each for itself.
+    pub fn stricter(self, other: PrincipalBudget) -> PrincipalBudget {
+        let epsilons = self.epsilon.into_iter().chain(other.epsilon);
+        let deltas = self.delta.into_iter().chain(other.delta);
+        PrincipalBudget {
+            epsilon: epsilons.min_by(|a, b| a.get().total_cmp(&b.get())),
+            delta: deltas.min_by(|a, b| a.get().total_cmp(&b.get())),
+        }
+    }
+
     /// ALTER PRIVACY UNIT … FOR … SET.
     ///
     /// # Errors
@@ -107,7 +118,7 @@ impl PrincipalBudget {
         check_once(options)?;
         for (option, value) in options {
             match option.as_str() {
-                "budget_epsilon" => self.epsilon = Some(budget_epsilon(value)?),
+                "budget_epsilon" => self.epsilon = Some(budget_epsilon(option, value)?),
                 "budget_delta" => self.delta = Some(delta(option, value)?),
                 _ => return Err(not_of_principals(option)),
             }
@@ -139,10 +150,11 @@ fn not_of_principals(option: &str) -> Error {
     unknown_option(option, BUDGET_OPTIONS)
 }
 
-fn budget_epsilon(value: &str) -> Result<Epsilon> {
-    let budget = epsilon("budget_epsilon", value)?;
+/// ε of a budget, of an option of that name.
+pub(crate) fn budget_epsilon(option: &str, value: &str) -> Result<Epsilon> {
+    let budget = epsilon(option, value)?;
     if budget.get() > MOST_EPSILON {
-        return Err(invalid(format!("budget_epsilon must be at most {MOST_EPSILON}, not {value}"))
+        return Err(invalid(format!("{option} must be at most {MOST_EPSILON}, not {value}"))
             .hint("An epsilon of 10 is much already: what may be learnt about a person grows with its exponential."));
     }
     Ok(budget)

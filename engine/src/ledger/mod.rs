@@ -48,6 +48,7 @@ mod window;
 mod writer;
 
 pub use account::{Cost, Spent};
+pub(crate) use budget::budget_epsilon;
 pub use budget::{BUDGET_OPTIONS, Budget, PrincipalBudget};
 pub use clock::Clock;
 pub use left::Left;
@@ -236,6 +237,27 @@ impl Ledger {
             boarded.insert(fingerprint, self.flights.board(fingerprint).await);
         }
         Ok(boarded)
+    }
+
+    /// Charges all of every budget, for what this store does not know of its own past. Whether there is such.
+    ///
+    /// # Errors
+    /// If it cannot be written down.
+    pub(crate) async fn write_off(&self) -> Result<bool> {
+        let (reply, done) = oneshot::channel();
+        self.writer.send(Command::WriteOff { reply }).await.map_err(|_| stopped())?;
+        done.await.map_err(|_| stopped())?
+    }
+
+    /// The number of the last charge; 0 if there is none.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn last_charge(&self) -> Result<i64> {
+        sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM charges")
+            .fetch_one(self.store.pool())
+            .await
+            .map_err(failed)
     }
 
     /// The answer to a release, if it was given before. Grants are for the caller to check first.

@@ -96,14 +96,21 @@ impl Spending {
     }
 }
 
+/// The budgets of principals that have one of their own for a kind, or for all.
 async fn own_budgets(connection: &mut SqliteConnection, kind: &str) -> Result<BTreeMap<String, PrincipalBudget>> {
-    let rows = sqlx::query("SELECT principal, epsilon, delta FROM principal_budgets WHERE kind = ?")
-        .bind(kind)
-        .fetch_all(connection)
-        .await
-        .map_err(failed)?;
-    let all = rows.iter().map(|row| Ok((row.try_get(0).map_err(failed)?, principal_budget_of_row(row, 1)?)));
-    let all: BTreeMap<String, PrincipalBudget> = all.collect::<Result<_>>()?;
+    let rows = sqlx::query(
+        "SELECT principal, epsilon, delta FROM principal_budgets WHERE kind = ?
+         UNION ALL SELECT role, epsilon, delta FROM role_budgets",
+    )
+    .bind(kind)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    let mut all: BTreeMap<String, PrincipalBudget> = BTreeMap::new();
+    for row in &rows {
+        let own = all.entry(row.try_get(0).map_err(failed)?).or_default();
+        *own = own.stricter(principal_budget_of_row(row, 1)?);
+    }
     Ok(all.into_iter().filter(|(_, own)| *own != PrincipalBudget::default()).collect())
 }
 

@@ -565,3 +565,25 @@ async fn what_would_be_refused_can_be_told_before() {
     // It costs nothing to ask.
     assert_eq!(site.ledger.left("alice", "patient").await.unwrap().unwrap(), left);
 }
+
+#[tokio::test]
+async fn what_is_written_off_leaves_nothing_until_its_window_has_passed() {
+    let site = Site::new().await;
+    site.unit("patient", &[("budget_epsilon", "10"), ("budget_delta", "1e-6"), ("budget_window", "30 days")]).await;
+    assert!(!site.ledger.write_off().await.unwrap(), "nothing is lost");
+    drop(site.charge(1, 1.0).await.unwrap());
+    assert!(site.store.lost_checkpoint(9, &[1; 32], "lost").await.unwrap());
+    assert!(site.store.catalog_records().await.unwrap().lost.is_some());
+    site.set_days(1010);
+    assert!(site.ledger.write_off().await.unwrap());
+    assert!(site.store.catalog_records().await.unwrap().lost.is_none());
+    assert!(!site.store.lost_checkpoint(9, &[1; 32], "lost").await.unwrap(), "it is accounted for");
+    assert!(site.store.lost_checkpoint(9, &[2; 32], "lost").await.unwrap(), "another one is not");
+    shortage(site.charge(2, 1e-6).await.unwrap_err());
+    let site = site.restarted(false).await;
+    site.set_days(1039);
+    shortage(site.charge(3, 1e-6).await.unwrap_err());
+    assert_eq!(site.spending("patient").await.left.epsilon, 0.0);
+    site.set_days(1041);
+    drop(site.charge(4, 1.0).await.unwrap());
+}

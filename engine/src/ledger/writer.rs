@@ -13,10 +13,13 @@ use super::clock::Clock;
 use super::sums::{Scope, Sums, start};
 use super::{Also, Refused, ReleaseFingerprint, ReleaseRequest, Shortage, failed};
 use crate::error::{Error, Result, Sqlstate};
-use crate::store::{Store, WeakStore};
+use crate::store::{Store, WeakStore, budget_of_row, written_off};
 
 /// The most commands in one transaction.
 const MOST_AT_ONCE: usize = 256;
+
+/// Who is charged for what the store does not know: no role can be called so.
+const WRITTEN_OFF: &str = "(written off)";
 
 /// What the writer is told to do.
 pub(super) enum Command {
@@ -24,6 +27,10 @@ pub(super) enum Command {
         principal: String,
         releases: Vec<ReleaseRequest>,
         reply: oneshot::Sender<Result<Vec<Entry>, Refused>>,
+    },
+    /// Charge all of every budget for what the store does not know, if there is such.
+    WriteOff {
+        reply: oneshot::Sender<Result<bool>>,
     },
     Commit {
         charge: i64,
@@ -47,6 +54,7 @@ pub(super) enum Entry {
 enum Outcome {
     Reserve(oneshot::Sender<Result<Vec<Entry>, Refused>>, Result<Vec<Entry>, Refused>),
     Commit(oneshot::Sender<Result<Bytes>>, Result<Bytes>),
+    WriteOff(oneshot::Sender<Result<bool>>, Result<bool>),
 }
 
 pub(super) struct Writer {
@@ -151,6 +159,11 @@ impl Writer {
                 };
                 (Outcome::Reserve(reply, result), fatal)
             }
+            Command::WriteOff { reply } => {
+                let result = self.write_off(transaction, now_ms).await;
+                let fatal = result.as_ref().err().cloned();
+                (Outcome::WriteOff(reply, result), fatal)
+            }
             Command::Commit { charge, fingerprint, answer, also, reply } => {
                 let result = commit(transaction, charge, &fingerprint, answer, also, now_ms).await;
                 // What it wrote is rolled back to where it began, and the rest of the transaction stands, unless the store itself failed:
@@ -194,6 +207,24 @@ impl Writer {
             }
         }
         Ok(entries)
+    }
+
+    /// Charges all of every budget, if something is lost. Whether it is.
+    async fn write_off(&mut self, connection: &mut SqliteConnection, now_ms: i64) -> Result<bool> {
+        if !written_off(connection).await? {
+            return Ok(false);
+        }
+        let rows = sqlx::query("SELECT kind, epsilon, delta, window_ms FROM privacy_units")
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(failed)?;
+        for row in rows {
+            let kind: String = row.try_get(0).map_err(failed)?;
+            let amounts = Amounts::all_of(&budget_of_row(&row, 1)?);
+            charge(connection, &kind, WRITTEN_OFF, &[0; 32], amounts, now_ms).await?;
+            self.sums.add(&Scope { kind, principal: None }, amounts);
+        }
+        Ok(true)
     }
 
     /// Whether so much more fits the kind's budget and the principal's.
@@ -241,6 +272,9 @@ impl Outcome {
                 // Who has gone away is charged all the same.
                 drop(reply.send(told));
             }
+            Outcome::WriteOff(reply, result) => {
+                drop(reply.send(transaction.clone().and(result)));
+            }
             Outcome::Commit(reply, result) => {
                 drop(reply.send(transaction.clone().and(result)));
             }
@@ -253,6 +287,7 @@ impl Command {
         match self {
             Command::Reserve { reply, .. } => Outcome::Reserve(reply, Err(Refused::Store(error))),
             Command::Commit { reply, .. } => Outcome::Commit(reply, Err(error)),
+            Command::WriteOff { reply } => Outcome::WriteOff(reply, Err(error)),
         }
     }
 }
@@ -277,8 +312,9 @@ pub(super) async fn budgets(
     principal: &str,
 ) -> Result<Option<(Budget, Budget)>> {
     let row = sqlx::query(
-        "SELECT u.epsilon, u.delta, u.window_ms, p.epsilon, p.delta FROM privacy_units u
-         LEFT JOIN principal_budgets p ON p.kind = u.kind AND p.principal = ? WHERE u.kind = ?",
+        "SELECT u.epsilon, u.delta, u.window_ms, p.epsilon, p.delta, r.epsilon, r.delta FROM privacy_units u
+         LEFT JOIN principal_budgets p ON p.kind = u.kind AND p.principal = ?1
+         LEFT JOIN role_budgets r ON r.role = ?1 WHERE u.kind = ?2",
     )
     .bind(principal)
     .bind(kind)
@@ -286,8 +322,9 @@ pub(super) async fn budgets(
     .await
     .map_err(failed)?;
     let Some(row) = row else { return Ok(None) };
-    let budget = crate::store::budget_of_row(&row, 0)?;
+    let budget = budget_of_row(&row, 0)?;
     let own = crate::store::principal_budget_of_row(&row, 3)?;
+    let own = own.stricter(crate::store::principal_budget_of_row(&row, 5)?);
     Ok(Some((budget, budget.of(own))))
 }
 
@@ -319,16 +356,27 @@ async fn insert(
     now_ms: i64,
 ) -> Result<i64, Refused> {
     let amounts = Amounts::of(&release.cost);
-    // Looked at before it was sent here.
+    Ok(charge(connection, &release.kind, principal, release.fingerprint.as_bytes(), amounts, now_ms).await?)
+}
+
+/// Writes a charge of these amounts, which can be written down.
+async fn charge(
+    connection: &mut SqliteConnection,
+    kind: &str,
+    principal: &str,
+    fingerprint: &[u8; 32],
+    amounts: Amounts,
+    now_ms: i64,
+) -> Result<i64> {
     let whole = |amount: i128| i64::try_from(amount).map_err(Error::internal);
     let done = sqlx::query(
         "INSERT INTO charges (at_ms, kind, principal, fingerprint, epsilon_nano, delta_atto, rho_pico, zcdp_delta_atto)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(now_ms)
-    .bind(&release.kind)
+    .bind(kind)
     .bind(principal)
-    .bind(release.fingerprint.as_bytes().as_slice())
+    .bind(fingerprint.as_slice())
     .bind(whole(amounts.epsilon_nano)?)
     .bind(whole(amounts.delta_atto)?)
     .bind(whole(amounts.rho_pico)?)

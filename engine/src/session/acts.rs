@@ -17,6 +17,7 @@ use crate::auth::tokens::MAX_TOKEN_SECONDS;
 use crate::error::{Error, Result, Sqlstate};
 use crate::pg_catalog::datetimes;
 use crate::principal::{AuthMethod, BuiltinRole};
+use crate::statement::steward::{self, Called};
 use crate::statement::{Act, Argument, Procedure};
 
 /// How long a key is valid if nothing is said.
@@ -101,6 +102,7 @@ impl Session {
     /// Does what a function with effects does.
     pub(super) async fn act(&self, act: &Act, values: &[ScalarValue]) -> Result<Answer> {
         let given = Given { act, values };
+        let mut notices = Vec::new();
         let answer: ArrayRef = match act.procedure {
             Procedure::CreateApiKey => Arc::new(StringArray::from(vec![self.create_api_key(&given).await?])),
             Procedure::RevokeApiKey => {
@@ -113,10 +115,22 @@ impl Session {
                 self.node.store.revoke_tokens(&self.role_of(&given)?, Utc::now().timestamp()).await?;
                 Arc::new(BooleanArray::from(vec![true]))
             }
+            Procedure::ExcludeUnit | Procedure::IncludeUnit => {
+                let kind = required(given.text("kind")?, "kind")?;
+                let unit = required(given.text("unit")?, "unit")?;
+                let called = Called::Exclude { kind, unit, excluded: act.procedure == Procedure::ExcludeUnit };
+                notices = steward::call(&self.node, &self.principal(), called).await?;
+                Arc::new(BooleanArray::from(vec![true]))
+            }
+            Procedure::WriteOff => {
+                notices = steward::call(&self.node, &self.principal(), Called::WriteOff).await?;
+                Arc::new(BooleanArray::from(vec![true]))
+            }
         };
         let schema = schema(act);
         let batch = RecordBatch::try_new(Arc::clone(&schema), vec![answer]).map_err(Error::internal)?;
-        Ok(Answer::rows(if act.is_call { "CALL" } else { "SELECT" }, memory_rows(schema, vec![batch])?))
+        let rows = memory_rows(schema, vec![batch])?;
+        Ok(Answer { notices, ..Answer::rows(if act.is_call { "CALL" } else { "SELECT" }, rows) })
     }
 
     /// The role that a key or token is to be of: one's own, or any for an admin.
@@ -197,15 +211,20 @@ impl Session {
     /// What a call is about, for the log.
     pub(super) fn objects_of(&self, act: &Act, values: &[ScalarValue]) -> Vec<String> {
         let given = Given { act, values };
-        let role = given.text("role").ok().flatten().unwrap_or_else(|| self.opened_by.name.clone());
-        let mut objects = vec![format!("role {role}")];
+        let text = |name: &str| given.text(name).ok().flatten();
+        let role = || format!("role {}", text("role").unwrap_or_else(|| self.opened_by.name.clone()));
         match act.procedure {
             Procedure::CreateApiKey | Procedure::RevokeApiKey => {
-                objects.extend(given.text("name").ok().flatten().map(|name| format!("api key {name}")));
+                let name = text("name").map(|name| format!("api key {name}"));
+                std::iter::once(role()).chain(name).collect()
             }
-            Procedure::CreateToken | Procedure::RevokeTokens => objects.push("tokens".to_owned()),
+            Procedure::CreateToken | Procedure::RevokeTokens => vec![role(), "tokens".to_owned()],
+            // Which unit it is stands among the literals.
+            Procedure::ExcludeUnit | Procedure::IncludeUnit => {
+                text("kind").map(|kind| format!("privacy unit {kind}")).into_iter().collect()
+            }
+            Procedure::WriteOff => vec![format!("node {}", self.node.site())],
         }
-        objects
     }
 }
 

@@ -40,6 +40,8 @@ fn is_refusal(state: Sqlstate) -> bool {
             | Sqlstate::InvalidParameterValue
             | Sqlstate::InvalidAuthorization
             | Sqlstate::InvalidPassword
+            // What is suspended or closed, and the last admin.
+            | Sqlstate::ObjectNotInPrerequisiteState
     )
 }
 
@@ -199,7 +201,11 @@ impl Session {
             StewardStatement::AlterTable { name, .. } => (Action::Policy, vec![own(name)]),
             StewardStatement::Comment { table, .. } => (Action::Policy, vec![own(table)]),
             StewardStatement::CreateRole { name, .. } => (Action::CreateRole, roles(std::slice::from_ref(name))),
-            StewardStatement::AlterRole { name, .. } => (Action::AlterRole, roles(std::slice::from_ref(name))),
+            StewardStatement::AlterRole { name, .. } | StewardStatement::SetRole { name, .. } => {
+                (Action::AlterRole, roles(std::slice::from_ref(name)))
+            }
+            StewardStatement::AlterServer { name, .. } => (Action::Peer, vec![format!("node {name}")]),
+            StewardStatement::AlterSystem { .. } => (Action::Policy, vec![format!("node {}", self.node.site())]),
             StewardStatement::DropRole { names, .. } => (Action::DropRole, roles(names)),
             StewardStatement::Select { grant, on, grantees } => {
                 let mut objects = match on {

@@ -34,17 +34,16 @@ impl OpenSessions {
         lock(&self.0).remove(&id);
     }
 
-    /// A principal's own, in any order.
-    pub(super) fn of(&self, principal: &Principal) -> Vec<Arc<Session>> {
+    /// All of them, in any order.
+    pub(super) fn all(&self) -> Vec<Arc<Session>> {
         // Let go of the lock first: a session that is dropped here takes it.
         let all: Vec<Weak<Session>> = lock(&self.0).values().cloned().collect();
-        all.iter().filter_map(Weak::upgrade).filter(|session| session.is_of(principal)).collect()
+        all.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Ends those of which this is true.
-    pub(crate) fn end_those(&self, of: impl Fn(&Session) -> bool) {
-        let all: Vec<Weak<Session>> = lock(&self.0).values().cloned().collect();
-        all.iter().filter_map(Weak::upgrade).filter(|session| of(session)).for_each(|session| session.terminate());
+    /// A principal's own, in any order.
+    pub(super) fn of(&self, principal: &Principal) -> Vec<Arc<Session>> {
+        self.all().into_iter().filter(|session| session.is_of(principal)).collect()
     }
 
     /// A principal's own of a number.

@@ -396,6 +396,7 @@ impl Session {
         planned.decided = Some(decision);
         // Its rows are read by later statements: they stop with the session, not with this statement's time.
         let until_closed = Stop::begin(self.closed.child_token(), 0).of_statement(stop);
+        self.watch(&until_closed);
         let (rows, report) = self.run_query(planned, &Intervals::AsSet, &until_closed).await?;
         let mut answer = Answer::done("DECLARE CURSOR");
         let declared = Declared {

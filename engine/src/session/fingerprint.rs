@@ -125,7 +125,12 @@ impl Writer {
                 if scan.fetch.is_some() || !scan.filters.is_empty() {
                     return None;
                 }
-                self.tables.push((table.oid, format!("{:?} {:?}", table.policy, table.column_settings)));
+                let mut policy = format!("{:?} {:?}", table.policy, table.column_settings);
+                if let Some(excluded) = &table.excluded {
+                    // An answer that counts somebody who has opted out since is not the answer any more.
+                    let _ = write!(policy, " without {excluded}");
+                }
+                self.tables.push((table.oid, policy));
                 format!("scan {}", table.oid)
             }
             LogicalPlan::Filter(_) => {

@@ -220,6 +220,10 @@ impl KeptPlan {
             None => None,
         };
         stop.trail.reads_again(&ready.reads);
+        // Once more, after that is noted: see `brakes`.
+        if !context.stands(session) {
+            return Ok(None);
+        }
         // What it counted and remembered in its last run is not this run's.
         let plan = reset_plan_states(Arc::clone(&ready.plan))?;
         Ok(Some(Executable { context, plan, schema, lent }))

@@ -9,6 +9,7 @@ mod acts;
 mod alike;
 mod auditing;
 pub mod backends;
+pub(crate) mod brakes;
 mod constants;
 pub mod context;
 mod cursor;
@@ -44,7 +45,7 @@ mod yielding;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
@@ -62,6 +63,7 @@ use crate::statement::{self, Statement, on_large_stack};
 use crate::system::LastQuery;
 use alike::{Alike, Outline};
 use backends::{Doing, Kept, Runs, SeenBy};
+use brakes::Brakes;
 use cursor::Cursor;
 use execute::Described;
 use kept::{KeptPlan, KeptPlans};
@@ -98,6 +100,9 @@ pub struct Session {
     state: Mutex<State>,
     running: Mutex<Stop>,
     closed: CancellationToken,
+    /// Why it ended, if it was ended for a reason.
+    ended_because: OnceLock<Error>,
+    brakes: Mutex<Brakes>,
     doing: Mutex<Doing>,
 }
 
@@ -256,9 +261,12 @@ impl Session {
             state: Mutex::new(State { settings, ..State::default() }),
             running: Mutex::new(Stop::begin(closed.child_token(), 0)),
             closed,
+            ended_because: OnceLock::new(),
+            brakes: Mutex::default(),
             doing: Mutex::default(),
         });
         session.node.sessions.add(&session);
+        session.end_if_suspended();
         session
     }
 
@@ -293,6 +301,9 @@ impl Session {
 
     /// Reads and plans one statement. `types` are the client's types of its parameters (missing or `None`: inferred).
     pub async fn prepare(&self, text: &str, types: &[Option<PgType>]) -> Result<Prepared> {
+        if self.closed.is_cancelled() {
+            return Err(self.why_ended());
+        }
         let prepared = self.prepare_inner(text.to_owned(), types.into()).await;
         if prepared.is_err() {
             self.fail_transaction();
@@ -355,7 +366,7 @@ impl Session {
     /// Whatever the statement may fail with; 57014 when it is cancelled or out of time. An open transaction fails with it.
     pub async fn execute(self: &Arc<Self>, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Answer> {
         if self.closed.is_cancelled() {
-            return Err(Error::terminated());
+            return Err(self.why_ended());
         }
         let running = self.node.limits.admit(&self.opened_by).inspect_err(|error| {
             self.node.audit.turned_away(&self.opened_by, error.state.code());
@@ -399,6 +410,7 @@ impl Session {
             (a, b) => a.min(b),
         };
         let stop = Stop::begin(token, timeout_ms);
+        self.watch(&stop);
         *lock(&self.running) = stop.clone();
         stop
     }

@@ -123,6 +123,7 @@ impl Session {
             let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
             let plan = pg_catalog::datetimes::read(plan)?;
             let plan = if is_open { plan } else { functions::constants::folded(plan, state.config_options())? };
+            refuse_halted(&plan)?;
             // A peer has been asked for what there may be.
             let plan = if is_subplan { plan } else { without_what_is_empty(plan, &PlanFacts, state.config_options())? };
             let fails = if is_exact { constants::failure(&plan, &state)? } else { None };
@@ -133,6 +134,7 @@ impl Session {
     }
 
     pub(super) fn decide(&self, plan: LogicalPlan) -> Result<Decision> {
+        refuse_halted(&plan)?;
         let options = Options { peer: self.subplan };
         Ok(boundary::decide(plan, &PlanFacts, &options)?)
     }
@@ -152,6 +154,7 @@ impl Session {
         let analysed = plan.clone();
         let decision = decided.map_or_else(|| self.decide(plan), Ok)?;
         stop.trail.reads(&analysed, &decision)?;
+        self.still_answers(stop)?;
         // The next run of open data need not go the whole way again.
         let is_open = matches!(decision, Decision::Open(_));
         let is_protected = is_protected(&decision);
@@ -344,6 +347,21 @@ impl Session {
         }
         Ok(noise)
     }
+}
+
+/// Refuses a plan that reads what is suspended or closed.
+fn refuse_halted(plan: &LogicalPlan) -> Result<()> {
+    let mut halted = None;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Ok(provider) = source_as_provider(&scan.source)
+            && let Some(guarded) = provider.downcast_ref::<GuardedTable>()
+        {
+            halted = guarded.table().halted.map(|why| why.error(&guarded.table().facts.name));
+        }
+        Ok(if halted.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    halted.map_or(Ok(()), Err)
 }
 
 /// Whether protected data is released: how long that takes may depend on people.

@@ -13,6 +13,7 @@ use futures::Stream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::accuracy::KEYS;
+use super::brakes::Brake;
 use super::lock;
 use super::slots::Lent;
 use crate::audit::Trail;
@@ -35,6 +36,8 @@ pub struct Stop {
     deadline: Arc<Mutex<Option<tokio::time::Instant>>>,
     /// What the statement does, for the audit log.
     pub(crate) trail: Arc<Trail>,
+    /// How others stop it.
+    pub(super) brake: Arc<Brake>,
 }
 
 /// What timeouts of protected releases are rounded up to: how long one takes may depend on people, and finer steps would tell.
@@ -45,12 +48,23 @@ impl Stop {
     pub fn begin(token: CancellationToken, timeout_ms: u64) -> Stop {
         let began = tokio::time::Instant::now();
         let deadline = (timeout_ms > 0).then(|| began + Duration::from_millis(timeout_ms));
-        Stop { token, began, deadline: Arc::new(Mutex::new(deadline)), trail: Arc::default() }
+        Stop::with_trail(token, began, deadline, Arc::default())
+    }
+
+    fn with_trail(
+        token: CancellationToken,
+        began: tokio::time::Instant,
+        deadline: Option<tokio::time::Instant>,
+        trail: Arc<Trail>,
+    ) -> Stop {
+        let brake = Arc::new(Brake::of(token.clone(), Arc::clone(&trail)));
+        Stop { token, began, deadline: Arc::new(Mutex::new(deadline)), trail, brake }
     }
 
     /// The same, of the statement that `other` is of.
     pub(super) fn of_statement(self, other: &Stop) -> Stop {
-        Stop { trail: Arc::clone(&other.trail), ..self }
+        let deadline = self.deadline();
+        Stop::with_trail(self.token, self.began, deadline, Arc::clone(&other.trail))
     }
 
     /// When its time is up.
@@ -91,7 +105,7 @@ impl Stop {
         };
         tokio::select! {
             biased;
-            () = self.token.cancelled() => Err(Error::cancelled()),
+            () = self.token.cancelled() => Err(self.brake.why()),
             () = out_of_time => Err(timeout_error()),
             result = work => result,
         }
@@ -110,6 +124,8 @@ struct Stoppable {
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     out_of_time: Option<Pin<Box<tokio::time::Sleep>>>,
     on_error: Box<dyn Fn() + Send>,
+    /// While rows are read, others can stop it.
+    brake: Arc<Brake>,
     /// What the plan runs with.
     lent: Option<Lent>,
 }
@@ -130,7 +146,7 @@ impl Stream for Stoppable {
         let stopped = if this.inner.is_none() {
             return Poll::Ready(None);
         } else if this.cancelled.as_mut().poll(cx).is_ready() {
-            Some(Error::cancelled())
+            Some(this.brake.why())
         } else if this.out_of_time.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
             Some(timeout_error())
         } else {
@@ -179,6 +195,7 @@ pub(super) fn stoppable(
         cancelled: Box::pin(stop.token.clone().cancelled_owned()),
         out_of_time: stop.deadline().map(|at| Box::pin(tokio::time::sleep_until(at))),
         on_error: Box::new(on_error),
+        brake: Arc::clone(&stop.brake),
         lent,
     })
 }

@@ -22,12 +22,25 @@ pub enum Procedure {
     CreateToken,
     /// The tokens that a role has are no longer taken.
     RevokeTokens,
+    /// A unit opts out.
+    ExcludeUnit,
+    /// It no longer does.
+    IncludeUnit,
+    /// What a store that was put back cannot know counts as spent.
+    WriteOff,
 }
 
 impl Procedure {
     /// All of them.
-    pub const ALL: [Procedure; 4] =
-        [Procedure::CreateApiKey, Procedure::RevokeApiKey, Procedure::CreateToken, Procedure::RevokeTokens];
+    pub const ALL: [Procedure; 7] = [
+        Procedure::CreateApiKey,
+        Procedure::RevokeApiKey,
+        Procedure::CreateToken,
+        Procedure::RevokeTokens,
+        Procedure::ExcludeUnit,
+        Procedure::IncludeUnit,
+        Procedure::WriteOff,
+    ];
 
     /// Its name in schema `kanon`.
     pub fn name(self) -> &'static str {
@@ -36,6 +49,9 @@ impl Procedure {
             Procedure::RevokeApiKey => "revoke_api_key",
             Procedure::CreateToken => "create_token",
             Procedure::RevokeTokens => "revoke_tokens",
+            Procedure::ExcludeUnit => "exclude_unit",
+            Procedure::IncludeUnit => "include_unit",
+            Procedure::WriteOff => "write_off",
         }
     }
 
@@ -46,6 +62,8 @@ impl Procedure {
             Procedure::RevokeApiKey => (&["name", "role"], 1),
             Procedure::CreateToken => (&["valid_for", "role"], 0),
             Procedure::RevokeTokens => (&["role"], 0),
+            Procedure::ExcludeUnit | Procedure::IncludeUnit => (&["kind", "unit"], 2),
+            Procedure::WriteOff => (&[], 0),
         }
     }
 
@@ -53,7 +71,17 @@ impl Procedure {
     pub fn answers(self) -> DataType {
         match self {
             Procedure::CreateApiKey | Procedure::CreateToken => DataType::Utf8,
-            Procedure::RevokeApiKey | Procedure::RevokeTokens => DataType::Boolean,
+            _ => DataType::Boolean,
+        }
+    }
+
+    /// Whether it makes or ends keys or tokens.
+    pub fn is_about_credentials(self) -> bool {
+        match self {
+            Procedure::CreateApiKey | Procedure::RevokeApiKey | Procedure::CreateToken | Procedure::RevokeTokens => {
+                true
+            }
+            Procedure::ExcludeUnit | Procedure::IncludeUnit | Procedure::WriteOff => false,
         }
     }
 
@@ -147,6 +175,7 @@ fn arguments(procedure: Procedure, function: &Function) -> Result<Vec<Option<Arg
         && function.null_treatment.is_none()
         && function.within_group.is_empty();
     let list = match &function.args {
+        FunctionArguments::None if plain => &Vec::new(),
         FunctionArguments::List(FunctionArgumentList { args, clauses, duplicate_treatment: None })
             if plain && clauses.is_empty() =>
         {

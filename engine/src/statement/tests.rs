@@ -508,6 +508,24 @@ fn steward_statements() {
         other => panic!("{other:?}"),
     }
     assert!(matches!(steward("create role r"), StewardStatement::CreateRole { login: false, password: None, .. }));
+    for (text, value) in [
+        ("set kanon.suspended = on", Some("on")),
+        ("SET kanon.suspended TO 'on'", Some("on")),
+        ("reset kanon.suspended", None),
+        ("set kanon.suspended to default", None),
+    ] {
+        let (name, setting, value) = ("r@basel".to_owned(), "kanon.suspended".to_owned(), value.map(str::to_owned));
+        let read = steward(&format!("alter role \"r@basel\" {text}"));
+        assert_eq!(read, StewardStatement::SetRole { name, setting: setting.clone(), value: value.clone() });
+        assert_eq!(steward(&format!("alter system {text}")), StewardStatement::AlterSystem { setting, value });
+    }
+    assert_eq!(
+        steward("alter server basel options (set suspended 'true')"),
+        StewardStatement::AlterServer {
+            name: "basel".into(),
+            options: vec![("suspended".into(), Some("true".into()))]
+        }
+    );
     assert!(matches!(
         steward("alter role r password null"),
         StewardStatement::AlterRole { password: Some(None), login: None, .. }

@@ -13,8 +13,10 @@ use crate::principal::{AuthMethod, BuiltinRole, Principal};
 pub struct RoleInfo {
     /// Its name; `alice@cleveland` stands for a role of a peer.
     pub name: String,
-    /// Whether it may log in here.
+    /// Whether it may log in here: not while it is suspended.
     pub login: bool,
+    /// Whether it is suspended.
+    pub suspended: bool,
     /// Whether it has a password.
     pub has_password: bool,
     /// The roles it was granted itself, built-in ones too.
@@ -130,10 +132,19 @@ impl RoleDirectory {
     ///
     /// A local principal of the command line need not be a role.
     pub fn grantee_names(&self, principal: &Principal) -> BTreeSet<String> {
+        if self.is_suspended(principal) {
+            return BTreeSet::new();
+        }
         let mut names = self.memberships(&principal.display());
         names.extend(self.current(principal).roles.iter().map(|role| role.as_str().to_owned()));
         names.insert("public".to_owned());
         names
+    }
+
+    /// Whether its role is suspended. What is suspended of the roles that it is in does not matter.
+    pub fn is_suspended(&self, principal: &Principal) -> bool {
+        principal.auth_method != AuthMethod::Local
+            && self.all().get(&principal.display()).is_some_and(|role| role.suspended)
     }
 
     /// The principal with the built-in roles it holds now, which may not be those it logged in with.

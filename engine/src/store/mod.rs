@@ -3,11 +3,15 @@
 //! One file, write-ahead log, every commit flushed to disk (`synchronous = FULL`): what a steward was told has happened survives
 //! a power cut. A lock file beside it is held for as long as the [`Store`] lives, so that two nodes never share one store.
 
+mod admins;
 mod api_keys;
 mod directory;
+mod excluded;
+mod lost;
 mod peers;
 mod privacy_units;
 mod roles;
+mod suspensions;
 mod tables;
 
 use std::fs::{File, TryLockError};
@@ -22,8 +26,12 @@ use crate::config::Config;
 use crate::error::{Error, Result, Sqlstate};
 
 pub use directory::{RoleDirectory, RoleInfo};
+pub use excluded::{Excluded, Exclusion};
+pub use lost::Lost;
+pub(crate) use lost::written_off;
 pub use peers::PeerRecord;
 pub(crate) use privacy_units::{budget_of_row, principal_budget_of_row};
+pub use suspensions::{Suspended, Suspension};
 pub(crate) use tables::{CatalogRecords, TableRecord, later_than};
 
 const SQLITE_READONLY: u32 = 8;

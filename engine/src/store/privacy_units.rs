@@ -91,6 +91,33 @@ impl Store {
         transaction.commit().await.map_err(failed)
     }
 
+    /// Changes what a role may spend of every kind.
+    ///
+    /// # Errors
+    /// 42704 if there is no such role.
+    pub(crate) async fn alter_role_budget(&self, role: &str, change: impl FnOnce(&mut PrincipalBudget)) -> Result<()> {
+        self.check_role(role)?;
+        let mut transaction = self.begin_change().await?;
+        let row = sqlx::query("SELECT epsilon, delta FROM role_budgets WHERE role = ?")
+            .bind(role)
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        let mut budget = row.map(|row| principal_budget_of_row(&row, 0)).transpose()?.unwrap_or_default();
+        change(&mut budget);
+        sqlx::query(
+            "INSERT INTO role_budgets (role, epsilon, delta) VALUES (?, ?, ?)
+             ON CONFLICT (role) DO UPDATE SET epsilon = excluded.epsilon, delta = excluded.delta",
+        )
+        .bind(role)
+        .bind(budget.epsilon.map(|epsilon| epsilon.get()))
+        .bind(budget.delta.map(|delta| delta.get()))
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+        transaction.commit().await.map_err(failed)
+    }
+
     /// Removes a kind and its budgets; its charges stay. Whether it was there.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::Row;
 
-use super::{RoleInfo, Store, api_keys, failed, now};
+use super::{RoleInfo, Store, admins, api_keys, failed, now};
 use crate::auth::{self, TOKEN_USER};
 use crate::config::check_node_id;
 use crate::error::{Error, Result, Sqlstate};
@@ -52,7 +52,7 @@ impl Store {
     /// ALTER ROLE … PASSWORD; `None` takes the password away. Tokens that the role has are no longer taken.
     ///
     /// # Errors
-    /// 42704 if there is no such role, 22023 for a password that cannot be.
+    /// 42704 if there is no such role, 22023 for a password that cannot be, 55000 if no admin could log in any more.
     pub async fn alter_role_password(&self, name: &str, password: Option<&str>) -> Result<()> {
         self.check_role(name)?;
         if name.contains('@') && password.is_some() {
@@ -63,6 +63,7 @@ impl Store {
         }
         let verifier = password.map(auth::verifier_for).transpose()?;
         let mut transaction = self.begin_change().await?;
+        let admins = admins::able(&mut transaction).await?;
         // Whoever had the old one may have made tokens with it.
         sqlx::query("UPDATE roles SET verifier = ?, tokens_from = max(tokens_from, ?) WHERE name = ?")
             .bind(verifier)
@@ -71,6 +72,7 @@ impl Store {
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
+        admins::keep_one(&mut transaction, &admins).await?;
         transaction.commit().await.map_err(failed)?;
         self.load_roles().await
     }
@@ -78,7 +80,7 @@ impl Store {
     /// ALTER ROLE … LOGIN or NOLOGIN.
     ///
     /// # Errors
-    /// 42704 if there is no such role.
+    /// 42704 if there is no such role, 55000 if no admin could log in any more.
     pub async fn alter_role_login(&self, name: &str, login: bool) -> Result<()> {
         self.check_role(name)?;
         if name.contains('@') && login {
@@ -88,12 +90,14 @@ impl Store {
             ));
         }
         let mut transaction = self.begin_change().await?;
+        let admins = admins::able(&mut transaction).await?;
         sqlx::query("UPDATE roles SET login = ? WHERE name = ?")
             .bind(login)
             .bind(name)
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
+        admins::keep_one(&mut transaction, &admins).await?;
         transaction.commit().await.map_err(failed)?;
         self.load_roles().await
     }
@@ -102,13 +106,14 @@ impl Store {
     /// [`crate::catalog::Catalog::reload`] after it; [`crate::catalog::Catalog::drop_role`] does both.
     ///
     /// # Errors
-    /// 42704 if there is no such role (unless `if_exists`), 55000 for one that owns tables.
+    /// 42704 if there is no such role (unless `if_exists`), 55000 for one that owns tables and for the last admin.
     pub async fn drop_role(&self, name: &str, if_exists: bool) -> Result<()> {
         if if_exists && !self.directory().all().contains_key(name) && BuiltinRole::parse(name).is_none() {
             return Ok(());
         }
         self.check_role(name)?;
         let mut transaction = self.begin_change().await?;
+        let admins = admins::able(&mut transaction).await?;
         let owned: i64 = sqlx::query_scalar("SELECT count(*) FROM tables WHERE owner = ?")
             .bind(name)
             .fetch_one(&mut *transaction)
@@ -124,10 +129,12 @@ impl Store {
         for delete in [
             "DELETE FROM memberships WHERE role = ?",
             "DELETE FROM grants WHERE grantee = ?",
+            "DELETE FROM suspensions WHERE kind = 'role' AND name = ?",
             "DELETE FROM roles WHERE name = ?",
         ] {
             sqlx::query(delete).bind(name).execute(&mut *transaction).await.map_err(failed)?;
         }
+        admins::keep_one(&mut transaction, &admins).await?;
         transaction.commit().await.map_err(failed)?;
         self.load_roles().await
     }
@@ -159,17 +166,19 @@ impl Store {
     /// REVOKE role FROM member.
     ///
     /// # Errors
-    /// 42704 if there is no such role or member.
+    /// 42704 if there is no such role or member, 55000 if no admin could log in any more.
     pub async fn revoke_role(&self, role: &str, member: &str) -> Result<()> {
         self.check_grantable(role)?;
         self.check_role(member)?;
         let mut transaction = self.begin_change().await?;
+        let admins = admins::able(&mut transaction).await?;
         sqlx::query("DELETE FROM memberships WHERE role = ? AND member = ?")
             .bind(role)
             .bind(member)
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
+        admins::keep_one(&mut transaction, &admins).await?;
         transaction.commit().await.map_err(failed)?;
         self.load_roles().await
     }
@@ -188,7 +197,7 @@ impl Store {
         if BuiltinRole::parse(role).is_some() { Ok(()) } else { self.check_role(role) }
     }
 
-    fn check_role(&self, name: &str) -> Result<()> {
+    pub(crate) fn check_role(&self, name: &str) -> Result<()> {
         let roles = self.directory().all();
         if roles.contains_key(name) {
             return Ok(());
@@ -219,7 +228,10 @@ impl Store {
             let (role, member): (String, String) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
             memberships.entry(member).or_default().insert(role);
         }
-        let rows = sqlx::query("SELECT name, login, verifier, created_at, tokens_from FROM roles")
+        let rows = sqlx::query(
+            "SELECT name, login, verifier, created_at, EXISTS (SELECT 1 FROM suspensions s WHERE s.kind = 'role' AND s.name = roles.name), tokens_from
+             FROM roles",
+        )
             .fetch_all(&mut *transaction)
             .await
             .map_err(failed)?;
@@ -228,11 +240,15 @@ impl Store {
             let name: String = row.try_get(0).map_err(failed)?;
             let login: bool = row.try_get(1).map_err(failed)?;
             let verifier: Option<String> = row.try_get(2).map_err(failed)?;
+            let suspended: bool = row.try_get(4).map_err(failed)?;
+            // Whoever asks whether it may log in need not know why not.
+            let login = login && !suspended;
             let info = RoleInfo {
                 login,
+                suspended,
                 has_password: verifier.is_some(),
                 created_at: row.try_get(3).map_err(failed)?,
-                tokens_from: row.try_get(4).map_err(failed)?,
+                tokens_from: row.try_get(5).map_err(failed)?,
                 member_of: memberships.remove(&name).unwrap_or_default(),
                 name: name.clone(),
             };

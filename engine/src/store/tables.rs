@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Store, failed, now};
+use super::{Excluded, Lost, Store, Suspension, failed, now};
 use crate::catalog::{ColumnSettings, Policy, Source};
 use crate::error::{Error, Result, Sqlstate};
 use crate::ledger::Budget;
@@ -40,6 +40,12 @@ pub(crate) struct CatalogRecords {
     pub(crate) grants: BTreeMap<(String, String), BTreeSet<String>>,
     /// Budgets by kind of unit.
     pub(crate) privacy_units: Arc<BTreeMap<String, Budget>>,
+    /// But for tables.
+    pub(crate) suspensions: Arc<Vec<Suspension>>,
+    /// What the store does not know of its own past.
+    pub(crate) lost: Option<Lost>,
+    /// Units that opted out.
+    pub(crate) excluded: Arc<Excluded>,
 }
 
 impl Store {
@@ -99,8 +105,11 @@ impl Store {
             grants.entry(table).or_default().insert(row.try_get(2).map_err(failed)?);
         }
         let privacy_units = Arc::new(super::privacy_units::privacy_units(&mut transaction).await?);
+        let suspensions = Arc::new(super::suspensions::suspensions(&mut transaction).await?);
+        let lost = super::lost::lost(&mut transaction).await?;
+        let excluded = Arc::new(super::excluded::excluded(&mut transaction).await?);
         transaction.commit().await.map_err(failed)?;
-        Ok(CatalogRecords { version, tables, grants, privacy_units })
+        Ok(CatalogRecords { version, tables, grants, privacy_units, suspensions, lost, excluded })
     }
 
     /// Adds a table of schema `public`. The oid of `record` is not used.

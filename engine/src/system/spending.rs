@@ -60,6 +60,8 @@ fn budget_rows(site: &str, all: &[Spending]) -> Result<MemTable> {
         .double("lifetime_epsilon", s().map(|x| Some(x.lifetime.epsilon)))
         .time("window_start", s().map(|x| microseconds(x.window_start_ms)))
         .time("window_end", s().map(|x| microseconds(x.window_end_ms)))
+        .double("budget_epsilon", s().map(|x| Some(x.budget.epsilon.get())))
+        .double("budget_delta", s().map(|x| Some(x.budget.delta.get())))
         .table()
 }
 

@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::federation::status::NodeStatus;
 use crate::pg_catalog::types::PgType;
 use crate::principal::BuiltinRole;
+use crate::store::Suspended;
 
 /// The views of a session, by name. A view that cannot be made is left out, and the node's log says why.
 pub fn tables(context: &SystemContext) -> SystemTables {
@@ -51,6 +52,8 @@ const VIEWS: &[(&str, ViewRows)] = &[
     ("catalogs", catalogs),
     ("columns", columns),
     ("policies", policies),
+    ("suspensions", suspensions),
+    ("excluded_units", excluded_units),
     ("last_query", last_query),
     ("whoami", whoami),
     ("api_keys", api_keys),
@@ -214,6 +217,50 @@ fn policies(_: &SystemContext, tables: &[Arc<Table>]) -> Result<MemTable> {
         .double("epsilon_per_job", t().map(|x| x.policy.epsilon_per_job.map(Epsilon::get)))
         .int("dominance_percent", t().map(|x| dominance_percent(x)))
         .bool("suspended", t().map(|x| Some(x.policy.suspended)))
+        .table()
+}
+
+/// What is suspended: for those who run the node all, for others the node and the tables that they may see.
+fn suspensions(context: &SystemContext, tables: &[Arc<Table>]) -> Result<MemTable> {
+    let who = &context.principal;
+    let runs = [BuiltinRole::Steward, BuiltinRole::Operator, BuiltinRole::Auditor].iter().any(|role| who.is(*role));
+    let all = runs && who.via_peer.is_none();
+    let snapshot = context.node.catalog.snapshot();
+    let mut rows: Vec<[Option<String>; 5]> = Vec::new();
+    if let Some(lost) = &snapshot.lost {
+        let node = context.node.site().to_string();
+        rows.push([Some("store".to_owned()), Some(node), Some(lost.found_at.clone()), None, Some(lost.why.clone())]);
+    }
+    for of in snapshot.suspensions.iter().filter(|of| all || of.of == Suspended::Node) {
+        let by = all.then(|| of.by.clone());
+        rows.push([Some(of.of.as_str().to_owned()), Some(of.shown.clone()), Some(of.since.clone()), by, None]);
+    }
+    for table in tables.iter().filter(|table| table.policy.suspended) {
+        rows.push([Some("table".to_owned()), Some(qualified(table)), None, None, None]);
+    }
+    let column = |index: usize| rows.iter().map(move |row| row.get(index).cloned().flatten());
+    Columns::default()
+        .text("kind", column(0))
+        .text("name", column(1))
+        .time("since", column(2).map(|since| since.as_deref().and_then(microseconds)))
+        .text("suspended_by", column(3))
+        .text("reason", column(4))
+        .table()
+}
+
+/// Units that opted out, for stewards alone.
+fn excluded_units(context: &SystemContext, _: &[Arc<Table>]) -> Result<MemTable> {
+    let who = &context.principal;
+    let is_steward = who.via_peer.is_none() && who.is(BuiltinRole::Steward);
+    let snapshot = context.node.catalog.snapshot();
+    let shown = snapshot.excluded.iter().filter(|_| is_steward);
+    let all: Vec<_> = shown.flat_map(|(kind, units)| units.iter().map(move |(unit, of)| (kind, unit, of))).collect();
+    let x = || all.iter();
+    Columns::default()
+        .text("unit_kind", x().map(|(kind, _, _)| Some(kind)))
+        .text("unit", x().map(|(_, unit, _)| Some(unit)))
+        .time("excluded_at", x().map(|(_, _, of)| microseconds(&of.at)))
+        .text("excluded_by", x().map(|(_, _, of)| Some(&of.by)))
         .table()
 }
 

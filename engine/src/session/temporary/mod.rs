@@ -188,6 +188,8 @@ impl TemporaryTable {
                 roles: BTreeMap::new(),
                 placement: Placement::Local,
             },
+            halted: None,
+            excluded: None,
             policy: Policy::default(),
             column_settings: BTreeMap::new(),
             kind: TEMPORARY.to_owned(),

@@ -9,11 +9,13 @@ use super::reader::Reader;
 use super::{Statement, temporary};
 use crate::error::{Error, Result, Sqlstate};
 
+mod brakes;
 mod roles;
 mod run;
+mod settings;
 mod units;
 
-pub use run::run;
+pub use run::{call, run};
 
 /// A statement that changes what a node offers or who may ask for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +67,29 @@ pub enum StewardStatement {
         /// PASSWORD, if told; `Some(None)`: NULL.
         password: Option<Option<Password>>,
     },
+    /// ALTER ROLE … SET and RESET of a setting: `kanon.suspended`, `kanon.budget_epsilon`, `kanon.budget_delta`.
+    SetRole {
+        /// Which.
+        name: String,
+        /// Which setting, in lower case.
+        setting: String,
+        /// `None`: RESET, or DEFAULT.
+        value: Option<String>,
+    },
+    /// ALTER SERVER … OPTIONS, of a peer.
+    AlterServer {
+        /// The peer.
+        name: String,
+        /// The options with their values; `None`: DROP.
+        options: Vec<(String, Option<String>)>,
+    },
+    /// ALTER SYSTEM SET and RESET.
+    AlterSystem {
+        /// Which setting, in lower case.
+        setting: String,
+        /// `None`: RESET, or DEFAULT.
+        value: Option<String>,
+    },
     /// DROP ROLE, DROP USER.
     DropRole {
         /// What is not there is passed over.
@@ -114,6 +139,22 @@ pub enum StewardStatement {
         if_exists: bool,
         /// Which kinds.
         kinds: Vec<String>,
+    },
+}
+
+/// What stewards do by functions with effects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Called {
+    /// `kanon.write_off()`
+    WriteOff,
+    /// `kanon.exclude_unit(kind, unit)`, or `kanon.include_unit(kind, unit)`
+    Exclude {
+        /// The kind of unit.
+        kind: String,
+        /// Which unit, as text.
+        unit: String,
+        /// Left out, or no longer.
+        excluded: bool,
     },
 }
 
@@ -220,7 +261,9 @@ impl StewardStatement {
             StewardStatement::AlterTable { .. } => "ALTER TABLE",
             StewardStatement::Comment { .. } => "COMMENT",
             StewardStatement::CreateRole { .. } => "CREATE ROLE",
-            StewardStatement::AlterRole { .. } => "ALTER ROLE",
+            StewardStatement::AlterRole { .. } | StewardStatement::SetRole { .. } => "ALTER ROLE",
+            StewardStatement::AlterServer { .. } => "ALTER SERVER",
+            StewardStatement::AlterSystem { .. } => "ALTER SYSTEM",
             StewardStatement::DropRole { .. } => "DROP ROLE",
             StewardStatement::Select { grant: true, .. } => "GRANT",
             StewardStatement::Select { grant: false, .. } => "REVOKE",
@@ -295,6 +338,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Statement> {
             let user = reader.name()? == "user";
             if verb == "create" { roles::create_role(reader, user) } else { roles::alter_role(reader) }
         }
+        "alter" if reader.take(&["server"]) => settings::server(reader),
+        "alter" if reader.take(&["system"]) => settings::system(reader),
         "create" if temporary::is_create(reader) => return temporary::create(reader),
         "drop" if is_role(reader) => {
             reader.advance();

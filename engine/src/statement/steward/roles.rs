@@ -51,8 +51,11 @@ pub(super) fn create_role(reader: &mut Reader<'_>, user: bool) -> Result<Steward
 
 pub(super) fn alter_role(reader: &mut Reader<'_>) -> Result<StewardStatement> {
     let name = reader.name()?;
-    if reader.sees("set") || reader.sees("reset") || reader.sees("rename") || reader.sees_all(&["in", "database"]) {
-        return Err(Error::unsupported("settings and names of roles cannot be changed"));
+    if reader.sees("set") || reader.sees("reset") {
+        return super::settings::role(reader, name);
+    }
+    if reader.sees("rename") || reader.sees_all(&["in", "database"]) {
+        return Err(Error::unsupported("names of roles, and settings in a database, cannot be changed"));
     }
     let start = reader.fork();
     let options = role_options(reader)?;

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::sql::sqlparser::ast::{self, ExactNumberInfo, TimezoneInfo};
 
-use super::{BudgetChange, ColumnDefinition, ExternalTable, Relations, StewardStatement, TableChange, TableName};
+use super::{
+    BudgetChange, Called, ColumnDefinition, ExternalTable, Relations, StewardStatement, TableChange, TableName,
+};
 use crate::catalog::{self, Table};
 use crate::error::{Error, Result, Sqlstate};
 use crate::node::Node;
@@ -30,7 +32,9 @@ pub async fn run(
         StewardStatement::CreateExternalTable(definition) => caller.create_table(definition).await?,
         StewardStatement::DropTable { if_exists, names } => caller.drop_tables(if_exists, &names).await?,
         StewardStatement::AlterTable { if_exists, name, changes } => {
-            caller.alter_table(if_exists, &name, changes).await?
+            let notices = caller.alter_table(if_exists, &name, changes).await?;
+            node.stop_what_is_halted();
+            notices
         }
         StewardStatement::Comment { table, column, text } => {
             let own = caller.own_table(&table)?;
@@ -56,6 +60,18 @@ pub async fn run(
             if let Some(login) = login {
                 node.store.alter_role_login(&name, login).await?;
             }
+            Vec::new()
+        }
+        StewardStatement::SetRole { name, setting, value } => {
+            caller.set_role(&name, &setting, value.as_deref()).await?;
+            Vec::new()
+        }
+        StewardStatement::AlterServer { name, options } => {
+            caller.alter_server(&name, &options).await?;
+            Vec::new()
+        }
+        StewardStatement::AlterSystem { setting, value } => {
+            caller.alter_system(&setting, value.as_deref()).await?;
             Vec::new()
         }
         StewardStatement::DropRole { if_exists, names } => {
@@ -109,17 +125,27 @@ pub async fn run(
     Ok((tag.to_owned(), notices.into_iter().map(Notice::new).collect()))
 }
 
-struct Caller<'a> {
-    node: &'a Arc<Node>,
-    principal: &'a Principal,
+/// Does what a steward's function with effects does, for a principal. Answers what to tell it.
+///
+/// # Errors
+/// 42501 without the right, and others for what cannot be.
+pub async fn call(node: &Arc<Node>, principal: &Principal, called: Called) -> Result<Vec<Notice>> {
+    let notices = Caller { node, principal }.call(called).await?;
+    tracing::info!(principal = %principal.display(), "changed");
+    Ok(notices.into_iter().map(Notice::new).collect())
+}
+
+pub(super) struct Caller<'a> {
+    pub(super) node: &'a Arc<Node>,
+    pub(super) principal: &'a Principal,
 }
 
 impl Caller<'_> {
-    fn is(&self, role: BuiltinRole) -> bool {
+    pub(super) fn is(&self, role: BuiltinRole) -> bool {
         self.principal.via_peer.is_none() && self.principal.is(role)
     }
 
-    fn be_admin(&self, what: &str) -> Result<()> {
+    pub(super) fn be_admin(&self, what: &str) -> Result<()> {
         if self.is(BuiltinRole::Admin) {
             return Ok(());
         }
@@ -127,7 +153,7 @@ impl Caller<'_> {
             .hint("Ask an admin of this node."))
     }
 
-    fn be_steward(&self, what: &str) -> Result<()> {
+    pub(super) fn be_steward(&self, what: &str) -> Result<()> {
         if self.is(BuiltinRole::Steward) {
             return Ok(());
         }
