@@ -90,7 +90,8 @@ impl Service {
             }
             CLOSE_SESSION => {
                 self.login(&request).await?;
-                self.logins.log_out(request.metadata());
+                let connection = request.extensions().get::<ConnectionInfo>().copied();
+                self.logins.log_out(request.metadata(), connection);
                 options::closed()
             }
             SET_OPTIONS => {

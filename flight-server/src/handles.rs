@@ -49,11 +49,11 @@ impl<T> Handles<T> {
         Ok(name)
     }
 
-    /// As [`Handles::insert`], by a name that the client has already.
+    /// As [`Handles::insert`], by a name that the client has already: gives the value that is kept, which is another if somebody was faster.
     ///
     /// # Errors
     /// As [`Handles::insert`].
-    pub(crate) fn insert_as(&self, name: String, owner: &str, value: Arc<T>) -> Result<()> {
+    pub(crate) fn insert_as(&self, name: String, owner: &str, value: Arc<T>) -> Result<Arc<T>> {
         let mut entries = self.lock();
         let share = self.most.div_ceil(2);
         if entries.len() >= share {
@@ -65,8 +65,8 @@ impl<T> Handles<T> {
         if entries.len() >= self.most {
             self.make_room(&mut entries, |_| true)?;
         }
-        entries.insert(name, Entry { owner: owner.to_owned(), value, used: Instant::now() });
-        Ok(())
+        let new = Entry { owner: owner.to_owned(), value, used: Instant::now() };
+        Ok(Arc::clone(&entries.entry(name).or_insert(new).value))
     }
 
     /// Forgets the one of these that was unused for longest.

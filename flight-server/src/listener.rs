@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -39,7 +40,12 @@ pub(crate) struct ConnectionInfo {
     pub(crate) peer: Option<PublicKey>,
     /// Where it comes from.
     pub(crate) from: IpAddr,
+    /// Which one it is of all there were.
+    pub(crate) number: u64,
 }
+
+/// The number of the next connection.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// Takes connections until `shutdown`, each in its own task until it is ready for HTTP/2.
 pub(crate) fn accept(
@@ -87,6 +93,7 @@ pub(crate) fn accept(
 async fn greet(tcp: TcpStream, slot: OwnedSemaphorePermit, policy: &Policy) -> io::Result<Connection> {
     tcp.set_nodelay(true)?;
     let from = tcp.peer_addr()?.ip();
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let mut first = [0];
     if tcp.peek(&mut first).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -101,7 +108,7 @@ async fn greet(tcp: TcpStream, slot: OwnedSemaphorePermit, policy: &Policy) -> i
     } else {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "plaintext where TLS is required"));
     };
-    Ok(Connection { stream, info: ConnectionInfo { peer, from }, _slot: slot })
+    Ok(Connection { stream, info: ConnectionInfo { peer, from, number }, _slot: slot })
 }
 
 /// A connection that is ready for HTTP/2.

@@ -35,7 +35,7 @@ pub(crate) struct Logins {
     lifetime: Duration,
     /// Of clients with a password: by the token that each was given.
     given: Handles<Login>,
-    /// Of clients with a token or API key of the node: by a digest of that, since it is a secret that outlives them.
+    /// Of clients with a token or API key of the node: by their connection and a digest of that, since it is a secret that outlives them.
     shown: Handles<Login>,
 }
 
@@ -93,9 +93,9 @@ impl Logins {
         !login.session.ended().is_cancelled() && self.node.authenticator.stands(login.session.opened_by())
     }
 
-    /// The login of a token or API key: all that show it share a session.
+    /// The login of a token or API key. Each connection that shows it has a session of its own: programs that share a key are not to share settings.
     async fn of_bearer(&self, token: &str, connection: Option<ConnectionInfo>) -> Result<Arc<Login>> {
-        let name = BASE64_STANDARD.encode(Sha256::digest(token));
+        let name = shown_on(token, connection);
         if let Some(login) = self.shown.get(&name) {
             if self.stands(&login) {
                 return Ok(login);
@@ -107,15 +107,14 @@ impl Logins {
             self.node.audit.login_failed(TOKEN_USER, &from.to_string(), error.state.code());
         })?;
         let login = self.open(principal, from).await?;
-        self.shown.insert_as(name, &login.role, Arc::clone(&login))?;
-        Ok(login)
+        self.shown.insert_as(name, &login.role, Arc::clone(&login))
     }
 
     /// Ends the login of the token in the header. A token or API key of the node stays what it is.
-    pub(crate) fn log_out(&self, metadata: &MetadataMap) {
+    pub(crate) fn log_out(&self, metadata: &MetadataMap, connection: Option<ConnectionInfo>) {
         if let Some(token) = bearer(metadata) {
             self.given.remove(token);
-            self.shown.remove(&BASE64_STANDARD.encode(Sha256::digest(token)));
+            self.shown.remove(&shown_on(token, connection));
         }
     }
 
@@ -153,6 +152,12 @@ pub(crate) fn peer_key(connection: Option<ConnectionInfo>) -> Result<PublicKey> 
     connection
         .and_then(|c| c.peer)
         .ok_or_else(|| Error::new(Sqlstate::InvalidAuthorization, "the connection is not that of a trusted node"))
+}
+
+/// The name of the login of a token or API key on a connection.
+fn shown_on(token: &str, connection: Option<ConnectionInfo>) -> String {
+    let number = connection.map_or(u64::MAX, |connection| connection.number);
+    format!("{number} {}", BASE64_STANDARD.encode(Sha256::digest(token)))
 }
 
 /// Where a call came from.

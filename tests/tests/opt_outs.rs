@@ -98,10 +98,10 @@ async fn whoever_opted_out_is_in_no_protected_scan() {
     let listed = "SELECT unit_kind, unit, excluded_by FROM kanon.excluded_units ORDER BY 1";
     assert_eq!(lines(&admin, listed).await, ["patient|3|root", "unit|7|root"]);
     assert_eq!(lines(&ana, listed).await, Vec::<String>::new());
-    let entry = "SELECT action, object, statement, literals FROM kanon.audit_log WHERE statement LIKE 'CALL kanon.exclude_unit(''patient''%' AND decision = 'allowed'";
+    let entry = "SELECT action, object, statement, literals FROM kanon.audit_log WHERE object = 'privacy unit patient' AND statement LIKE 'CALL kanon.exclude_unit(%' AND decision = 'allowed'";
     assert_eq!(
         lines(&admin, entry).await,
-        ["policy|privacy unit patient|CALL kanon.exclude_unit('patient', ?)|[\"3\"]"]
+        ["policy|privacy unit patient|CALL kanon.exclude_unit(kind => ?, unit => ?)|[\"patient\",\"3\"]"]
     );
 
     // After a restart too; and back.

@@ -63,6 +63,12 @@ async fn keys_and_tokens_open_both_protocols_until_they_are_revoked() {
         let mut flight = FlightClient::connect(site.flight_port, ("token", shown)).await;
         assert_eq!(flight.ask("SELECT current_user").await.unwrap(), [name]);
     }
+    // Who shares a key shares no session.
+    let (mut one, mut other) =
+        (FlightClient::bearing(site.flight_port, &key).await, FlightClient::bearing(site.flight_port, &key).await);
+    one.ask("CREATE TEMP TABLE mine AS SELECT 1 AS a").await.unwrap();
+    assert_eq!(one.ask("SELECT a FROM mine").await.unwrap(), ["1"]);
+    assert_eq!(other.ask("SELECT a FROM mine").await.unwrap_err().code, "42P01");
     let who = value(&site.connect(("token", &key)).await.unwrap(), "SELECT auth_method FROM kanon.whoami()").await;
     assert_eq!(who, "api-key");
 

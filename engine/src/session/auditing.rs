@@ -186,7 +186,8 @@ impl Session {
             Statement::Steward(statement) => statement,
             Statement::Act(act) => {
                 let objects = self.objects_of(act, stop.trail.values());
-                return Some(Draft { objects, ..stop.trail.entry(self.who(), Action::Credential, Decision::Asked) });
+                let action = if act.procedure.is_about_credentials() { Action::Credential } else { Action::Policy };
+                return Some(Draft { objects, ..stop.trail.entry(self.who(), action, Decision::Asked) });
             }
             _ => return None,
         };

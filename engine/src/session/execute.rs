@@ -163,10 +163,6 @@ impl Session {
                     ));
                 }
                 let inner = Box::pin(self.prepare_inner(prepare.text.clone(), types)).await?;
-                if matches!(*inner.statement, Statement::Act(_)) {
-                    return Err(Error::unsupported("functions with effects cannot be prepared by PREPARE")
-                        .hint("Call them directly; drivers can bind parameters to the call."));
-                }
                 let mut state = self.state();
                 if state.prepared.values().filter(|kept| kept.from_sql).count() >= MAX_PREPARED {
                     return Err(Error::new(

@@ -422,6 +422,10 @@ fn prepare(reader: &mut Reader<'_>) -> Result<Statement> {
         Statement::Temporary(temporary) if matches!(*temporary, Temporary::Insert(_) | Temporary::Delete(_)) => {
             Ok(Statement::Prepare(Prepare { name, types, text }))
         }
+        Statement::Act(_) => Ok(Statement::Refused(
+            Error::unsupported("functions with effects cannot be prepared by PREPARE")
+                .hint("Call them directly; drivers can bind parameters to the call."),
+        )),
         Statement::Refused(error) => Ok(Statement::Refused(error)),
         _ => Err(reader.syntax_error()),
     }

@@ -69,6 +69,11 @@ async fn roles_are_granted_through_roles_and_at_once() {
     assert!(now.is(BuiltinRole::Analyst) && !now.is(BuiltinRole::Steward));
     store.grant_role("admin", "team").await.unwrap();
     assert_eq!(store.directory().current(&alice).roles.len(), 5, "an admin holds all");
+    // Nobody else is one.
+    let kept = store.revoke_role("admin", "team").await.unwrap_err();
+    assert_eq!(kept.state, Sqlstate::ObjectNotInPrerequisiteState);
+    store.create_role("root", Some("x"), true).await.unwrap();
+    store.grant_role("admin", "root").await.unwrap();
     store.revoke_role("admin", "team").await.unwrap();
     assert!(!store.directory().current(&alice).is(BuiltinRole::Steward));
     assert_eq!(store.grant_role("alice", "team").await.unwrap_err().state, Sqlstate::InvalidParameterValue, "a circle");
