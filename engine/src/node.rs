@@ -91,7 +91,7 @@ impl Node {
         let stopping = CancellationToken::new();
         let sessions = OpenSessions::default();
         let limits = Limits::of(&config);
-        let authenticator = Authenticator::start(&config, &store)?;
+        let authenticator = Authenticator::start(&config, &store).await?;
         federation.log_pins(&audit).await?;
         let node = Arc::new(Node {
             config,

@@ -33,7 +33,7 @@ impl NodeHouse {
 #[async_trait]
 impl House for NodeHouse {
     async fn credentials(&self, role: &str, from: IpAddr) -> Result<Credentials> {
-        let (verifier, principal) = self.node.authenticator.scram(role, from).await?;
+        let (verifier, principal) = self.node.authenticator.scram(role, from)?;
         Ok(Credentials { verifier: verifier.to_text(), principal })
     }
 

@@ -41,6 +41,7 @@ pub struct Authenticator {
     store: Store,
     home: SiteId,
     lockout: Lockout,
+    mock_secret: Vec<u8>,
     pub(crate) token_keys: TokenKeys,
     /// How long tokens are valid unless less or more is asked for.
     pub(crate) token_lifetime: Duration,
@@ -50,12 +51,13 @@ impl Authenticator {
     /// Of a node, whose keys for tokens are read or made.
     ///
     /// # Errors
-    /// 58000 if the keys cannot be used.
-    pub(crate) fn start(config: &Config, store: &Store) -> Result<Authenticator> {
+    /// 58000 if the keys cannot be used; if the store fails.
+    pub(crate) async fn start(config: &Config, store: &Store) -> Result<Authenticator> {
         Ok(Authenticator {
             store: store.clone(),
             home: SiteId::new(config.node_id.clone()),
             lockout: Lockout::default(),
+            mock_secret: scram::mock_secret(store).await?,
             token_keys: TokenKeys::of_folder(&config.dir, &config.node_id)?,
             token_lifetime: config.access_token_expire,
         })
@@ -64,12 +66,10 @@ impl Authenticator {
     /// The verifier to run SCRAM with for a role, and its principal if that is the role's own: callers must not tell the two apart before the exchange has failed.
     ///
     /// # Errors
-    /// If the store fails.
-    pub async fn scram(&self, role: &str, from: IpAddr) -> Result<(ScramVerifier, Option<Principal>)> {
-        if self.lockout.is_locked(role, from) {
-            return Ok((scram::unfitting(&self.store, role).await?, None));
-        }
-        let (verifier, own) = scram::verifier_of(&self.store, role).await?;
+    /// 28P01 if the role is gone in this very moment.
+    pub fn scram(&self, role: &str, from: IpAddr) -> Result<(ScramVerifier, Option<Principal>)> {
+        let is_locked = self.lockout.is_locked(role, from);
+        let (verifier, own) = scram::verifier_of(&self.store, &self.mock_secret, role, is_locked);
         let principal = own.then(|| self.principal(role, AuthMethod::ScramSha256, None)).transpose()?;
         Ok((verifier, principal))
     }
@@ -79,7 +79,7 @@ impl Authenticator {
     /// # Errors
     /// 28P01 with one text, whatever was wrong.
     pub async fn password(&self, role: &str, password: &str, from: IpAddr) -> Result<Principal> {
-        let (verifier, principal) = self.scram(role, from).await?;
+        let (verifier, principal) = self.scram(role, from)?;
         let password = if password.len() <= scram::MAX_PASSWORD_BYTES { password } else { "" };
         // Derivation takes milliseconds: not on a thread that others wait for.
         let password = password.to_owned();

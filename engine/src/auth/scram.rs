@@ -112,18 +112,11 @@ pub fn verify_password(verifier: &str, password: &str) -> bool {
     ScramVerifier::parse(verifier).is_some_and(|verifier| verifier.verify(password))
 }
 
-/// The verifier to run SCRAM with for a role, and whether it is the role's own.
+/// The secret of a node that mock verifiers are made with.
 ///
-/// For a role that does not exist, may not log in or has no password it is a mock one: its salt is the same each time (it comes from
-/// a secret of the node) and no password fits it. Callers must not tell the two apart before the exchange has failed.
-pub(super) async fn verifier_of(store: &Store, role: &str) -> Result<(ScramVerifier, bool)> {
-    if let Some(verifier) = store.verifier(role).as_deref().and_then(ScramVerifier::parse) {
-        return Ok((verifier, true));
-    }
-    Ok((mock_verifier(&mock_secret(store).await?, role), false))
-}
-
-async fn mock_secret(store: &Store) -> Result<Vec<u8>> {
+/// # Errors
+/// If the store fails.
+pub(super) async fn mock_secret(store: &Store) -> Result<Vec<u8>> {
     store
         .setting_or_insert("mock_authentication_secret", || {
             let mut secret = vec![0u8; 32];
@@ -133,11 +126,18 @@ async fn mock_secret(store: &Store) -> Result<Vec<u8>> {
         .await
 }
 
-/// A verifier with the salt of a role's own that no password fits: for a role that is locked out.
-pub(super) async fn unfitting(store: &Store, role: &str) -> Result<ScramVerifier> {
-    let (own, _) = verifier_of(store, role).await?;
-    let mock = mock_verifier(&mock_secret(store).await?, role);
-    Ok(ScramVerifier { iterations: own.iterations, salt: own.salt, ..mock })
+/// The verifier to run SCRAM with for a role, and whether it is the role's own.
+///
+/// For a role that does not exist, may not log in or has no password it is a mock one: its salt is the same each time (it comes from
+/// a secret of the node) and no password fits it. That of a role that is locked has the role's own salt, and no password fits it. Each takes the same
+/// work, in memory; callers must not tell them apart before the exchange has failed.
+pub(super) fn verifier_of(store: &Store, secret: &[u8], role: &str, is_locked: bool) -> (ScramVerifier, bool) {
+    let mock = mock_verifier(secret, role);
+    match store.verifier(role).as_deref().and_then(ScramVerifier::parse) {
+        Some(own) if is_locked => (ScramVerifier { iterations: own.iterations, salt: own.salt, ..mock }, false),
+        Some(own) => (own, true),
+        None => (mock, false),
+    }
 }
 
 fn mock_verifier(secret: &[u8], role: &str) -> ScramVerifier {

@@ -53,9 +53,9 @@ async fn logging_in_tells_nothing_of_what_was_wrong() {
         assert_eq!(error.message, format!("password authentication failed for user \"{role}\""));
         assert_eq!((error.detail, error.hint), (None, None));
     }
-    let (mock, principal) = doors.scram("nobody", here()).await.unwrap();
+    let (mock, principal) = doors.scram("nobody", here()).unwrap();
     assert!(principal.is_none());
-    assert_eq!(mock, doors.scram("nobody", here()).await.unwrap().0, "the same salt each time");
+    assert_eq!(mock, doors.scram("nobody", here()).unwrap().0, "the same salt each time");
     store.alter_role_password("alice", Some("other")).await.unwrap();
     assert!(doors.password("alice", "secret", here()).await.is_err());
     store.alter_role_login("alice", false).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_locked_role_looks_as_ever_and_is_not_let_in() {
     let (_dir, node) = node().await;
     let doors = &node.authenticator;
     node.store.create_role("alice", Some("secret"), true).await.unwrap();
-    let (open, _) = doors.scram("alice", here()).await.unwrap();
+    let (open, _) = doors.scram("alice", here()).unwrap();
     for _ in 0..4 {
         doors.password("alice", "wrong", here()).await.unwrap_err();
     }
@@ -77,7 +77,7 @@ async fn a_locked_role_looks_as_ever_and_is_not_let_in() {
     }
     let error = doors.password("alice", "secret", here()).await.unwrap_err();
     assert_eq!(error, doors.password("alice", "wrong", here()).await.unwrap_err());
-    let (locked, principal) = doors.scram("alice", here()).await.unwrap();
+    let (locked, principal) = doors.scram("alice", here()).unwrap();
     assert!(principal.is_none());
     assert_eq!((&locked.salt, locked.iterations), (&open.salt, open.iterations), "nothing tells that it is locked");
     assert!(!locked.verify("secret"));
