@@ -73,8 +73,7 @@ impl Service {
         let action = request.get_ref().clone();
         let body = match action.r#type.as_str() {
             DESCRIPTOR_ACTION => {
-                let connection = request.extensions().get::<ConnectionInfo>().copied();
-                let key = peer_key(connection).map_err(failed)?;
+                let key = peer_key(request.extensions().get::<ConnectionInfo>()).map_err(failed)?;
                 if !self.node.federation.trusted_keys().contains(&key.fingerprint()) {
                     return Err(failed(Error::new(Sqlstate::InvalidAuthorization, "the node is not trusted any more")));
                 }
@@ -82,7 +81,7 @@ impl Service {
                 self.node.federation.own_descriptor(&snapshot).await.map_err(failed)?.into_bytes()
             }
             CHECKPOINT_ACTION => {
-                let key = peer_key(request.extensions().get::<ConnectionInfo>().copied()).map_err(failed)?;
+                let key = peer_key(request.extensions().get::<ConnectionInfo>()).map_err(failed)?;
                 if !self.node.federation.trusted_keys().contains(&key.fingerprint()) {
                     return Err(failed(Error::new(Sqlstate::InvalidAuthorization, "the node is not trusted any more")));
                 }
@@ -90,8 +89,7 @@ impl Service {
             }
             CLOSE_SESSION => {
                 self.login(&request).await?;
-                let connection = request.extensions().get::<ConnectionInfo>().copied();
-                self.logins.log_out(request.metadata(), connection);
+                self.logins.log_out(request.metadata(), request.extensions().get::<ConnectionInfo>());
                 options::closed()
             }
             SET_OPTIONS => {

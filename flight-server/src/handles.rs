@@ -91,6 +91,11 @@ impl<T> Handles<T> {
         Some(Arc::clone(&entry.value))
     }
 
+    /// Forgets the values of which this is not true.
+    pub(crate) fn retain(&self, of: impl Fn(&T) -> bool) {
+        self.lock().retain(|_, entry| of(&entry.value));
+    }
+
     /// Forgets a name. Its value, if it had one.
     pub(crate) fn remove(&self, name: &str) -> Option<Arc<T>> {
         let entry = self.lock().remove(name)?;

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(crate) struct Policy {
 }
 
 /// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct ConnectionInfo {
     /// The pinned key that a peer has proved it holds.
     pub(crate) peer: Option<PublicKey>,
@@ -42,6 +42,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) from: IpAddr,
     /// Which one it is of all there were.
     pub(crate) number: u64,
+    /// As long as it is open.
+    pub(crate) open: Weak<()>,
 }
 
 /// The number of the next connection.
@@ -108,7 +110,9 @@ async fn greet(tcp: TcpStream, slot: OwnedSemaphorePermit, policy: &Policy) -> i
     } else {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "plaintext where TLS is required"));
     };
-    Ok(Connection { stream, info: ConnectionInfo { peer, from, number }, _slot: slot })
+    let open = Arc::new(());
+    let info = ConnectionInfo { peer, from, number, open: Arc::downgrade(&open) };
+    Ok(Connection { stream, info, _slot: slot, _open: open })
 }
 
 /// A connection that is ready for HTTP/2.
@@ -116,6 +120,7 @@ pub(crate) struct Connection {
     stream: Transport,
     info: ConnectionInfo,
     _slot: OwnedSemaphorePermit,
+    _open: Arc<()>,
 }
 
 enum Transport {
@@ -127,7 +132,7 @@ impl Connected for Connection {
     type ConnectInfo = ConnectionInfo;
 
     fn connect_info(&self) -> ConnectionInfo {
-        self.info
+        self.info.clone()
     }
 }
 

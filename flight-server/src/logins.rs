@@ -1,7 +1,7 @@
 //! Who calls: a password becomes a token, a token a session, a ticket a peer's user.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -27,6 +27,8 @@ pub(crate) struct Login {
     pub(crate) session: Arc<Session>,
     pub(crate) role: String,
     ends: Instant,
+    /// The connection that a token or API key was shown on.
+    shown_on: Option<Weak<()>>,
 }
 
 /// All of them.
@@ -47,7 +49,7 @@ impl Logins {
     }
 
     /// A token for the user and password of a Basic `authorization` header; the user `token` has a token or API key as its password, and is given that.
-    pub(crate) async fn log_in(&self, metadata: &MetadataMap, connection: Option<ConnectionInfo>) -> Result<String> {
+    pub(crate) async fn log_in(&self, metadata: &MetadataMap, connection: Option<&ConnectionInfo>) -> Result<String> {
         let (role, password) = basic(metadata).ok_or_else(|| {
             Error::new(Sqlstate::InvalidAuthorization, "no user and password were given")
                 .hint("Log in with Basic authentication.")
@@ -61,21 +63,21 @@ impl Logins {
         let principal = authenticator.password(&role, &password, from).await.inspect_err(|error| {
             self.node.audit.login_failed(&role, &from.to_string(), error.state.code());
         })?;
-        let login = self.open(principal, from).await?;
+        let login = self.open(principal, from, None).await?;
         self.given.insert(&role, login)
     }
 
-    async fn open(&self, principal: Principal, from: IpAddr) -> Result<Arc<Login>> {
+    async fn open(&self, principal: Principal, from: IpAddr, shown_on: Option<Weak<()>>) -> Result<Arc<Login>> {
         self.node.audit.logged_in(&principal, &from.to_string()).await?;
         let role = principal.name.clone();
         let session = Session::open_another(Arc::clone(&self.node), principal)?;
         // Programs that read Arrow take averages for doubles.
         session.set("kanon.exact_numerics", "off")?;
-        Ok(Arc::new(Login { session, role, ends: Instant::now() + self.lifetime }))
+        Ok(Arc::new(Login { session, role, ends: Instant::now() + self.lifetime, shown_on }))
     }
 
     /// The login of what a bearer `authorization` header shows: a token that was given here, or a token or API key of the node.
-    pub(crate) async fn of(&self, shown: Option<&str>, connection: Option<ConnectionInfo>) -> Result<Arc<Login>> {
+    pub(crate) async fn of(&self, shown: Option<&str>, connection: Option<&ConnectionInfo>) -> Result<Arc<Login>> {
         let token = shown.ok_or_else(|| {
             Error::new(Sqlstate::InvalidAuthorization, "the call is not authenticated")
                 .hint("Log in with Basic authentication first, or send a token or an API key as the bearer.")
@@ -94,7 +96,7 @@ impl Logins {
     }
 
     /// The login of a token or API key. Each connection that shows it has a session of its own: programs that share a key are not to share settings.
-    async fn of_bearer(&self, token: &str, connection: Option<ConnectionInfo>) -> Result<Arc<Login>> {
+    async fn of_bearer(&self, token: &str, connection: Option<&ConnectionInfo>) -> Result<Arc<Login>> {
         let name = shown_on(token, connection);
         if let Some(login) = self.shown.get(&name) {
             if self.stands(&login) {
@@ -106,12 +108,15 @@ impl Logins {
         let principal = self.node.authenticator.bearer(token, Scope::Flight).inspect_err(|error| {
             self.node.audit.login_failed(TOKEN_USER, &from.to_string(), error.state.code());
         })?;
-        let login = self.open(principal, from).await?;
+        // Those whose connections are gone make room.
+        self.shown.retain(|login| login.shown_on.as_ref().is_none_or(|open| open.strong_count() > 0));
+        let open = connection.map(|connection| connection.open.clone());
+        let login = self.open(principal, from, open).await?;
         self.shown.insert_as(name, &login.role, Arc::clone(&login))
     }
 
     /// Ends the login of the token in the header. A token or API key of the node stays what it is.
-    pub(crate) fn log_out(&self, metadata: &MetadataMap, connection: Option<ConnectionInfo>) {
+    pub(crate) fn log_out(&self, metadata: &MetadataMap, connection: Option<&ConnectionInfo>) {
         if let Some(token) = bearer(metadata) {
             self.given.remove(token);
             self.shown.remove(&shown_on(token, connection));
@@ -122,7 +127,7 @@ impl Logins {
     pub(crate) async fn of_peer(
         &self,
         metadata: &MetadataMap,
-        connection: Option<ConnectionInfo>,
+        connection: Option<&ConnectionInfo>,
         sql: &str,
     ) -> Result<Option<Arc<Session>>> {
         let Some(ticket) = metadata.get(TICKET_HEADER) else { return Ok(None) };
@@ -148,20 +153,20 @@ impl Logins {
 ///
 /// # Errors
 /// 28000 if it is not a peer.
-pub(crate) fn peer_key(connection: Option<ConnectionInfo>) -> Result<PublicKey> {
+pub(crate) fn peer_key(connection: Option<&ConnectionInfo>) -> Result<PublicKey> {
     connection
         .and_then(|c| c.peer)
         .ok_or_else(|| Error::new(Sqlstate::InvalidAuthorization, "the connection is not that of a trusted node"))
 }
 
 /// The name of the login of a token or API key on a connection.
-fn shown_on(token: &str, connection: Option<ConnectionInfo>) -> String {
+fn shown_on(token: &str, connection: Option<&ConnectionInfo>) -> String {
     let number = connection.map_or(u64::MAX, |connection| connection.number);
     format!("{number} {}", BASE64_STANDARD.encode(Sha256::digest(token)))
 }
 
 /// Where a call came from.
-fn address(connection: Option<ConnectionInfo>) -> IpAddr {
+fn address(connection: Option<&ConnectionInfo>) -> IpAddr {
     connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |connection| connection.from)
 }
 

@@ -88,8 +88,8 @@ impl Service {
     /// The login of a call. It keeps nothing of the call, whose body need not be shared among threads.
     pub(crate) fn login<T>(&self, request: &Request<T>) -> impl Future<Output = StatusResult<Arc<Login>>> + Send {
         let shown = bearer(request.metadata()).map(str::to_owned);
-        let connection = request.extensions().get::<ConnectionInfo>().copied();
-        async move { self.logins.of(shown.as_deref(), connection).await.map_err(failed) }
+        let connection = request.extensions().get::<ConnectionInfo>().cloned();
+        async move { self.logins.of(shown.as_deref(), connection.as_ref()).await.map_err(failed) }
     }
 
     /// A prepared statement by its handle, if this login made it.
@@ -250,8 +250,8 @@ impl FlightSqlService for Service {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> StatusResult<Response<Pin<Box<dyn Stream<Item = StatusResult<HandshakeResponse>> + Send>>>> {
-        let connection = request.extensions().get::<ConnectionInfo>().copied();
-        let token = self.logins.log_in(request.metadata(), connection).await.map_err(failed)?;
+        let connection = request.extensions().get::<ConnectionInfo>().cloned();
+        let token = self.logins.log_in(request.metadata(), connection.as_ref()).await.map_err(failed)?;
         let header = format!("Bearer {token}").parse().map_err(|e| failed(Error::internal(e)))?;
         let answer = HandshakeResponse { protocol_version: 0, payload: token.into() };
         let mut response: Response<Pin<Box<dyn Stream<Item = StatusResult<HandshakeResponse>> + Send>>> =
@@ -384,10 +384,12 @@ impl FlightSqlService for Service {
         ticket: TicketStatementQuery,
         request: Request<Ticket>,
     ) -> StatusResult<Response<FlightStream>> {
-        let connection = request.extensions().get::<ConnectionInfo>().copied();
+        let connection = request.extensions().get::<ConnectionInfo>().cloned();
         // A peer's handle is the statement itself: its ticket is for that text and no other.
         let sql = name(&ticket.statement_handle).unwrap_or_default();
-        if let Some(session) = self.logins.of_peer(request.metadata(), connection, sql).await.map_err(failed)? {
+        if let Some(session) =
+            self.logins.of_peer(request.metadata(), connection.as_ref(), sql).await.map_err(failed)?
+        {
             let prepared = prepare_one(&session, sql).await.map_err(failed)?;
             if prepared.schema.is_none() {
                 return Err(failed(Error::new(Sqlstate::InsufficientPrivilege, "peers may only ask queries")));

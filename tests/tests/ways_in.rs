@@ -223,3 +223,16 @@ async fn limits_are_those_of_the_configuration() {
     let log = admin.ask("SELECT principal, action, rule FROM kanon.audit_log").await.unwrap().lines();
     assert!(log.contains(&format!("{}|refusal|53300", ANALYST.0)), "{log:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_gone_leave_no_sessions() {
+    let federation = clinic("max_sessions_per_role = 3").await;
+    let site = &federation.sites[0];
+    let key = value(&site.connect(ANALYST).await.unwrap(), "SELECT kanon.create_api_key('jobs')").await;
+    for _ in 0..20 {
+        let mut flight = FlightClient::bearing(site.flight_port, &key).await;
+        flight.ask("SELECT 1").await.unwrap();
+        drop(flight);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
