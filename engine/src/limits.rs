@@ -34,11 +34,14 @@ pub struct LimitSettings {
 pub(crate) struct Limits {
     settings: LimitSettings,
     rates: Option<DefaultKeyedRateLimiter<String>>,
-    running: Arc<Mutex<HashMap<String, usize>>>,
+    running: Counts,
 }
 
+/// How many statements of each principal run.
+type Counts = Arc<Mutex<HashMap<String, usize>>>;
+
 /// The right of a statement to run, until it is dropped.
-pub(crate) struct Running(Option<(Arc<Mutex<HashMap<String, usize>>>, String)>);
+pub(crate) struct Running(Option<(Counts, String)>);
 
 impl Drop for Running {
     fn drop(&mut self) {

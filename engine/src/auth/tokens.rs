@@ -132,7 +132,7 @@ impl TokenKeys {
         Ok(TokenKey {
             id: thumbprint(public),
             made_at,
-            signs: EncodingKey::from_ed_der(&key.serialized_der()),
+            signs: EncodingKey::from_ed_der(key.serialized_der()),
             verifies: DecodingKey::from_ed_der(public),
         })
     }

@@ -237,7 +237,7 @@ impl Catalog {
         let kinds: Vec<&str> = of_tables.chain(records.privacy_units.keys().map(String::as_str)).collect();
         if !kinds.contains(&kind) {
             let error = Error::new(Sqlstate::UndefinedObject, format!("there is no unit kind \"{kind}\" here"));
-            return Err(did_you_mean(error, kind, kinds.into_iter()));
+            return Err(did_you_mean(error, kind, kinds));
         }
         if value.is_empty() || value.len() > MOST_BYTES_OF_UNIT {
             let message = format!("a unit is told by 1 to {MOST_BYTES_OF_UNIT} bytes");
