@@ -64,12 +64,12 @@ impl Limits {
         Limits { settings, rates, running: Arc::default() }
     }
 
-    /// Takes a statement of a principal.
+    /// Takes a statement of a principal, unless it is part of one that was taken.
     ///
     /// # Errors
     /// 53300 if there are too many, with when to try again.
-    pub(crate) fn admit(&self, principal: &Principal) -> Result<Running> {
-        if self.rates.is_none() && self.settings.concurrent_statements.is_none() {
+    pub(crate) fn admit(&self, principal: &Principal, is_part: bool) -> Result<Running> {
+        if is_part || self.rates.is_none() && self.settings.concurrent_statements.is_none() {
             return Ok(Running(None));
         }
         let who = principal.display();
@@ -147,32 +147,32 @@ mod tests {
     fn a_rate_is_of_one_principal() {
         let limits = limits(LimitSettings { statements_per_second: NonZeroU32::new(5), ..LimitSettings::default() });
         for _ in 0..5 {
-            limits.admit(&role("ana")).unwrap();
+            limits.admit(&role("ana"), false).unwrap();
         }
-        let error = limits.admit(&role("ana")).err().unwrap();
+        let error = limits.admit(&role("ana"), false).err().unwrap();
         assert_eq!(error.state, Sqlstate::TooManyConnections);
         assert!(error.hint.unwrap().starts_with("Try again in "));
-        limits.admit(&role("ben")).unwrap();
+        limits.admit(&role("ben"), false).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(250));
-        limits.admit(&role("ana")).unwrap();
+        limits.admit(&role("ana"), false).unwrap();
     }
 
     #[test]
     fn what_has_ended_counts_no_longer() {
         let limits = limits(LimitSettings { concurrent_statements: Some(2), ..LimitSettings::default() });
-        let first = limits.admit(&role("ana")).unwrap();
-        let _second = limits.admit(&role("ana")).unwrap();
-        assert!(limits.admit(&role("ana")).is_err());
-        limits.admit(&role("ben")).unwrap();
+        let first = limits.admit(&role("ana"), false).unwrap();
+        let _second = limits.admit(&role("ana"), false).unwrap();
+        assert!(limits.admit(&role("ana"), false).is_err());
+        limits.admit(&role("ben"), false).unwrap();
         drop(first);
-        limits.admit(&role("ana")).unwrap();
+        limits.admit(&role("ana"), false).unwrap();
         assert_eq!(limits.running.lock().unwrap().len(), 1);
     }
 
     #[test]
     fn nothing_is_limited_unless_it_is_configured() {
         let limits = limits(LimitSettings::default());
-        let all: Vec<_> = (0..10_000).map(|_| limits.admit(&role("ana")).unwrap()).collect();
+        let all: Vec<_> = (0..10_000).map(|_| limits.admit(&role("ana"), false).unwrap()).collect();
         assert!(limits.running.lock().unwrap().is_empty());
         drop(all);
     }

@@ -229,7 +229,11 @@ async fn log_in(
     };
     // A place is taken only now, so that clients without a password cannot take them all.
     let permit = server.places.clone().try_acquire_owned().map_err(|_| too_many())?;
-    server.house.logged_in(&principal, from.ip()).await.map_err(Stop::Fatal)?;
+    server.house.logged_in(&principal, from.ip()).await.map_err(|error| {
+        // With the server's own proof, it would tell that the password was right.
+        wire.writer.buffer.clear();
+        Stop::Fatal(error)
+    })?;
     put(&Authentication::Ok, &mut wire.writer.buffer)?;
     if database != DATABASE {
         return Err(fatal(Sqlstate::UndefinedDatabase, format!("database \"{database}\" does not exist")));

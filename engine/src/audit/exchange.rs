@@ -183,14 +183,21 @@ async fn hear(log: &AuditLog, peer: &PeerInfo, told: &[u8]) -> Result<bool> {
     }
     let mut is_lost = false;
     for note in told.yours.iter().chain(&told.held).collect::<BTreeSet<_>>() {
-        let checkpoint = Checkpoint::read(note, log.chain.identity.public_key)?;
+        // One that cannot be read hides no other.
+        let checkpoint = match Checkpoint::read(note, log.chain.identity.public_key) {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => {
+                tracing::error!(peer = %peer.pin, %error, "a peer holds a checkpoint of this node that cannot be read");
+                continue;
+            }
+        };
         if let Some(matters) = log.store.is_known_as_lost(signed(checkpoint.size)?, &checkpoint.root).await? {
             is_lost |= matters;
         } else if let Some(found) = compare(log, &checkpoint).await? {
             // Closed first, then said.
             is_lost |= log.store.lost_checkpoint(signed(checkpoint.size)?, &checkpoint.root, found).await?;
-            if is_lost {
-                say(log, &log.chain.node_id, found).await?;
+            if is_lost && let Err(error) = say(log, &log.chain.node_id, found).await {
+                tracing::error!(%error, "what is wrong with the log could not be written into it");
             }
         }
     }

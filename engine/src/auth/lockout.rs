@@ -46,9 +46,20 @@ impl Lockout {
         self.failed_at(role, from, Instant::now());
     }
 
-    /// A password was right.
-    pub(super) fn succeeded(&self, role: &str, from: IpAddr) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(role, from));
+    /// A password was right. Whether it counts: not if a lock began while it was tried, so that nothing is won by trying many at once.
+    #[must_use]
+    pub(super) fn succeeded(&self, role: &str, from: IpAddr) -> bool {
+        self.succeeded_at(role, from, Instant::now())
+    }
+
+    fn succeeded_at(&self, role: &str, from: IpAddr, now: Instant) -> bool {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = key(role, from);
+        if all.get(&key).copied().and_then(Failures::locked_until).is_some_and(|until| now < until) {
+            return false;
+        }
+        all.remove(&key);
+        true
     }
 
     fn is_locked_at(&self, role: &str, from: IpAddr, now: Instant) -> bool {
@@ -120,7 +131,11 @@ mod tests {
         lockout.failed_at("ana", here, after(30));
         assert!(lockout.is_locked_at("ana", here, after(30 + 59)));
         assert!(!lockout.is_locked_at("ana", here, after(30 + 60)));
-        lockout.succeeded("ana", here);
+        assert!(
+            !lockout.succeeded_at("ana", here, after(30 + 59)),
+            "a right one that was on its way when the lock began"
+        );
+        assert!(lockout.succeeded_at("ana", here, after(30 + 60)));
         lockout.failed_at("ana", here, after(100));
         assert!(!lockout.is_locked_at("ana", here, after(100)));
     }

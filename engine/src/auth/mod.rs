@@ -17,10 +17,12 @@ mod standing;
 pub(crate) mod tokens;
 
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use chrono::Utc;
 use kanon_planner::facts::SiteId;
+use tokio::sync::Semaphore;
 
 pub use api_keys::Scope;
 pub use scram::{ScramVerifier, salted_password, verifier_for, verify_password};
@@ -42,6 +44,8 @@ pub struct Authenticator {
     home: SiteId,
     lockout: Lockout,
     mock_secret: Vec<u8>,
+    /// The right to check a password, which takes milliseconds of a processor.
+    deriving: Semaphore,
     pub(crate) token_keys: TokenKeys,
     /// How long tokens are valid unless less or more is asked for.
     pub(crate) token_lifetime: Duration,
@@ -58,6 +62,7 @@ impl Authenticator {
             home: SiteId::new(config.node_id.clone()),
             lockout: Lockout::default(),
             mock_secret: scram::mock_secret(store).await?,
+            deriving: Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get)),
             token_keys: TokenKeys::of_folder(&config.dir, &config.node_id)?,
             token_lifetime: config.access_token_expire,
         })
@@ -83,12 +88,10 @@ impl Authenticator {
         let password = if password.len() <= scram::MAX_PASSWORD_BYTES { password } else { "" };
         // Derivation takes milliseconds: not on a thread that others wait for.
         let password = password.to_owned();
+        let _turn = self.deriving.acquire().await.map_err(Error::internal)?;
         let fits = tokio::task::spawn_blocking(move || verifier.verify(&password)).await.map_err(Error::internal)?;
-        match principal.filter(|_| fits) {
-            Some(principal) => {
-                self.lockout.succeeded(role, from);
-                Ok(Principal { auth_method: AuthMethod::Password, ..principal })
-            }
+        match principal.filter(|_| fits && self.lockout.succeeded(role, from)) {
+            Some(principal) => Ok(Principal { auth_method: AuthMethod::Password, ..principal }),
             None => {
                 self.failed(role, from);
                 Err(password_failed(role))
@@ -102,8 +105,11 @@ impl Authenticator {
     }
 
     /// A password was right.
-    pub fn succeeded(&self, role: &str, from: IpAddr) {
-        self.lockout.succeeded(role, from);
+    ///
+    /// # Errors
+    /// 28P01 if it does not count: the role was locked while it was tried.
+    pub fn succeeded(&self, role: &str, from: IpAddr) -> Result<()> {
+        if self.lockout.succeeded(role, from) { Ok(()) } else { Err(password_failed(role)) }
     }
 
     /// The principal of an API key or of a token, shown to a listener.

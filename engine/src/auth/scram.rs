@@ -13,7 +13,7 @@ use crate::store::Store;
 /// PostgreSQL's own number of iterations.
 const ITERATIONS: u32 = 4096;
 /// More than this in a verifier would let it be used to keep a node busy.
-const MAX_ITERATIONS: u32 = 1_000_000;
+const MAX_ITERATIONS: u32 = 100_000;
 const SALT_BYTES: usize = 16;
 /// The longest password, in bytes.
 pub(super) const MAX_PASSWORD_BYTES: usize = 1024;

@@ -141,6 +141,8 @@ async fn keys_are_taken_where_and_as_long_as_they_are_meant_to_be() {
         (&ana, "PREPARE p AS SELECT kanon.create_token()", Sqlstate::FeatureNotSupported),
         (&by_key, "SELECT kanon.create_api_key('another')", Sqlstate::InsufficientPrivilege),
         (&by_key, "SELECT kanon.create_token()", Sqlstate::InsufficientPrivilege),
+        (&by_key, "ALTER ROLE ana PASSWORD 'of a thief'", Sqlstate::InsufficientPrivilege),
+        (&by_key, "ALTER ROLE ana PASSWORD NULL", Sqlstate::InsufficientPrivilege),
         (&admin, "SELECT kanon.create_api_key('x', 'nobody')", Sqlstate::UndefinedObject),
     ] {
         let error = ask(session, sql).await.unwrap_err();
@@ -188,6 +190,22 @@ async fn tokens_are_those_of_a_role_until_they_are_revoked() {
     assert!(doors.bearer(&second, Scope::Pg).is_err() && !doors.stands(&principal));
     let third = token("SELECT kanon.create_token()").await;
     assert!(doors.bearer(&third, Scope::Pg).is_ok());
+    // Twice within a second too.
+    ask(&ana, "CALL kanon.revoke_tokens()").await.unwrap();
+    let fourth = token("SELECT kanon.create_token()").await;
+    ask(&ana, "CALL kanon.revoke_tokens()").await.unwrap();
+    assert!(doors.bearer(&fourth, Scope::Pg).is_err());
+    let third = token("SELECT kanon.create_token()").await;
+    assert!(doors.bearer(&third, Scope::Pg).is_ok());
+    // Nor are they of another role that has the name later.
+    node.store.create_role("eva", Some("secret"), true).await.unwrap();
+    let admin = Session::open(Arc::clone(&node), node.local_admin());
+    let of_eva = ask(&admin, "SELECT kanon.create_token(role => 'eva')").await.unwrap().remove(0);
+    assert!(doors.bearer(&of_eva, Scope::Pg).is_ok());
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    ask(&admin, "DROP ROLE eva").await.unwrap();
+    ask(&admin, "CREATE ROLE eva LOGIN PASSWORD 'another'").await.unwrap();
+    assert!(doors.bearer(&of_eva, Scope::Pg).is_err());
     node.store.alter_role_login("ana", false).await.unwrap();
     assert_eq!(doors.bearer(&third, Scope::Pg).unwrap_err(), not_taken());
     let refused = ask(&ana, "SELECT kanon.create_token(valid_for => '25 hours')").await.unwrap_err();

@@ -184,6 +184,10 @@ impl Session {
             }
             Statement::Execute { name, arguments } => {
                 let inner = self.prepared(name)?;
+                if matches!(*inner.statement, Statement::Act(_)) {
+                    return Err(Error::unsupported("functions with effects cannot be run by EXECUTE")
+                        .hint("Call them directly; drivers can bind parameters to the call."));
+                }
                 let values = constants(name, arguments, &inner.parameters)?;
                 inner.count_run();
                 let values = Parameters::Values(values, Told::clone(&inner.told));

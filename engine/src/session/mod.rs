@@ -368,7 +368,9 @@ impl Session {
         if self.closed.is_cancelled() {
             return Err(self.why_ended());
         }
-        let running = self.node.limits.admit(&self.opened_by).inspect_err(|error| {
+        // What this node asks of itself for a federated question is part of that.
+        let is_own_subplan = self.subplan && self.opened_by.via_peer.is_none();
+        let running = self.node.limits.admit(&self.opened_by, is_own_subplan).inspect_err(|error| {
             self.node.audit.turned_away(&self.opened_by, error.state.code());
         })?;
         let stop = self.begin_statement();

@@ -98,7 +98,7 @@ impl Store {
     /// 42704 if there is no such role.
     pub(crate) async fn revoke_tokens(&self, role: &str, up_to: i64) -> Result<()> {
         let mut transaction = self.begin_change().await?;
-        let done = sqlx::query("UPDATE roles SET tokens_from = max(tokens_from, ?) WHERE name = ?")
+        let done = sqlx::query("UPDATE roles SET tokens_from = max(tokens_from + 1, ?) WHERE name = ?")
             .bind(up_to)
             .bind(role)
             .execute(&mut *transaction)

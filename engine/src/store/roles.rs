@@ -33,12 +33,14 @@ impl Store {
         let verifier = password.map(auth::verifier_for).transpose()?;
         let mut transaction = self.begin_change().await?;
         let done = sqlx::query(
-            "INSERT INTO roles (name, verifier, login, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO roles (name, verifier, login, created_at, tokens_from) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         )
         .bind(name)
         .bind(verifier)
         .bind(login)
         .bind(now())
+        // Tokens of a role of this name that was dropped are not its own.
+        .bind(chrono::Utc::now().timestamp())
         .execute(&mut *transaction)
         .await
         .map_err(failed)?;
@@ -65,7 +67,7 @@ impl Store {
         let mut transaction = self.begin_change().await?;
         let admins = admins::able(&mut transaction).await?;
         // Whoever had the old one may have made tokens with it.
-        sqlx::query("UPDATE roles SET verifier = ?, tokens_from = max(tokens_from, ?) WHERE name = ?")
+        sqlx::query("UPDATE roles SET verifier = ?, tokens_from = max(tokens_from + 1, ?) WHERE name = ?")
             .bind(verifier)
             .bind(chrono::Utc::now().timestamp())
             .bind(name)

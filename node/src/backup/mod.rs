@@ -72,7 +72,9 @@ pub(crate) async fn backup(args: BackupArgs) -> Result<()> {
 /// `kanon restore`.
 pub(crate) async fn restore(args: RestoreArgs) -> Result<()> {
     let secret = secret(&args.secret)?;
-    for name in [CONFIG, STORE, AUDIT_KEY].into_iter().chain(identity::FILES) {
+    // What SQLite would read together with the store, and keys that it knows nothing of, among them.
+    let left_over = ["kanon.db-wal", "kanon.db-shm", "kanon.db-journal", "token-keys"];
+    for name in [CONFIG, STORE, AUDIT_KEY].into_iter().chain(identity::FILES).chain(left_over) {
         let path = args.dir.join(name);
         if path.exists() {
             bail!("{} exists: a backup is restored into a folder without a node; choose another --dir", path.display());
@@ -95,7 +97,7 @@ pub(crate) async fn restore(args: RestoreArgs) -> Result<()> {
     }
     let dir = args.dir.display();
     println!(
-        "Restored into {dir}. What was spent after the backup was made is not in it: if peers know more of this node's log, its protected tables stay closed until a steward says CALL kanon.write_off()."
+        "Restored into {dir}. What was spent after the backup was made is not in it: if peers know more of this node's log, its protected tables stay closed until a steward says CALL kanon.write_off(). Roles, API keys, suspensions and people who opted out are those of the backup: look at them first."
     );
     let expected = Config::load(&args.dir.join(CONFIG)).map(|config| config.store_path());
     match expected {

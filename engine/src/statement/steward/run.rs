@@ -28,6 +28,18 @@ pub async fn run(
 ) -> Result<(String, Vec<Notice>)> {
     let tag = statement.tag();
     let caller = Caller { node, principal };
+    let sets_password = matches!(
+        statement,
+        StewardStatement::AlterRole { password: Some(_), .. } | StewardStatement::CreateRole { password: Some(_), .. }
+    );
+    if sets_password && principal.credential.is_some() {
+        // Else whoever steals one has the role for good.
+        return Err(Error::new(
+            Sqlstate::InsufficientPrivilege,
+            "a session that was opened with a key or token sets no passwords",
+        )
+        .hint("Log in with a password."));
+    }
     let notices = match statement {
         StewardStatement::CreateExternalTable(definition) => caller.create_table(definition).await?,
         StewardStatement::DropTable { if_exists, names } => caller.drop_tables(if_exists, &names).await?,
