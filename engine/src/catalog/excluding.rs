@@ -97,10 +97,12 @@ impl TableProvider for Excluding {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = self.inner.schema();
+        // Without its column nobody could be left out.
+        schema.field_with_name(&self.unit)?;
         if self.values.is_empty() {
             return self.inner.scan(state, projection, filters, limit).await;
         }
-        let schema = self.inner.schema();
         let unit = Expr::Column(Column::new_unqualified(&self.unit));
         let values = self.values.iter().map(|value| Expr::Literal(value.clone(), None)).collect();
         let mut plan = LogicalPlanBuilder::scan(UNNAMED_TABLE, provider_as_source(Arc::clone(&self.inner)), None)?
