@@ -13,6 +13,8 @@ use std::time::Duration;
 use kanon_privacy::policy::MinCohort;
 use serde::Deserialize;
 
+use crate::auth::OidcSettings;
+use crate::auth::oidc;
 use crate::error::{Error, Result, Sqlstate};
 use crate::limits::LimitSettings;
 use crate::nearest::did_you_mean;
@@ -58,6 +60,14 @@ const KEYS: &[Key] = &[
     Key("statement_timeout_seconds", Kind::Integer, Some("MAX_EXECUTION_TIME")),
     Key("shutdown_seconds", Kind::Integer, None),
     Key("release_tick_ms", Kind::Integer, None),
+    Key("oidc_issuer", Kind::Text, None),
+    Key("oidc_audience", Kind::Text, None),
+    Key("oidc_jwks_url", Kind::Text, None),
+    Key("oidc_ca", Kind::Text, None),
+    Key("oidc_name_claim", Kind::Text, None),
+    Key("oidc_roles_claim", Kind::Text, None),
+    Key("oidc_roles", Kind::List, None),
+    Key("answer_retention_days", Kind::Integer, None),
     Key("min_cohort", Kind::Integer, Some("MIN_COHORT_SIZE")),
     Key("log_level", Kind::Text, None),
     Key("demo", Kind::Bool, None),
@@ -98,6 +108,14 @@ struct Raw {
     statement_timeout_seconds: Option<i64>,
     shutdown_seconds: Option<i64>,
     release_tick_ms: Option<i64>,
+    oidc_issuer: Option<String>,
+    oidc_audience: Option<String>,
+    oidc_jwks_url: Option<String>,
+    oidc_ca: Option<PathBuf>,
+    oidc_name_claim: Option<String>,
+    oidc_roles_claim: Option<String>,
+    oidc_roles: Vec<String>,
+    answer_retention_days: Option<i64>,
     min_cohort: Option<i64>,
     log_level: Option<String>,
     demo: Option<bool>,
@@ -245,6 +263,10 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// Answers and errors of statements that release protected data are given after a whole number of these; as soon as they are there unless set.
     pub release_tick: Option<Duration>,
+    /// The institution's issuer of tokens; none unless set.
+    pub oidc: Option<OidcSettings>,
+    /// How long the answer of a release is kept, so that asking again gets it and costs nothing; for ever unless set.
+    pub answer_retention: Option<Duration>,
     /// The `min_cohort` of a policy that does not say one; 10 unless set.
     pub min_cohort: MinCohort,
     /// The log's level, as `tracing` reads it; `info` unless set.
@@ -293,6 +315,8 @@ impl Config {
             statement_timeout: None,
             shutdown_timeout: Duration::from_secs(30),
             release_tick: None,
+            oidc: None,
+            answer_retention: None,
             min_cohort: default_min_cohort(),
             log_level: "info".to_owned(),
             demo: false,
@@ -426,6 +450,17 @@ impl Config {
                 0 => None,
                 ms => Some(Duration::from_millis(ms as u64)),
             },
+            oidc: OidcSettings::read(oidc::Written {
+                issuer: raw.oidc_issuer,
+                audience: raw.oidc_audience,
+                jwks_url: raw.oidc_jwks_url,
+                ca: raw.oidc_ca.map(under),
+                name_claim: raw.oidc_name_claim,
+                roles_claim: raw.oidc_roles_claim,
+                roles: raw.oidc_roles,
+            })?,
+            answer_retention: at_least_one("answer_retention_days", raw.answer_retention_days)?
+                .map(|days| Duration::from_secs((days as u64).saturating_mul(24 * 60 * 60))),
             min_cohort: match raw.min_cohort {
                 None => defaults.min_cohort,
                 Some(k) => MinCohort::try_from(k).map_err(|error| invalid(error.to_string()))?,

@@ -34,6 +34,8 @@ pub struct LimitSettings {
 pub(crate) struct Limits {
     settings: LimitSettings,
     rates: Option<DefaultKeyedRateLimiter<String>>,
+    /// Of statements that are planned: who prepares and never runs them keeps a node as busy.
+    planned: Option<DefaultKeyedRateLimiter<String>>,
     running: Counts,
 }
 
@@ -60,8 +62,31 @@ impl Limits {
     /// Those of a configuration.
     pub(crate) fn of(config: &Config) -> Limits {
         let settings = config.limits;
-        let rates = settings.statements_per_second.map(|rate| RateLimiter::keyed(Quota::per_second(rate)));
-        Limits { settings, rates, running: Arc::default() }
+        let rates = || settings.statements_per_second.map(|rate| RateLimiter::keyed(Quota::per_second(rate)));
+        Limits { settings, rates: rates(), planned: rates(), running: Arc::default() }
+    }
+
+    /// Takes a statement of a principal that is to be planned, unless it is part of one that was taken.
+    ///
+    /// # Errors
+    /// 53300 if there are too many, with when to try again.
+    pub(crate) fn admit_planning(&self, principal: &Principal, is_part: bool) -> Result<()> {
+        if is_part {
+            return Ok(());
+        }
+        self.within_rate(self.planned.as_ref(), || principal.display())
+    }
+
+    fn within_rate(&self, rates: Option<&DefaultKeyedRateLimiter<String>>, who: impl Fn() -> String) -> Result<()> {
+        let (Some(rates), Some(rate)) = (rates, self.settings.statements_per_second) else { return Ok(()) };
+        if rates.len() > MANY_RATES {
+            rates.retain_recent();
+        }
+        rates.check_key(&who()).map_err(|until| {
+            let wait = until.wait_time_from(MonotonicClock.now()).as_millis().max(1);
+            Error::new(Sqlstate::TooManyConnections, format!("more than {rate} statements a second"))
+                .hint(format!("Try again in {wait} ms."))
+        })
     }
 
     /// Takes a statement of a principal, unless it is part of one that was taken.
@@ -73,16 +98,7 @@ impl Limits {
             return Ok(Running(None));
         }
         let who = principal.display();
-        if let (Some(rates), Some(rate)) = (&self.rates, self.settings.statements_per_second) {
-            if rates.len() > MANY_RATES {
-                rates.retain_recent();
-            }
-            rates.check_key(&who).map_err(|until| {
-                let wait = until.wait_time_from(MonotonicClock.now()).as_millis().max(1);
-                Error::new(Sqlstate::TooManyConnections, format!("more than {rate} statements a second"))
-                    .hint(format!("Try again in {wait} ms."))
-            })?;
-        }
+        self.within_rate(self.rates.as_ref(), || who.clone())?;
         let Some(most) = self.settings.concurrent_statements else { return Ok(Running(None)) };
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let count = running.entry(who.clone()).or_default();
@@ -153,6 +169,12 @@ mod tests {
         assert_eq!(error.state, Sqlstate::TooManyConnections);
         assert!(error.hint.unwrap().starts_with("Try again in "));
         limits.admit(&role("ben"), false).unwrap();
+        // Planning has a rate of its own.
+        for _ in 0..5 {
+            limits.admit_planning(&role("ana"), false).unwrap();
+        }
+        assert_eq!(limits.admit_planning(&role("ana"), false).unwrap_err().state, Sqlstate::TooManyConnections);
+        limits.admit_planning(&role("ana"), true).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(250));
         limits.admit(&role("ana"), false).unwrap();
     }

@@ -91,7 +91,7 @@ impl Node {
         let stopping = CancellationToken::new();
         let sessions = OpenSessions::default();
         let limits = Limits::of(&config);
-        let authenticator = Authenticator::start(&config, &store).await?;
+        let authenticator = Authenticator::start(&config, &store, &audit).await?;
         federation.log_pins(&audit).await?;
         let node = Arc::new(Node {
             config,
@@ -109,6 +109,9 @@ impl Node {
             site_key,
         });
         auth::keep(&node);
+        if let Some(retention) = node.config.answer_retention {
+            node.ledger.keep_answers_for(retention, &node.stopping);
+        }
         Ok(node)
     }
 

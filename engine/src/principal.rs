@@ -5,6 +5,8 @@ use std::fmt;
 
 use kanon_planner::facts::SiteId;
 
+use crate::store::Subject;
+
 /// The built-in roles a role can be granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BuiltinRole {
@@ -49,6 +51,8 @@ pub enum AuthMethod {
     Password,
     /// A token of this node.
     Token,
+    /// A token of the institution's issuer (OpenID Connect).
+    Oidc,
     /// An API key.
     ApiKey,
     /// A ticket of a peer.
@@ -64,6 +68,7 @@ impl AuthMethod {
             AuthMethod::ScramSha256 => "scram-sha-256",
             AuthMethod::Password => "password",
             AuthMethod::Token => "token",
+            AuthMethod::Oidc => "oidc",
             AuthMethod::ApiKey => "api-key",
             AuthMethod::PeerTicket => "ticket",
             AuthMethod::Local => "local",
@@ -88,6 +93,17 @@ pub enum Credential {
         /// In seconds of Unix time.
         expires_at: i64,
     },
+    /// A token of the institution's issuer.
+    Identity {
+        /// Whom it is of.
+        subject: Subject,
+        /// Part of a digest of it.
+        token_id: String,
+        /// In seconds of Unix time.
+        issued_at: i64,
+        /// In seconds of Unix time.
+        expires_at: i64,
+    },
 }
 
 impl fmt::Display for Credential {
@@ -95,6 +111,9 @@ impl fmt::Display for Credential {
         match self {
             Credential::ApiKey { id } => write!(f, "api key {id}"),
             Credential::Token { id, .. } => write!(f, "token {id}"),
+            Credential::Identity { subject, token_id, .. } => {
+                write!(f, "token {token_id} of {} at {}", subject.subject, subject.issuer)
+            }
         }
     }
 }

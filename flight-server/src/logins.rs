@@ -105,7 +105,7 @@ impl Logins {
             self.shown.remove(&name);
         }
         let from = address(connection);
-        let principal = self.node.authenticator.bearer(token, Scope::Flight).inspect_err(|error| {
+        let principal = self.node.authenticator.bearer(token, Scope::Flight).await.inspect_err(|error| {
             self.node.audit.login_failed(TOKEN_USER, &from.to_string(), error.state.code());
         })?;
         // Those whose connections are gone make room.

@@ -129,6 +129,9 @@ pub(crate) struct ConnectArgs {
     /// host:port instead of a configuration
     #[arg(long)]
     pub connect: Option<String>,
+    /// With --connect: the authority of the node's TLS certificate, PEM; needed beyond loopback
+    #[arg(long, requires = "connect", value_name = "FILE")]
+    pub root_cert: Option<PathBuf>,
     /// Who asks; the password is read from the environment, PGPASSWORD
     #[arg(long, default_value = "root")]
     pub user: String,

@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::backup;
 use crate::ServeArgs;
 use crate::demo;
 
@@ -29,6 +30,9 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
     let pg = listen(config.pg_listen, "pg_listen").await?;
     let flight = listen(config.flight_listen, "flight_listen").await?;
     let drain = config.shutdown_timeout;
+    if let Some(beside) = config.store_path().parent() {
+        backup::remove_left_over(beside);
+    }
     let node = Node::start(config).await?;
     if let Some(patients) = args.demo_patients {
         if !demo {

@@ -183,7 +183,7 @@ pub trait House: Send + Sync + 'static {
     ///
     /// # Errors
     /// 28000 with one text, if it is nobody's.
-    fn bearer(&self, token: &str) -> Result<Principal>;
+    async fn bearer(&self, token: &str) -> Result<Principal>;
     /// A principal proved who it is, from an address: the house's log says so before it is let in.
     ///
     /// # Errors

@@ -37,8 +37,8 @@ impl House for NodeHouse {
         Ok(Credentials { verifier: verifier.to_text(), principal })
     }
 
-    fn bearer(&self, token: &str) -> Result<Principal> {
-        self.node.authenticator.bearer(token, Scope::Pg)
+    async fn bearer(&self, token: &str) -> Result<Principal> {
+        self.node.authenticator.bearer(token, Scope::Pg).await
     }
 
     async fn logged_in(&self, principal: &Principal, from: IpAddr) -> Result<()> {

@@ -260,7 +260,7 @@ async fn prove(
             return Err(Stop::Fatal(error.hint("Connect with sslmode=require or better.")));
         }
         let token = cleartext(wire).await?;
-        return server.house.bearer(&token).map_err(Stop::Fatal);
+        return server.house.bearer(&token).await.map_err(Stop::Fatal);
     }
     let credentials = server.house.credentials(user, from.ip()).await.map_err(Stop::Fatal)?;
     let plain = Mechanisms::default();

@@ -12,6 +12,8 @@
 pub mod client;
 pub mod clinic;
 pub mod flight;
+#[path = "../../engine/src/auth/testing.rs"]
+pub mod issuer;
 pub mod peer;
 pub mod postgres;
 pub mod tools;

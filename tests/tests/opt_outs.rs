@@ -75,6 +75,10 @@ async fn whoever_opted_out_is_in_no_protected_scan() {
     assert_eq!(refused(&ana, "CALL kanon.exclude_unit('patient', '3')").await.code, "42501");
     assert_eq!(refused(&admin, "CALL kanon.exclude_unit('pateint', '3')").await.code, "42704");
     assert_eq!(refused(&admin, "CALL kanon.exclude_unit('patient')").await.code, "42883");
+    for value in ["three", "3.5"] {
+        let error = refused(&admin, &format!("CALL kanon.exclude_unit('patient', '{value}')")).await;
+        assert_eq!(error.code, "22023", "no table has a patient {value}: {error:?}");
+    }
     let told = admin.ask("CALL kanon.exclude_unit('patient', '3')").await.unwrap();
     assert!(told.notices.iter().any(|notice| notice.contains("open tables")), "{told:?}");
     for (sql, _, after) in cases {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kanon_tests::client::{Client, ServerError};
 use kanon_tests::flight::FlightClient;
+use kanon_tests::issuer::Issuer;
 use kanon_tests::tools::{psql, run};
 use kanon_tests::{ADMIN, ANALYST, Federation, Site, SiteSpec, kanon};
 
@@ -235,4 +236,49 @@ async fn connections_that_are_gone_leave_no_sessions() {
         drop(flight);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_of_the_institution_s_issuer_come_in_with_its_tokens() {
+    let issuer = Issuer::start().await;
+    let federation = clinic(&format!(
+        "oidc_issuer = \"{}\"\noidc_audience = \"kanon\"\noidc_roles_claim = \"realm_access.roles\"\noidc_roles = [\"researchers=analyst\"]\n",
+        issuer.url
+    ))
+    .await;
+    let site = &federation.sites[0];
+    let admin = site.connect(ADMIN).await.unwrap();
+    let now = chrono::Utc::now().timestamp();
+    let token = |name: &str, roles: &[&str]| issuer.token(&issuer.claims(name, roles, now));
+    let vera = token("vera", &["researchers"]);
+    let said = psql(site.pg_port, ("token", &vera), &["-Atc", "SELECT principal, auth_method FROM kanon.whoami()"], "");
+    assert_eq!(said.await.text().trim(), "vera|oidc");
+    admin.ask("GRANT SELECT ON wards TO vera").await.unwrap();
+    let mut flight = FlightClient::connect(site.flight_port, ("token", &vera)).await;
+    assert_eq!(flight.ask("SELECT count(*) FROM wards").await.unwrap(), ["3"]);
+    for stranger in [token("wim", &[]), token("wim", &["others"]), token(ADMIN.0, &["researchers"])] {
+        let error = refused(site, ("token", &stranger)).await;
+        assert_eq!((error.code.as_str(), error.message.as_str()), ("28000", "the token is unknown or has expired"));
+    }
+    // It makes nothing that outlives it, and the log says who gave what.
+    let by_token = site.connect(("token", &vera)).await.unwrap();
+    for sql in ["SELECT kanon.create_token()", "SELECT kanon.create_api_key('x')", "ALTER ROLE vera PASSWORD 'secret'"]
+    {
+        assert_eq!(by_token.ask(sql).await.unwrap_err().code, "42501", "{sql}");
+    }
+    let log = "SELECT action, object, rule FROM kanon.audit_log WHERE principal = 'vera' AND action IN ('create_role', 'grant') ORDER BY seq";
+    let says = format!("the token of subject of vera at {} says so", issuer.url);
+    assert_eq!(
+        admin.ask(log).await.unwrap().lines(),
+        [format!("create_role|role vera|{says}"), format!("grant|role analyst, role vera|{says}")]
+    );
+    // Somebody who is here already, because an admin says who it is there; and no longer.
+    admin.ask(&format!("ALTER ROLE \"{}\" SET kanon.oidc_subject = 'subject of wim'", ANALYST.0)).await.unwrap();
+    let wim = site.connect(("token", &token("wim", &[]))).await.unwrap();
+    assert_eq!(value(&wim, "SELECT current_user").await, ANALYST.0);
+    admin.ask(&format!("ALTER ROLE \"{}\" RESET kanon.oidc_subject", ANALYST.0)).await.unwrap();
+    ended(&wim).await;
+    admin.ask("ALTER ROLE vera SET kanon.suspended = on").await.unwrap();
+    ended(&by_token).await;
+    assert_eq!(refused(site, ("token", &vera)).await.code, "28000");
 }

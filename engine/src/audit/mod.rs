@@ -57,12 +57,14 @@ use logins::FailedLogins;
 use seal::Sealer;
 use writer::{Command, MOST_AT_ONCE, Writer, stopped};
 
+use kanon_planner::facts::SiteId;
+
 use crate::config::Config;
 use crate::error::Result;
 use crate::federation::identity::Identity;
 use crate::ledger::Also;
 use crate::principal::Principal;
-use crate::store::Store;
+use crate::store::{Store, Subject, Welcomed};
 
 /// The audit log of a node. Cheap to clone.
 #[derive(Clone)]
@@ -196,6 +198,25 @@ impl AuditLog {
         let mut objects = vec![format!("address {address}")];
         objects.extend(principal.credential.as_ref().map(ToString::to_string));
         self.queue(Draft { objects, ..Draft::new(who, Action::Login, Decision::Allowed) }).await
+    }
+
+    /// What the token of a subject of the institution's issuer changed of the role that it is here.
+    ///
+    /// # Errors
+    /// As [`AuditLog::write`]: then it is not let in.
+    pub(crate) async fn welcomed(&self, home: &SiteId, subject: &Subject, welcomed: &Welcomed) -> Result<()> {
+        let role = format!("role {}", welcomed.role);
+        let created = welcomed.created.then_some((Action::CreateRole, role.clone()));
+        let granted = welcomed.granted.iter().map(|of| (Action::Grant, format!("role {of}")));
+        let revoked = welcomed.revoked.iter().map(|of| (Action::Revoke, format!("role {of}")));
+        for (action, object) in created.into_iter().chain(granted).chain(revoked) {
+            let who = Who { principal: welcomed.role.clone(), home_node: home.to_string(), peer: None };
+            let mut objects = vec![object, role.clone()];
+            objects.dedup();
+            let rule = Some(format!("the token of {} at {} says so", subject.subject, subject.issuer));
+            self.write(Draft { objects, rule, ..Draft::new(who, action, Decision::Allowed) }).await?;
+        }
+        Ok(())
     }
 
     /// A login failed with a SQLSTATE. It is counted: there is one entry a second for an address and role. The name of a role that there is not is not kept.

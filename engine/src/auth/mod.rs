@@ -4,7 +4,7 @@
 //! SCRAM exchange (Postgres) ─► Authenticator::scram ──┐
 //! Basic (Flight SQL) ────────► Authenticator::password ┼─► Principal ─► Session;   standing: ended once role, key or token is
 //! bearer, user "token" ──────► Authenticator::bearer ──┘
-//!                               API keys, tokens of this node ([`tokens`])
+//!                               API keys, tokens of this node ([`tokens`]) and of the institution's issuer ([`oidc`])
 //! ```
 //!
 //! Whoever fails to log in is told the same, after the same work, whether the role does not exist, may not log in, has no password, has another one, or is locked out
@@ -12,8 +12,12 @@
 
 pub(crate) mod api_keys;
 mod lockout;
+pub(crate) mod oidc;
 mod scram;
 mod standing;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+mod testing;
 pub(crate) mod tokens;
 
 use std::net::IpAddr;
@@ -25,14 +29,17 @@ use kanon_planner::facts::SiteId;
 use tokio::sync::Semaphore;
 
 pub use api_keys::Scope;
+pub use oidc::OidcSettings;
 pub use scram::{ScramVerifier, salted_password, verifier_for, verify_password};
 pub(crate) use standing::keep;
 
+use crate::audit::AuditLog;
 use crate::config::Config;
 use crate::error::{Error, Result, Sqlstate};
 use crate::principal::{AuthMethod, Credential, Principal};
-use crate::store::Store;
+use crate::store::{Identity, Store, Subject};
 use lockout::Lockout;
+use oidc::Oidc;
 use tokens::TokenKeys;
 
 /// The user name that stands for the role of the token or key that is given as the password.
@@ -49,14 +56,17 @@ pub struct Authenticator {
     pub(crate) token_keys: TokenKeys,
     /// How long tokens are valid unless less or more is asked for.
     pub(crate) token_lifetime: Duration,
+    /// The institution's issuer of tokens, if the configuration names one.
+    pub(crate) oidc: Option<Oidc>,
+    audit: AuditLog,
 }
 
 impl Authenticator {
     /// Of a node, whose keys for tokens are read or made.
     ///
     /// # Errors
-    /// 58000 if the keys cannot be used; if the store fails.
-    pub(crate) async fn start(config: &Config, store: &Store) -> Result<Authenticator> {
+    /// 58000 if the keys cannot be used, or the TLS of the issuer; if the store fails.
+    pub(crate) async fn start(config: &Config, store: &Store, audit: &AuditLog) -> Result<Authenticator> {
         Ok(Authenticator {
             store: store.clone(),
             home: SiteId::new(config.node_id.clone()),
@@ -65,6 +75,8 @@ impl Authenticator {
             deriving: Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get)),
             token_keys: TokenKeys::of_folder(&config.dir, &config.node_id)?,
             token_lifetime: config.access_token_expire,
+            oidc: config.oidc.as_ref().map(Oidc::of).transpose()?,
+            audit: audit.clone(),
         })
     }
 
@@ -116,20 +128,54 @@ impl Authenticator {
     ///
     /// # Errors
     /// 28000 with one text, whatever was wrong.
-    pub fn bearer(&self, shown: &str, scope: Scope) -> Result<Principal> {
-        let found = match shown.starts_with(api_keys::PREFIX) {
-            true => self.store.directory().api_key(shown, scope, Utc::now().timestamp()).map(|key| {
+    pub async fn bearer(&self, shown: &str, scope: Scope) -> Result<Principal> {
+        let found = if shown.starts_with(api_keys::PREFIX) {
+            self.store.directory().api_key(shown, scope, Utc::now().timestamp()).map(|key| {
                 key.is_used(&self.store);
                 (key.role.clone(), AuthMethod::ApiKey, Credential::ApiKey { id: key.id.clone() })
-            }),
-            false => self.token_keys.read(shown).filter(|claims| self.is_valid(claims)).map(|claims| {
+            })
+        } else if let Some(claims) = self.token_keys.read(shown) {
+            self.is_valid(&claims).then(|| {
                 let credential =
                     Credential::Token { id: claims.id, issued_at: claims.issued_at, expires_at: claims.expires_at };
                 (claims.role, AuthMethod::Token, credential)
-            }),
+            })
+        } else if let Some(oidc) = &self.oidc {
+            self.visitor(oidc, shown)
+                .await
+                .inspect_err(|why| {
+                    // For the operator only. Of the token, nothing.
+                    tracing::info!(issuer = %oidc.settings.issuer, why, "a token was not taken");
+                })
+                .ok()
+        } else {
+            None
         };
         let (role, method, credential) = found.ok_or_else(not_taken)?;
         self.principal(&role, method, Some(credential)).map_err(|_| not_taken())
+    }
+
+    /// Who a token of the institution's issuer is of, with the roles that it gives; otherwise why it is not taken.
+    async fn visitor(&self, oidc: &Oidc, token: &str) -> Result<(String, AuthMethod, Credential), String> {
+        let visitor = oidc.read(token, Utc::now().timestamp()).await?;
+        let subject = Subject { issuer: oidc.settings.issuer.clone(), subject: visitor.subject.clone() };
+        let directory = self.store.directory();
+        if directory.identity(&subject).is_some_and(|identity| visitor.issued_at <= identity.tokens_from) {
+            return Err("tokens of its subject were revoked".to_owned());
+        }
+        let welcomed = self
+            .store
+            .welcome(&subject.issuer, &visitor, &oidc.settings.managed())
+            .await
+            .map_err(|error| error.message)?;
+        self.audit.welcomed(&self.home, &subject, &welcomed).await.map_err(|error| error.message)?;
+        let credential = Credential::Identity {
+            subject,
+            token_id: visitor.token_id,
+            issued_at: visitor.issued_at,
+            expires_at: visitor.expires_at,
+        };
+        Ok((welcomed.role, AuthMethod::Oidc, credential))
     }
 
     fn is_valid(&self, claims: &tokens::TokenClaims) -> bool {
@@ -159,6 +205,11 @@ impl Authenticator {
             None => true,
             Some(Credential::ApiKey { id }) => directory.has_api_key(id, now),
             Some(Credential::Token { issued_at, expires_at, .. }) => *issued_at > role.tokens_from && now < *expires_at,
+            Some(Credential::Identity { subject, issued_at, expires_at, .. }) => {
+                let is_still =
+                    |identity: Identity| identity.role == principal.name && *issued_at > identity.tokens_from;
+                directory.identity(subject).is_some_and(is_still) && now < *expires_at
+            }
         }
     }
 }

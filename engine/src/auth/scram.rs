@@ -128,13 +128,16 @@ pub(super) async fn mock_secret(store: &Store) -> Result<Vec<u8>> {
 
 /// The verifier to run SCRAM with for a role, and whether it is the role's own.
 ///
-/// For a role that does not exist, may not log in or has no password it is a mock one: its salt is the same each time (it comes from
-/// a secret of the node) and no password fits it. That of a role that is locked has the role's own salt, and no password fits it. Each takes the same
-/// work, in memory; callers must not tell them apart before the exchange has failed.
+/// For a role that does not exist or has no password it is a mock one: its salt is the same each time (it comes from a secret of the node) and no password fits it. That of
+/// a role that is locked, suspended or may not log in has the role's own salt, and no password fits it. Each takes the same work, in memory; callers must not tell them apart
+/// before the exchange has failed.
 pub(super) fn verifier_of(store: &Store, secret: &[u8], role: &str, is_locked: bool) -> (ScramVerifier, bool) {
     let mock = mock_verifier(secret, role);
+    let may_log_in = store.directory().all().get(role).is_some_and(|info| info.login);
     match store.verifier(role).as_deref().and_then(ScramVerifier::parse) {
-        Some(own) if is_locked => (ScramVerifier { iterations: own.iterations, salt: own.salt, ..mock }, false),
+        Some(own) if is_locked || !may_log_in => {
+            (ScramVerifier { iterations: own.iterations, salt: own.salt, ..mock }, false)
+        }
         Some(own) => (own, true),
         None => (mock, false),
     }

@@ -12,6 +12,8 @@ use crate::node::Node;
 const EVERY: Duration = Duration::from_secs(1);
 /// How often the age of the keys for tokens is looked at, in rounds: once an hour.
 const ROUNDS_BETWEEN_ROTATIONS: u32 = 3_600;
+/// How often the institution's issuer of tokens is asked for its keys, in rounds: every five minutes, and at once when the node starts.
+const ROUNDS_BETWEEN_ASKS: u32 = 300;
 
 /// Looks at the sessions of a node until it stops.
 pub(crate) fn keep(node: &Arc<Node>) {
@@ -26,6 +28,14 @@ pub(crate) fn keep(node: &Arc<Node>) {
             }
             let Some(node) = node.upgrade() else { return };
             node.sessions.end_those(|principal| (!node.authenticator.stands(principal)).then(Error::terminated));
+            if round.is_multiple_of(ROUNDS_BETWEEN_ASKS) && node.authenticator.oidc.is_some() {
+                let node = Arc::clone(&node);
+                tokio::spawn(async move {
+                    if let Some(oidc) = &node.authenticator.oidc {
+                        oidc.refresh().await;
+                    }
+                });
+            }
             round = round.wrapping_add(1);
             if round.is_multiple_of(ROUNDS_BETWEEN_ROTATIONS)
                 && let Err(error) = node.authenticator.token_keys.rotate(Utc::now().timestamp())

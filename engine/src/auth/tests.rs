@@ -93,19 +93,19 @@ async fn keys_are_taken_where_and_as_long_as_they_are_meant_to_be() {
     let admin = Session::open(Arc::clone(&node), node.local_admin());
     let one = |rows: Result<Vec<String>>| rows.unwrap().remove(0);
     let key = one(ask(&admin, "SELECT kanon.create_api_key('boards', role => 'grafana', scopes => 'pg')").await);
-    let principal = doors.bearer(&key, Scope::Pg).unwrap();
+    let principal = doors.bearer(&key, Scope::Pg).await.unwrap();
     assert_eq!((principal.name.as_str(), principal.auth_method), ("grafana", AuthMethod::ApiKey));
-    assert_eq!(doors.bearer(&key, Scope::Flight).unwrap_err(), not_taken(), "another scope");
+    assert_eq!(doors.bearer(&key, Scope::Flight).await.unwrap_err(), not_taken(), "another scope");
     let mut other = key.clone();
     other.replace_range(key.len() - 1.., if key.ends_with('a') { "b" } else { "a" });
     for text in [other.as_str(), "", "kanon_", &key[..20], "secret"] {
-        assert_eq!(doors.bearer(text, Scope::Pg).unwrap_err(), not_taken(), "{text}");
+        assert_eq!(doors.bearer(text, Scope::Pg).await.unwrap_err(), not_taken(), "{text}");
     }
     let short = one(ask(&admin, "SELECT kanon.create_api_key('short', 'grafana', interval '1 second')").await);
-    let used = doors.bearer(&short, Scope::Pg).unwrap();
+    let used = doors.bearer(&short, Scope::Pg).await.unwrap();
     assert!(doors.stands(&used));
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    assert!(doors.bearer(&short, Scope::Pg).is_err() && !doors.stands(&used), "it has ended");
+    assert!(doors.bearer(&short, Scope::Pg).await.is_err() && !doors.stands(&used), "it has ended");
 
     // The store has no key, and the log neither.
     node.audit.checkpoint().await.unwrap();
@@ -119,7 +119,7 @@ async fn keys_are_taken_where_and_as_long_as_they_are_meant_to_be() {
     let ana = doors.password("ana", "secret", here()).await.unwrap();
     let ana = Session::open(Arc::clone(&node), ana);
     let own = one(ask(&ana, "SELECT kanon.create_api_key('own')").await);
-    let by_key = Session::open(Arc::clone(&node), doors.bearer(&own, Scope::Flight).unwrap());
+    let by_key = Session::open(Arc::clone(&node), doors.bearer(&own, Scope::Flight).await.unwrap());
     for (session, sql, state) in [
         (&ana, "SELECT kanon.create_api_key('x', 'grafana')", Sqlstate::InsufficientPrivilege),
         (&ana, "SELECT kanon.revoke_api_key('boards', 'grafana')", Sqlstate::InsufficientPrivilege),
@@ -156,11 +156,11 @@ async fn keys_are_taken_where_and_as_long_as_they_are_meant_to_be() {
         ["own"]
     );
     assert_eq!(ask(&by_key, "CALL kanon.revoke_api_key('own')").await.unwrap(), ["true"], "a key may end itself");
-    assert!(doors.bearer(&own, Scope::Flight).is_err() && !doors.stands(by_key.opened_by()));
+    assert!(doors.bearer(&own, Scope::Flight).await.is_err() && !doors.stands(by_key.opened_by()));
     // A role that is gone takes its keys with it: a later one of the same name has none.
     ask(&admin, "DROP ROLE grafana").await.unwrap();
     ask(&admin, "CREATE ROLE grafana LOGIN").await.unwrap();
-    assert!(doors.bearer(&key, Scope::Pg).is_err());
+    assert!(doors.bearer(&key, Scope::Pg).await.is_err());
 }
 
 #[tokio::test]
@@ -175,39 +175,39 @@ async fn tokens_are_those_of_a_role_until_they_are_revoked() {
         async move { ask(&ana, sql).await.unwrap().remove(0) }
     };
     let first = token("SELECT kanon.create_token() AS t").await;
-    let principal = doors.bearer(&first, Scope::Pg).unwrap();
+    let principal = doors.bearer(&first, Scope::Pg).await.unwrap();
     assert_eq!((principal.name.as_str(), principal.auth_method), ("ana", AuthMethod::Token));
     assert!(principal.is(BuiltinRole::Analyst));
     assert!(doors.stands(&principal));
     ask(&ana, "CALL kanon.revoke_tokens()").await.unwrap();
-    assert!(doors.bearer(&first, Scope::Pg).is_err() && !doors.stands(&principal));
+    assert!(doors.bearer(&first, Scope::Pg).await.is_err() && !doors.stands(&principal));
     // One that is made at once is taken.
     let second = token("SELECT kanon.create_token('5 minutes')").await;
-    let principal = doors.bearer(&second, Scope::Pg).unwrap();
+    let principal = doors.bearer(&second, Scope::Pg).await.unwrap();
     // A new password revokes what was made with the old one.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     ask(&ana, "ALTER ROLE ana PASSWORD 'another'").await.unwrap();
-    assert!(doors.bearer(&second, Scope::Pg).is_err() && !doors.stands(&principal));
+    assert!(doors.bearer(&second, Scope::Pg).await.is_err() && !doors.stands(&principal));
     let third = token("SELECT kanon.create_token()").await;
-    assert!(doors.bearer(&third, Scope::Pg).is_ok());
+    assert!(doors.bearer(&third, Scope::Pg).await.is_ok());
     // Twice within a second too.
     ask(&ana, "CALL kanon.revoke_tokens()").await.unwrap();
     let fourth = token("SELECT kanon.create_token()").await;
     ask(&ana, "CALL kanon.revoke_tokens()").await.unwrap();
-    assert!(doors.bearer(&fourth, Scope::Pg).is_err());
+    assert!(doors.bearer(&fourth, Scope::Pg).await.is_err());
     let third = token("SELECT kanon.create_token()").await;
-    assert!(doors.bearer(&third, Scope::Pg).is_ok());
+    assert!(doors.bearer(&third, Scope::Pg).await.is_ok());
     // Nor are they of another role that has the name later.
     node.store.create_role("eva", Some("secret"), true).await.unwrap();
     let admin = Session::open(Arc::clone(&node), node.local_admin());
     let of_eva = ask(&admin, "SELECT kanon.create_token(role => 'eva')").await.unwrap().remove(0);
-    assert!(doors.bearer(&of_eva, Scope::Pg).is_ok());
+    assert!(doors.bearer(&of_eva, Scope::Pg).await.is_ok());
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     ask(&admin, "DROP ROLE eva").await.unwrap();
     ask(&admin, "CREATE ROLE eva LOGIN PASSWORD 'another'").await.unwrap();
-    assert!(doors.bearer(&of_eva, Scope::Pg).is_err());
+    assert!(doors.bearer(&of_eva, Scope::Pg).await.is_err());
     node.store.alter_role_login("ana", false).await.unwrap();
-    assert_eq!(doors.bearer(&third, Scope::Pg).unwrap_err(), not_taken());
+    assert_eq!(doors.bearer(&third, Scope::Pg).await.unwrap_err(), not_taken());
     let refused = ask(&ana, "SELECT kanon.create_token(valid_for => '25 hours')").await.unwrap_err();
     assert_eq!(refused.state, Sqlstate::ObjectNotInPrerequisiteState, "it may not log in any more");
 }
@@ -221,8 +221,8 @@ async fn sessions_end_with_what_opened_them() {
     let token = ask(&admin, "SELECT kanon.create_token('2 seconds', 'ana')").await.unwrap().remove(0);
     let open = |principal| Session::open(Arc::clone(&node), principal);
     let by_password = open(node.authenticator.password("ana", "secret", here()).await.unwrap());
-    let by_key = open(node.authenticator.bearer(&key, Scope::Pg).unwrap());
-    let by_token = open(node.authenticator.bearer(&token, Scope::Pg).unwrap());
+    let by_key = open(node.authenticator.bearer(&key, Scope::Pg).await.unwrap());
+    let by_token = open(node.authenticator.bearer(&token, Scope::Pg).await.unwrap());
     ask(&admin, "CALL kanon.revoke_api_key('k', 'ana')").await.unwrap();
     let soon = Duration::from_secs(5);
     tokio::time::timeout(soon, by_key.ended().cancelled()).await.unwrap();

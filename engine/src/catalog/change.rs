@@ -9,7 +9,7 @@ use super::options::boolean;
 use super::policy::undefined_column;
 use super::source::Source;
 use super::unique::{Found, count_units};
-use super::{Catalog, ColumnSettings, DEFAULT_UNIT_KIND, MAX_COLUMNS, Policy, Snapshot, read};
+use super::{Catalog, ColumnSettings, DEFAULT_UNIT_KIND, MAX_COLUMNS, Policy, Snapshot, excluding, read};
 use crate::error::{Error, Result, Sqlstate};
 use crate::nearest::did_you_mean;
 use crate::store::{TableRecord, later_than, now};
@@ -226,11 +226,12 @@ impl Catalog {
         self.reload().await
     }
 
-    /// Leaves the rows of a unit that opted out out of every protected table of its kind, or no longer. Whether that changes anything.
+    /// Leaves the rows of a unit that opted out out of every protected table of its kind, or no longer. Whether that changes anything, and the tables in whose unit column
+    /// there is no such value.
     ///
     /// # Errors
-    /// 42704 for a kind of which there is neither a table nor a budget; 22023 for a value that cannot be one.
-    pub async fn exclude_unit(&self, kind: &str, value: &str, excluded: bool, by: &str) -> Result<bool> {
+    /// 42704 for a kind of which there is neither a table nor a budget; 22023 for a value that cannot be one, in any of the tables.
+    pub async fn exclude_unit(&self, kind: &str, value: &str, excluded: bool, by: &str) -> Result<(bool, Vec<String>)> {
         let records = Arc::clone(&self.read().records);
         let of_tables = records.tables.iter().filter(|record| record.policy.unit.is_some());
         let of_tables = of_tables.map(|record| record.policy.unit_kind.as_deref().unwrap_or(DEFAULT_UNIT_KIND));
@@ -243,9 +244,27 @@ impl Catalog {
             let message = format!("a unit is told by 1 to {MOST_BYTES_OF_UNIT} bytes");
             return Err(Error::new(Sqlstate::InvalidParameterValue, message));
         }
+        let (able, unable): (Vec<_>, Vec<_>) = self
+            .snapshot()
+            .tables
+            .iter()
+            .filter_map(|table| {
+                let policy = &table.policy;
+                let unit = policy.unit.as_ref().filter(|_| table.schema_name == "public")?;
+                let unit = table.provider.schema().field_with_name(unit).ok()?.data_type().clone();
+                let is_of_kind = policy.unit_kind.as_deref().unwrap_or(DEFAULT_UNIT_KIND) == kind;
+                is_of_kind.then(|| (table.name.clone(), excluding::value_of(value, &unit).is_some()))
+            })
+            .partition(|(_, is_value)| *is_value);
+        if excluded && able.is_empty() && !unable.is_empty() {
+            let message = format!("this is no value of the unit column of any table of kind \"{kind}\"");
+            return Err(
+                Error::new(Sqlstate::InvalidParameterValue, message).hint("Write the unit as the tables have it.")
+            );
+        }
         let changed = self.store.exclude_unit(kind, value, excluded, by).await?;
         self.reload().await?;
-        Ok(changed)
+        Ok((changed, unable.into_iter().map(|(table, _)| table).collect()))
     }
 
     fn record(&self, name: &str) -> Result<TableRecord> {

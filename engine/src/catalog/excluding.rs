@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::datasource::provider_as_source;
@@ -13,9 +13,10 @@ use datafusion::logical_expr::{Expr, LogicalPlanBuilder, TableProviderFilterPush
 use datafusion::physical_plan::ExecutionPlan;
 use sha2::{Digest, Sha256};
 
-use crate::store::{Excluded, Exclusion};
-
+use super::part::Part;
 use super::{DEFAULT_UNIT_KIND, Policy};
+use crate::audit::hex;
+use crate::store::{Excluded, Exclusion};
 
 /// The units that are left out of a table with this policy.
 pub(super) fn of_policy<'e>(policy: &Policy, excluded: &'e Excluded) -> Option<&'e BTreeMap<String, Exclusion>> {
@@ -31,7 +32,7 @@ pub(super) fn digest(units: &BTreeMap<String, Exclusion>) -> String {
         hasher.update(u64::try_from(value.len()).unwrap_or(u64::MAX).to_be_bytes());
         hasher.update(value.as_bytes());
     }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hasher.finalize())
 }
 
 /// Reads a table without the rows of some units.
@@ -53,21 +54,24 @@ impl Excluding {
     }
 }
 
-/// A unit in the type of the unit column.
-fn value_of(text: &str, data_type: &DataType) -> Option<ScalarValue> {
+/// Whether a number is written without an exponent and with no more digits after its point than these, but for zeros.
+fn has_scale(text: &str, scale: i8) -> bool {
+    let fraction = text.trim().split_once('.').map_or("", |(_, fraction)| fraction.trim_end_matches('0'));
+    !text.contains(['e', 'E']) && fraction.len() <= usize::try_from(scale).unwrap_or(0)
+}
+
+/// A unit in the type of the unit column; `None` for what is none of its values: nothing is rounded to one, which would be another unit.
+pub(super) fn value_of(text: &str, data_type: &DataType) -> Option<ScalarValue> {
     let value = match data_type {
         DataType::Utf8 => ScalarValue::Utf8(Some(text.to_owned())),
         DataType::FixedSizeBinary(16) => {
             let id = uuid::Uuid::parse_str(text.trim()).ok()?;
             ScalarValue::FixedSizeBinary(16, Some(id.as_bytes().to_vec()))
         }
+        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) if !has_scale(text, *scale) => return None,
         other => ScalarValue::try_from_string(text.trim().to_owned(), other).ok()?,
     };
     (!value.is_null()).then_some(value)
-}
-
-fn column(field: &Arc<Field>) -> Expr {
-    Expr::Column(Column::new_unqualified(field.name()))
 }
 
 #[async_trait]
@@ -105,16 +109,9 @@ impl TableProvider for Excluding {
         }
         let unit = Expr::Column(Column::new_unqualified(&self.unit));
         let values = self.values.iter().map(|value| Expr::Literal(value.clone(), None)).collect();
-        let mut plan = LogicalPlanBuilder::scan(UNNAMED_TABLE, provider_as_source(Arc::clone(&self.inner)), None)?
+        let plan = LogicalPlanBuilder::scan(UNNAMED_TABLE, provider_as_source(Arc::clone(&self.inner)), None)?
             .filter(unit.in_list(values, true))?;
-        for filter in filters {
-            plan = plan.filter(filter.clone())?;
-        }
-        if let Some(projection) = projection {
-            let projected = projection.iter().filter_map(|place| schema.fields().get(*place)).map(column);
-            plan = plan.project(projected.collect::<Vec<_>>())?;
-        }
-        state.create_physical_plan(&plan.limit(0, limit)?.build()?).await
+        Part { projection, filters, limit }.of(plan, &schema, state).await
     }
 }
 
@@ -131,7 +128,21 @@ mod tests {
         assert_eq!(value_of("4711", &DataType::Decimal128(20, 0)), Some(ScalarValue::Decimal128(Some(4711), 20, 0)));
         let id = value_of("67e55044-10b1-426f-9247-bb680e5fe0c8", &DataType::FixedSizeBinary(16)).unwrap();
         assert!(matches!(id, ScalarValue::FixedSizeBinary(16, Some(bytes)) if bytes.first() == Some(&0x67)));
-        assert_eq!(value_of("nobody", &DataType::Int64), None);
+        assert_eq!(value_of("4711.0", &DataType::Decimal128(20, 0)), Some(ScalarValue::Decimal128(Some(4711), 20, 0)));
+        assert_eq!(value_of("47.5", &DataType::Decimal128(20, 1)), Some(ScalarValue::Decimal128(Some(475), 20, 1)));
+        for (text, data_type) in [
+            ("nobody", DataType::Int64),
+            ("4711.7", DataType::Int64),
+            ("4711.0", DataType::Int64),
+            ("99999999999999999999", DataType::Int64),
+            ("4711.7", DataType::Decimal128(20, 0)),
+            ("0.05", DataType::Decimal128(20, 1)),
+            ("1e-3", DataType::Decimal128(20, 1)),
+            ("2024-02-30", DataType::Date32),
+            ("", DataType::Int64),
+        ] {
+            assert_eq!(value_of(text, &data_type), None, "{text} {data_type}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod infer;
 mod kinds;
 mod options;
 mod overlap;
+mod part;
 mod policy;
 mod read;
 pub(crate) mod row_cache;

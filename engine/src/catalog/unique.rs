@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 
 use async_trait::async_trait;
 use datafusion::arrow::array::{Array, Int64Array};
-use datafusion::arrow::datatypes::{Field, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::datasource::provider_as_source;
@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionContext, ident};
 
+use super::part::{Part, column};
 use super::read;
 use super::source::{Source, SourceKind};
 use crate::error::{Error, Result, Sqlstate};
@@ -142,9 +143,7 @@ impl OneRowAUnit {
     async fn one_row_each(
         &self,
         state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
+        part: Part<'_>,
     ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
         const NUMBER: &str = "__kanon_number";
         let schema = self.inner.schema();
@@ -166,27 +165,7 @@ impl OneRowAUnit {
             .window(vec![number])?
             .filter(Expr::Column(Column::new_unqualified(NUMBER)).eq(lit(1_u64)))?
             .project(shown)?;
-        self.part_of(plan, state, projection, filters, limit).await
-    }
-
-    /// These rows of these columns.
-    async fn part_of(
-        &self,
-        mut plan: LogicalPlanBuilder,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
-        for filter in filters {
-            plan = plan.filter(filter.clone())?;
-        }
-        if let Some(projection) = projection {
-            let schema = self.inner.schema();
-            let projected = projection.iter().filter_map(|place| schema.fields().get(*place)).map(column);
-            plan = plan.project(projected.collect::<Vec<_>>())?;
-        }
-        state.create_physical_plan(&plan.limit(0, limit)?.build()?).await
+        part.of(plan, &schema, state).await
     }
 
     fn unit(&self) -> Expr {
@@ -197,10 +176,6 @@ impl OneRowAUnit {
     fn asks_for_a_unit(&self, filter: &Expr) -> bool {
         matches!(filter, Expr::IsNotNull(tested) if matches!(tested.as_ref(), Expr::Column(column) if column.name == self.unit))
     }
-}
-
-fn column(field: &Arc<Field>) -> Expr {
-    Expr::Column(Column::new_unqualified(field.name()))
 }
 
 #[async_trait]
@@ -242,9 +217,10 @@ impl TableProvider for OneRowAUnit {
                     return self.inner.scan(state, projection, &filters, limit).await;
                 }
                 let rows = LogicalPlanBuilder::scan(UNNAMED_TABLE, provider_as_source(Arc::clone(&self.inner)), None)?;
-                self.part_of(rows, state, projection, &[filters, of_unit].concat(), limit).await
+                let filters = [filters, of_unit].concat();
+                Part { projection, filters: &filters, limit }.of(rows, &self.inner.schema(), state).await
             }
-            (false, Otherwise::OneRow) => self.one_row_each(state, projection, filters, limit).await,
+            (false, Otherwise::OneRow) => self.one_row_each(state, Part { projection, filters, limit }).await,
             (false, Otherwise::Nothing) => {
                 Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, "the table changed since its policy was set")
                     .hint("Its steward can look at it again: ALTER TABLE … SET (refresh = true).")

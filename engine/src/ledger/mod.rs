@@ -24,12 +24,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures::future::BoxFuture;
 use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result, Sqlstate};
 use crate::store::{Store, failed};
@@ -63,6 +65,9 @@ const MOST_WAITING: usize = 1024;
 
 /// The most releases of one statement.
 pub const MOST_RELEASES: usize = 1000;
+
+/// How often old answers are looked for.
+const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// The largest answer that is kept, in bytes.
 pub const MOST_ANSWER_BYTES: usize = 64 << 20;
@@ -260,6 +265,26 @@ impl Ledger {
             .map_err(failed)
     }
 
+    /// Forgets answers once they are older than this, until `stopping`. Their charges stay: who asks again is answered anew, and charged.
+    pub(crate) fn keep_answers_for(&self, retention: Duration, stopping: &CancellationToken) {
+        let (store, clock, stopping) = (self.store.downgrade(), self.clock.clone(), stopping.clone());
+        tokio::spawn(async move {
+            loop {
+                let Some(store) = store.upgrade() else { return };
+                match forget_answers(&store, &clock, retention).await {
+                    Ok(0) => {}
+                    Ok(forgotten) => tracing::info!(forgotten, "old answers were forgotten"),
+                    Err(error) => tracing::error!(%error, "old answers cannot be forgotten"),
+                }
+                drop(store);
+                tokio::select! {
+                    () = stopping.cancelled() => return,
+                    () = tokio::time::sleep(FORGET_EVERY) => {}
+                }
+            }
+        });
+    }
+
     /// The answer to a release, if it was given before. Grants are for the caller to check first.
     ///
     /// # Errors
@@ -268,6 +293,17 @@ impl Ledger {
         let mut connection = self.store.pool().acquire().await.map_err(failed)?;
         writer::find_answer(&mut connection, fingerprint).await
     }
+}
+
+/// Forgets the answers that are older than this. How many there were.
+async fn forget_answers(store: &Store, clock: &Clock, retention: Duration) -> Result<u64> {
+    let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+    let done = sqlx::query("DELETE FROM answers WHERE at_ms < ?")
+        .bind(clock.now_ms().saturating_sub(retention))
+        .execute(store.pool())
+        .await
+        .map_err(failed)?;
+    Ok(done.rows_affected())
 }
 
 /// The right to run one release: its charge is on disk. Dropped, it stays charged.

@@ -113,6 +113,27 @@ fn shortage(refused: Refused) -> Shortage {
 }
 
 #[tokio::test]
+async fn an_old_answer_is_forgotten_and_its_charge_is_not() {
+    let site = Site::new().await;
+    site.unit("patient", &[("budget_epsilon", "1")]).await;
+    for (number, day) in [(0, 1000), (1, 1005)] {
+        site.set_days(day);
+        site.charge(number, 0.3).await.unwrap().commit(Bytes::from_static(b"42"), None).await.unwrap();
+    }
+    let ten_days = Duration::from_millis(10 * DAY_MS as u64);
+    site.set_days(1010);
+    assert_eq!(forget_answers(&site.store, &site.ledger.clock, ten_days).await.unwrap(), 0);
+    site.set_days(1011);
+    assert_eq!(forget_answers(&site.store, &site.ledger.clock, ten_days).await.unwrap(), 1);
+    assert_eq!(site.ledger.answer(&fingerprint(0)).await.unwrap(), None);
+    assert!(site.ledger.answer(&fingerprint(1)).await.unwrap().is_some());
+    // Asked again it is a release like any other.
+    drop(site.charge(0, 0.3).await.unwrap());
+    assert_eq!(site.charges().await, 3);
+    shortage(site.charge(2, 0.3).await.unwrap_err());
+}
+
+#[tokio::test]
 async fn what_fits_is_charged_and_what_does_not_fit_says_what_is_left() {
     let site = Site::new().await;
     assert_eq!(

@@ -325,7 +325,15 @@ impl Session {
             self.state().transaction.check()?;
             return Ok(known);
         }
+        self.node.limits.admit_planning(&self.opened_by, self.is_own_subplan()).inspect_err(|error| {
+            self.node.audit.turned_away(&self.opened_by, error.state.code());
+        })?;
         Box::pin(self.prepare_anew(text, told, outline)).await
+    }
+
+    /// Whether it is what this node asks of itself for a federated question: then its statements are part of that.
+    fn is_own_subplan(&self) -> bool {
+        self.subplan && self.opened_by.via_peer.is_none()
     }
 
     /// Reads and plans a statement as it is written.
@@ -368,9 +376,7 @@ impl Session {
         if self.closed.is_cancelled() {
             return Err(self.why_ended());
         }
-        // What this node asks of itself for a federated question is part of that.
-        let is_own_subplan = self.subplan && self.opened_by.via_peer.is_none();
-        let running = self.node.limits.admit(&self.opened_by, is_own_subplan).inspect_err(|error| {
+        let running = self.node.limits.admit(&self.opened_by, self.is_own_subplan()).inspect_err(|error| {
             self.node.audit.turned_away(&self.opened_by, error.state.code());
         })?;
         let stop = self.begin_statement();

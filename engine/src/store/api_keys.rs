@@ -107,6 +107,13 @@ impl Store {
         if done.rows_affected() == 0 {
             return Err(Error::new(Sqlstate::UndefinedObject, format!("role \"{role}\" does not exist")));
         }
+        // Those of the institution's issuer too.
+        sqlx::query("UPDATE role_identities SET tokens_from = max(tokens_from, ?) WHERE role = ?")
+            .bind(up_to)
+            .bind(role)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
         self.load_roles().await
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::identities::{Identity, Subject};
 use crate::auth::api_keys::{self, ApiKey, Scope};
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
 
@@ -33,13 +34,15 @@ pub struct RoleDirectory {
     present: Arc<RwLock<Present>>,
 }
 
+/// Who there is at a version of the store.
 #[derive(Default)]
-struct Present {
-    version: i64,
-    roles: Arc<BTreeMap<String, RoleInfo>>,
-    /// Of roles that may log in here.
-    verifiers: BTreeMap<String, String>,
-    api_keys: BTreeMap<String, Arc<ApiKey>>,
+pub(super) struct Present {
+    pub(super) version: i64,
+    pub(super) roles: Arc<BTreeMap<String, RoleInfo>>,
+    /// Of all roles that have a password, whether they may log in or not.
+    pub(super) verifiers: BTreeMap<String, String>,
+    pub(super) api_keys: BTreeMap<String, Arc<ApiKey>>,
+    pub(super) identities: BTreeMap<Subject, Identity>,
 }
 
 impl fmt::Debug for RoleDirectory {
@@ -51,39 +54,29 @@ impl fmt::Debug for RoleDirectory {
 impl RoleDirectory {
     /// All roles by name.
     pub fn all(&self) -> Arc<BTreeMap<String, RoleInfo>> {
-        match self.present.read() {
-            Ok(guard) => Arc::clone(&guard.roles),
-            Err(poisoned) => Arc::clone(&poisoned.into_inner().roles),
-        }
+        Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner).roles)
     }
 
     /// Shows these roles from now on, unless newer ones are shown already.
-    pub(super) fn replace(
-        &self,
-        version: i64,
-        roles: BTreeMap<String, RoleInfo>,
-        verifiers: BTreeMap<String, String>,
-        api_keys: BTreeMap<String, Arc<ApiKey>>,
-    ) {
-        let mut present = match self.present.write() {
-            Ok(guard) => guard,
-            Err(poisoned) => poisoned.into_inner(),
-        };
-        if version >= present.version {
-            for (id, key) in &api_keys {
+    pub(super) fn replace(&self, newer: Present) {
+        let mut present = self.present.write().unwrap_or_else(PoisonError::into_inner);
+        if newer.version >= present.version {
+            for (id, key) in &newer.api_keys {
                 if let Some(before) = present.api_keys.get(id) {
                     key.last_used_at.fetch_max(before.last_used_at.load(Ordering::Relaxed), Ordering::Relaxed);
                 }
             }
-            *present = Present { version, roles: Arc::new(roles), verifiers, api_keys };
+            *present = newer;
         }
     }
 
     pub(super) fn verifier(&self, name: &str) -> Option<String> {
-        match self.present.read() {
-            Ok(guard) => guard.verifiers.get(name).cloned(),
-            Err(poisoned) => poisoned.into_inner().verifiers.get(name).cloned(),
-        }
+        self.present.read().unwrap_or_else(PoisonError::into_inner).verifiers.get(name).cloned()
+    }
+
+    /// The role that a subject of an issuer is.
+    pub(crate) fn identity(&self, subject: &Subject) -> Option<Identity> {
+        self.present.read().unwrap_or_else(PoisonError::into_inner).identities.get(subject).cloned()
     }
 
     /// The key that this is, if it is one that is taken there at this second.

@@ -7,6 +7,7 @@ mod admins;
 mod api_keys;
 mod directory;
 mod excluded;
+mod identities;
 mod lost;
 mod peers;
 mod privacy_units;
@@ -27,6 +28,8 @@ use crate::error::{Error, Result, Sqlstate};
 
 pub use directory::{RoleDirectory, RoleInfo};
 pub use excluded::{Excluded, Exclusion};
+pub use identities::Subject;
+pub(crate) use identities::{Identity, Welcomed};
 pub use lost::Lost;
 pub(crate) use lost::written_off;
 pub use peers::PeerRecord;

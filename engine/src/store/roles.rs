@@ -1,10 +1,12 @@
 //! Roles in the store: every change is durable before the directory shows it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use sqlx::Row;
+use sqlx::{Row, SqliteConnection};
 
-use super::{RoleInfo, Store, admins, api_keys, failed, now};
+use super::directory::Present;
+use super::{RoleInfo, Store, admins, api_keys, failed, identities, now};
 use crate::auth::{self, TOKEN_USER};
 use crate::config::check_node_id;
 use crate::error::{Error, Result, Sqlstate};
@@ -148,13 +150,13 @@ impl Store {
     pub async fn grant_role(&self, role: &str, member: &str) -> Result<()> {
         self.check_grantable(role)?;
         self.check_role(member)?;
-        if self.directory().memberships(role).contains(member) {
+        let mut transaction = self.begin_change().await?;
+        if makes_a_circle(&mut transaction, role, member).await? {
             return Err(Error::new(
                 Sqlstate::InvalidParameterValue,
                 format!("role \"{role}\" is a member of role \"{member}\""),
             ));
         }
-        let mut transaction = self.begin_change().await?;
         sqlx::query("INSERT INTO memberships (role, member) VALUES (?, ?) ON CONFLICT DO NOTHING")
             .bind(role)
             .bind(member)
@@ -185,7 +187,7 @@ impl Store {
         self.load_roles().await
     }
 
-    /// The verifier of a role that may log in here and has a password.
+    /// The verifier of a role that has a password, whether it may log in here or not.
     pub fn verifier(&self, name: &str) -> Option<String> {
         self.directory().verifier(name)
     }
@@ -254,20 +256,36 @@ impl Store {
                 member_of: memberships.remove(&name).unwrap_or_default(),
                 name: name.clone(),
             };
-            if let (true, Some(verifier)) = (login, verifier) {
+            if let Some(verifier) = verifier {
                 verifiers.insert(name.clone(), verifier);
             }
             roles.insert(name, info);
         }
         let api_keys = api_keys::load(&mut transaction).await?;
+        let identities = identities::load(&mut transaction).await?;
         transaction.commit().await.map_err(failed)?;
-        self.directory().replace(version, roles, verifiers, api_keys);
+        self.directory().replace(Present { version, roles: Arc::new(roles), verifiers, api_keys, identities });
         Ok(())
     }
 }
 
+/// Whether `role` is `member`, or a member of it through others too: then it cannot be granted to it.
+pub(super) async fn makes_a_circle(connection: &mut SqliteConnection, role: &str, member: &str) -> Result<bool> {
+    sqlx::query_scalar(
+        "WITH RECURSIVE above (role) AS (
+             SELECT ? UNION SELECT memberships.role FROM memberships JOIN above ON memberships.member = above.role
+         )
+         SELECT EXISTS (SELECT 1 FROM above WHERE role = ?)",
+    )
+    .bind(role)
+    .bind(member)
+    .fetch_one(connection)
+    .await
+    .map_err(failed)
+}
+
 /// A role's name: up to 63 bytes, not one of ours; an `@` only before the node id of a peer.
-fn check_role_name(name: &str) -> Result<()> {
+pub(super) fn check_role_name(name: &str) -> Result<()> {
     let refused = |message: String| Err(Error::new(Sqlstate::InvalidName, message));
     if BuiltinRole::parse(name).is_some()
         || matches!(name, "public" | "none" | "kanon" | TOKEN_USER)

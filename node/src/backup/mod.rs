@@ -34,6 +34,10 @@ const AUDIT_KEY: &str = "audit.key";
 /// The most files of a backup, and the longest name of one.
 const MOST_FILES: usize = 16;
 const MOST_NAME_BYTES: usize = 64;
+/// What the folders begin with that unsealed copies are made in.
+const SCRATCH: &str = ".kanon-";
+/// Such a folder that nothing was written to for so long is nobody's any more.
+const LEFT_OVER: Duration = Duration::from_secs(60 * 60);
 /// How long the store may be written to by others meanwhile.
 const BUSY: Duration = Duration::from_secs(60);
 
@@ -122,12 +126,30 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn make(beside: &Path) -> Result<Scratch> {
-        let path = beside.join(format!(".kanon-{}", uuid::Uuid::new_v4()));
+        remove_left_over(beside);
+        let path = beside.join(format!("{SCRATCH}{}", uuid::Uuid::new_v4()));
         std::fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)
             .with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Scratch(path))
+    }
+}
+
+/// Removes what backups that were killed left behind: copies of the store that are not sealed.
+pub(crate) fn remove_left_over(beside: &Path) {
+    let touched = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    let is_old = |path: &Path| {
+        let inner = std::fs::read_dir(path).into_iter().flatten().filter_map(|entry| touched(&entry.ok()?.path()));
+        let newest = inner.chain(touched(path)).max();
+        newest.is_some_and(|at| at.elapsed().is_ok_and(|ago| ago > LEFT_OVER))
+    };
+    for entry in std::fs::read_dir(beside).into_iter().flatten().filter_map(Result::ok) {
+        let name = entry.file_name();
+        let id = name.to_str().and_then(|name| name.strip_prefix(SCRATCH));
+        if id.is_some_and(|id| uuid::Uuid::parse_str(id).is_ok()) && is_old(&entry.path()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

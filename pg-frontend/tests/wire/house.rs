@@ -61,7 +61,7 @@ impl House for TestHouse {
         Ok(Credentials { verifier: verifier(PASSWORD), principal })
     }
 
-    fn bearer(&self, _: &str) -> Result<Principal> {
+    async fn bearer(&self, _: &str) -> Result<Principal> {
         Err(not_taken())
     }
 

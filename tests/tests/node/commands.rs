@@ -179,6 +179,51 @@ async fn sql_answers_and_its_exit_code_says_how_it_went() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_password_goes_to_another_machine_over_tls_only() {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("secret"), "long enough\n").unwrap();
+    let (pg, flight) = (free_port().to_string(), free_port().to_string());
+    let init = ["init", "--node-id", "clinic", "--password-file", "secret", "--pg-port", &pg, "--flight-port", &flight];
+    assert_eq!(kanon(dir.path(), &init).code, Some(0));
+    // As if it were: its clients must use TLS.
+    let config = dir.path().join("kanon.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("require_tls = true\n{text}")).unwrap();
+    let mut node = Command::new(kanon_tests::kanon()).current_dir(dir.path()).arg("serve").spawn().unwrap();
+    let sql = |args: &[&str]| -> Said {
+        let mut command = Command::new(kanon_tests::kanon());
+        command.current_dir(dir.path()).args(["sql", "-c", "SELECT 1"]);
+        command.args(args).env("PGPASSWORD", "long enough").output().unwrap().into()
+    };
+    crate::until("the node answers", || (sql(&[]).code == Some(0)).then_some(())).await;
+    let port = format!("127.0.0.1:{pg}");
+    let said = sql(&["--connect", &port]);
+    assert!(said.code == Some(1) && said.err.contains("no encryption"), "{}", said.err);
+    let said = sql(&["--connect", &port, "--root-cert", "tls.crt"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    // A certificate of the same name that is another's.
+    let other = TempDir::new().unwrap();
+    assert_eq!(kanon(other.path(), &["init", "--node-id", "clinic"]).code, Some(0));
+    let theirs = other.path().join("tls.crt");
+    let said = sql(&["--connect", &port, "--root-cert", theirs.to_str().unwrap()]);
+    assert!(said.code == Some(1) && said.err.contains("certificate"), "{}", said.err);
+    std::fs::rename(dir.path().join("tls.crt"), dir.path().join("kept.crt")).unwrap();
+    std::fs::copy(&theirs, dir.path().join("tls.crt")).unwrap();
+    let said = sql(&[]);
+    assert!(said.code == Some(1) && said.err.contains("certificate"), "{}", said.err);
+    for file in ["missing.crt", "secret"] {
+        assert_eq!(sql(&["--connect", &port, "--root-cert", file]).code, Some(1), "{file}");
+    }
+    node.kill().unwrap();
+    node.wait().unwrap();
+    for host in ["192.0.2.1:5432", "clinic.example:5432", "[2001:db8::1]:5432"] {
+        let said = sql(&["--connect", host]);
+        assert!(said.code == Some(1) && said.err.contains("--root-cert"), "{host}: {}", said.err);
+    }
+    assert_eq!(sql(&["--root-cert", "tls.crt"]).code, Some(2), "it goes with --connect");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn doctor_looks_at_everything_and_fails_if_anything_does_not_work() {
     let mut federation = Federation::start(one()).await;
     let dir = federation.sites[0].dir.clone();

@@ -9,7 +9,7 @@ use crate::ledger::budget_epsilon;
 use crate::principal::BuiltinRole;
 
 /// The settings of ALTER ROLE.
-const ROLE_SETTINGS: &[&str] = &["kanon.suspended", "kanon.budget_epsilon", "kanon.budget_delta"];
+const ROLE_SETTINGS: &[&str] = &["kanon.suspended", "kanon.budget_epsilon", "kanon.budget_delta", "kanon.oidc_subject"];
 /// The settings of ALTER SYSTEM.
 const SYSTEM_SETTINGS: &[&str] = &["kanon.suspended"];
 /// The options of ALTER SERVER.
@@ -38,10 +38,29 @@ impl Caller<'_> {
                 let delta = value.map(|value| delta(setting, value)).transpose()?;
                 self.node.store.alter_role_budget(name, |budget| budget.delta = delta).await
             }
+            "kanon.oidc_subject" => {
+                self.be_admin("say who a role is at the issuer of tokens")?;
+                self.link_identity(name, value).await
+            }
             other if other.starts_with("kanon.") => Err(unknown_option(other, ROLE_SETTINGS)),
             _ => Err(Error::unsupported("settings of sessions cannot be kept with a role")
-                .hint("Roles have kanon.suspended, kanon.budget_epsilon and kanon.budget_delta.")),
+                .hint(format!("Roles have {}.", ROLE_SETTINGS.join(", ")))),
         }
+    }
+
+    async fn link_identity(&self, role: &str, subject: Option<&str>) -> Result<()> {
+        let Some(oidc) = &self.node.config.oidc else {
+            return Err(Error::new(
+                Sqlstate::ObjectNotInPrerequisiteState,
+                "this node takes no tokens of an issuer: oidc_issuer is not set",
+            )
+            .hint("Whoever runs the node sets oidc_issuer and oidc_audience in its configuration."));
+        };
+        if subject.is_some_and(|subject| subject.is_empty() || subject.len() > 255) {
+            return Err(Error::new(Sqlstate::InvalidParameterValue, "a subject has 1 to 255 bytes")
+                .hint("It is what the issuer's tokens say as \"sub\"."));
+        }
+        self.node.store.link_identity(role, &oidc.issuer, subject).await
     }
 
     /// ALTER SERVER … OPTIONS.
@@ -78,15 +97,22 @@ impl Caller<'_> {
             Called::Exclude { kind, unit, excluded } => {
                 self.be_steward("leave units out")?;
                 let by = &self.principal.name;
-                let changed = self.node.catalog.exclude_unit(&kind, &unit, excluded, by).await?;
-                Ok(vec![match (changed, excluded) {
+                let (changed, unable) = self.node.catalog.exclude_unit(&kind, &unit, excluded, by).await?;
+                let mut notices = vec![match (changed, excluded) {
                     (true, true) => format!(
                         "protected tables of kind \"{kind}\" are read without this unit from now on; open tables, and what was answered before, are as they were"
                     ),
                     (true, false) => format!("protected tables of kind \"{kind}\" are read with this unit again"),
                     (false, true) => "the unit is left out already".to_owned(),
                     (false, false) => "the unit was not left out".to_owned(),
-                }])
+                }];
+                if excluded && !unable.is_empty() {
+                    notices.push(format!(
+                        "this is no value of the unit column of {}: nobody is left out there",
+                        unable.join(", ")
+                    ));
+                }
+                Ok(notices)
             }
         }
     }

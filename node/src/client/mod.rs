@@ -1,15 +1,20 @@
 //! `kanon sql`, and the connection that the demo asks its questions through.
 
+mod tls;
+
 use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures::StreamExt;
 use kanon_engine::config::Config;
 use tokio_postgres::error::DbError;
-use tokio_postgres::{AsyncMessage, NoTls, SimpleQueryMessage};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{AsyncMessage, Connection, NoTls, SimpleQueryMessage, Socket};
 
 use crate::{ConnectArgs, SqlArgs};
+use tls::Tls;
 
 /// One answer: names of columns, rows as text, NOTICEs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -27,12 +32,24 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects on loopback.
+    /// Connects on loopback, without TLS.
     pub async fn connect(host: &str, port: u16, user: &str, password: &str) -> Result<Client> {
-        let mut config = tokio_postgres::Config::new();
-        config.host(host).port(port).user(user).password(password).dbname("kanon").application_name("kanon");
-        config.connect_timeout(std::time::Duration::from_secs(5));
-        let (inner, mut connection) = config.connect(NoTls).await.map_err(plain)?;
+        let config = settings(host, port, user, password);
+        let (inner, connection) = config.connect(NoTls).await.map_err(plain)?;
+        Ok(Client::over(inner, connection))
+    }
+
+    /// Connects over TLS, or not at all.
+    async fn connect_over(tls: Tls, host: &str, port: u16, user: &str, password: &str) -> Result<Client> {
+        let mut config = settings(host, port, user, password);
+        let (inner, connection) = config.ssl_mode(SslMode::Require).connect(tls).await.map_err(plain)?;
+        Ok(Client::over(inner, connection))
+    }
+
+    fn over<S>(inner: tokio_postgres::Client, mut connection: Connection<Socket, S>) -> Client
+    where
+        S: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,
+    {
         let notices = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&notices);
         tokio::spawn(async move {
@@ -45,7 +62,7 @@ impl Client {
                 }
             }
         });
-        Ok(Client { inner, notices })
+        Client { inner, notices }
     }
 
     /// Asks, and gives the answer of each statement with rows, and the NOTICEs.
@@ -68,6 +85,13 @@ impl Client {
         }
         Ok((tables, notices))
     }
+}
+
+fn settings(host: &str, port: u16, user: &str, password: &str) -> tokio_postgres::Config {
+    let mut config = tokio_postgres::Config::new();
+    config.host(host).port(port).user(user).password(password).dbname("kanon").application_name("kanon");
+    config.connect_timeout(std::time::Duration::from_secs(5));
+    config
 }
 
 /// The server's own words, with hint, instead of "db error".
@@ -112,23 +136,45 @@ pub(crate) fn render(table: &Table) -> String {
     out
 }
 
-/// A connection to the node that the arguments name.
+/// A connection to the node that the arguments name: over TLS, unless it is on loopback. A password goes nowhere in the clear.
 pub(crate) async fn connect(args: &ConnectArgs) -> Result<Client> {
-    let (host, port) = match &args.connect {
+    let (host, port, tls) = match &args.connect {
         Some(address) => {
             let (host, port) = address.rsplit_once(':').context("--connect takes host:port")?;
-            (host.to_owned(), port.parse().context("--connect takes host:port")?)
+            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            let tls = match &args.root_cert {
+                Some(file) => Some(Tls::of_authorities(file)?),
+                None if is_loopback(&host) => None,
+                None => bail!(
+                    "{host} is another machine: name the authority of its TLS certificate with --root-cert FILE (its own tls.crt, if it is self-signed)"
+                ),
+            };
+            (host, port.parse().context("--connect takes host:port")?, tls)
         }
         None => {
             let config = Config::load(&args.config)?;
-            (config.pg_listen.ip().to_string(), config.pg_listen.port())
+            let at = config.pg_listen;
+            let host = match at.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                ip => ip,
+            };
+            let tls = config.tls_required_on(at).then(|| Tls::of_certificate(&config.tls_files().0)).transpose()?;
+            (host.to_string(), at.port(), tls)
         }
     };
     let password = match std::env::var("PGPASSWORD") {
         Ok(password) => password,
         Err(_) => bail!("set PGPASSWORD to the password of \"{}\"", args.user),
     };
-    Client::connect(&host, port, &args.user, &password).await
+    match tls {
+        Some(tls) => Client::connect_over(tls, &host, port, &args.user, &password).await,
+        None => Client::connect(&host, port, &args.user, &password).await,
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// `kanon sql`.
