@@ -44,6 +44,8 @@ const KEYS: &[Key] = &[
     Key("http_advertise", Kind::Text, None),
     Key("tls_cert", Kind::Text, None),
     Key("tls_key", Kind::Text, None),
+    Key("client_ca", Kind::Text, None),
+    Key("client_crl", Kind::Text, None),
     Key("require_tls", Kind::Bool, Some("REQUIRE_TLS")),
     Key("trusted_nodes", Kind::List, Some("TRUSTED_NODES")),
     Key("data_root", Kind::Text, Some("DATA_ROOT")),
@@ -84,6 +86,8 @@ struct Raw {
     http_advertise: Option<String>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    client_ca: Option<PathBuf>,
+    client_crl: Option<PathBuf>,
     require_tls: Option<bool>,
     trusted_nodes: Vec<String>,
     data_root: Option<PathBuf>,
@@ -223,6 +227,10 @@ pub struct Config {
     pub tls_cert: Option<PathBuf>,
     /// The private key for it, PEM.
     pub tls_key: Option<PathBuf>,
+    /// The authorities whose certificates clients may log in with, PEM; nobody does unless set.
+    pub client_ca: Option<PathBuf>,
+    /// Their revocation lists, PEM: if set, one of each authority of a chain.
+    pub client_crl: Option<PathBuf>,
     /// Whether clients must use TLS; always so beyond loopback.
     pub require_tls: bool,
     /// The peers it trusts.
@@ -283,6 +291,8 @@ impl Config {
             http_advertise: None,
             tls_cert: None,
             tls_key: None,
+            client_ca: None,
+            client_crl: None,
             require_tls: false,
             trusted_nodes: Vec::new(),
             data_root: None,
@@ -398,6 +408,8 @@ impl Config {
             http_advertise: raw.http_advertise.map(|text| endpoint("http_advertise", text)).transpose()?,
             tls_cert: raw.tls_cert.map(under),
             tls_key: raw.tls_key.map(under),
+            client_ca: raw.client_ca.map(under),
+            client_crl: raw.client_crl.map(under),
             require_tls: raw.require_tls.unwrap_or(false),
             trusted_nodes: raw.trusted_nodes.iter().map(|text| TrustedNode::parse(text)).collect::<Result<_>>()?,
             data_root: raw.data_root.map(under),
@@ -456,15 +468,22 @@ impl Config {
             return Err(invalid("a demo node listens on loopback only: its passwords are public")
                 .hint("Make a node of your own with `kanon init`."));
         }
-        match (&self.tls_cert, &self.tls_key) {
-            (Some(cert), Some(key)) => {
-                for (name, file) in [("tls_cert", cert), ("tls_key", key)] {
-                    std::fs::File::open(file)
-                        .map_err(|error| invalid(format!("{name}: cannot read {}: {error}", file.display())))?;
-                }
-            }
-            (None, None) => {}
-            _ => return Err(invalid("tls_cert and tls_key go together: one of them is not set")),
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err(invalid("tls_cert and tls_key go together: one of them is not set"));
+        }
+        if self.client_crl.is_some() && self.client_ca.is_none() {
+            return Err(invalid("client_crl is set and client_ca is not")
+                .hint("client_ca names the authorities whose certificates clients may log in with."));
+        }
+        let files = [
+            ("tls_cert", &self.tls_cert),
+            ("tls_key", &self.tls_key),
+            ("client_ca", &self.client_ca),
+            ("client_crl", &self.client_crl),
+        ];
+        for (name, file) in files.into_iter().filter_map(|(name, file)| Some((name, file.as_ref()?))) {
+            std::fs::File::open(file)
+                .map_err(|error| invalid(format!("{name}: cannot read {}: {error}", file.display())))?;
         }
         if let Some(root) = &self.data_root
             && !root.is_dir()

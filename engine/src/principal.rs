@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use kanon_planner::facts::SiteId;
+
+use crate::auth::ShownCertificate;
 
 /// The built-in roles a role can be granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +54,8 @@ pub enum AuthMethod {
     Token,
     /// An API key.
     ApiKey,
+    /// A certificate, shown in the handshake of TLS.
+    Certificate,
     /// A ticket of a peer.
     PeerTicket,
     /// The command line on the node's own machine.
@@ -65,6 +70,7 @@ impl AuthMethod {
             AuthMethod::Password => "password",
             AuthMethod::Token => "token",
             AuthMethod::ApiKey => "api-key",
+            AuthMethod::Certificate => "certificate",
             AuthMethod::PeerTicket => "ticket",
             AuthMethod::Local => "local",
         }
@@ -88,6 +94,8 @@ pub enum Credential {
         /// In seconds of Unix time.
         expires_at: i64,
     },
+    /// A certificate.
+    Certificate(Arc<ShownCertificate>),
 }
 
 impl fmt::Display for Credential {
@@ -95,6 +103,7 @@ impl fmt::Display for Credential {
         match self {
             Credential::ApiKey { id } => write!(f, "api key {id}"),
             Credential::Token { id, .. } => write!(f, "token {id}"),
+            Credential::Certificate(shown) => write!(f, "certificate {}", shown.name),
         }
     }
 }
@@ -110,7 +119,7 @@ pub struct Principal {
     pub home_node: SiteId,
     /// How it came.
     pub auth_method: AuthMethod,
-    /// The key or token it showed, if it was one.
+    /// The key, token or certificate it showed, if it was one.
     pub credential: Option<Credential>,
     /// Set if a peer asks on its behalf: the peer. Such a session may use the parts of averages that only peers may merge.
     pub via_peer: Option<SiteId>,

@@ -9,8 +9,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use kanon_engine::federation::identity::PublicKey;
+use kanon_engine::federation::pin::TrustedKeys;
 use kanon_engine::federation::tls::key_of;
-use rustls::ServerConfig;
+use kanon_engine::tls::ListenerTls;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -28,7 +30,9 @@ const TLS_HANDSHAKE: u8 = 0x16;
 
 /// What a listener takes.
 pub(crate) struct Policy {
-    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) tls: Arc<ListenerTls>,
+    /// The keys of peers.
+    pub(crate) trusted: Arc<TrustedKeys>,
     pub(crate) allow_plaintext: bool,
     pub(crate) max_connections: usize,
 }
@@ -38,6 +42,8 @@ pub(crate) struct Policy {
 pub(crate) struct ConnectionInfo {
     /// The pinned key that a peer has proved it holds.
     pub(crate) peer: Option<PublicKey>,
+    /// The certificate of anybody else, and those that came with it; none if there was none.
+    pub(crate) chain: Arc<[CertificateDer<'static>]>,
     /// Where it comes from.
     pub(crate) from: IpAddr,
     /// Which one it is of all there were.
@@ -100,18 +106,24 @@ async fn greet(tcp: TcpStream, slot: OwnedSemaphorePermit, policy: &Policy) -> i
     if tcp.peek(&mut first).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let (stream, peer) = if first == [TLS_HANDSHAKE] {
-        let tls = TlsAcceptor::from(Arc::clone(&policy.tls)).accept(tcp).await?;
-        // The handshake verified that the key is pinned, and that the peer holds it.
-        let peer = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first()).and_then(key_of);
-        (Transport::Tls(Box::new(tls)), peer)
+    let mut chain: Arc<[_]> = Arc::default();
+    let mut peer = None;
+    let stream = if first == [TLS_HANDSHAKE] {
+        let tls = TlsAcceptor::from(Arc::clone(&policy.tls.present().flight)).accept(tcp).await?;
+        // The handshake verified that whoever is there holds the key, and that it is pinned or of an authority of people. It is one or the other: a peer is no person.
+        let shown = tls.get_ref().1.peer_certificates().unwrap_or_default();
+        peer = shown.first().and_then(key_of).filter(|key| policy.trusted.contains(&key.fingerprint()));
+        if peer.is_none() {
+            chain = shown.into();
+        }
+        Transport::Tls(Box::new(tls))
     } else if policy.allow_plaintext {
-        (Transport::Plain(tcp), None)
+        Transport::Plain(tcp)
     } else {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "plaintext where TLS is required"));
     };
     let open = Arc::new(());
-    let info = ConnectionInfo { peer, from, number, open: Arc::downgrade(&open) };
+    let info = ConnectionInfo { peer, chain, from, number, open: Arc::downgrade(&open) };
     Ok(Connection { stream, info, _slot: slot, _open: open })
 }
 

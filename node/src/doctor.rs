@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Result, bail};
 use kanon_engine::config::Config;
 use kanon_engine::federation::identity;
-use kanon_engine::federation::tls::listener_key;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -67,6 +66,7 @@ async fn examine(args: &DoctorArgs) -> Vec<Finding> {
         Err(error) => Finding { what: "identity", ok: false, text: error.to_string() },
     });
     findings.push(certificate(&config));
+    findings.extend(client_certificates(&config));
     findings.push(store(&config));
     findings.push(clock(&args.config));
     findings.push(memory(config.memory_limit_bytes));
@@ -97,17 +97,26 @@ async fn examine(args: &DoctorArgs) -> Vec<Finding> {
 
 /// The certificate that clients are shown.
 fn certificate(config: &Config) -> Finding {
-    let (cert, key) = config.tls_files();
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).map_err(|error| format!("{} cannot be read ({error})", path.display()))
-    };
-    let checked = read(&cert)
-        .and_then(|cert| Ok((cert, read(&key)?)))
-        .and_then(|(cert, key)| listener_key(&cert, &key).map_err(|error| error.message));
+    let (cert, _) = config.tls_files();
     let what = "certificate";
-    match checked {
+    match kanon_engine::tls::listener_key(config) {
         Ok(_) => Finding { what, ok: true, text: format!("{} and its key fit", cert.display()) },
-        Err(text) => Finding { what, ok: false, text: format!("{text}: see tls_cert and tls_key") },
+        Err(error) => Finding { what, ok: false, text: format!("{}: see tls_cert and tls_key", error.message) },
+    }
+}
+
+/// The authorities whose certificates clients may log in with, if there are any.
+fn client_certificates(config: &Config) -> Option<Finding> {
+    let what = "client certificates";
+    match kanon_engine::tls::authorities(config).transpose()? {
+        Ok((authorities, lists)) => Some(Finding {
+            what,
+            ok: true,
+            text: format!("of {authorities} authorities, with {lists} revocation lists"),
+        }),
+        Err(error) => {
+            Some(Finding { what, ok: false, text: format!("{}: see client_ca and client_crl", error.message) })
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use kanon_engine::error::{Error, Result, Sqlstate};
 use kanon_engine::pg_catalog::types::PgType;
 use kanon_engine::principal::Principal;
 use kanon_engine::session::{Answer, Parameter, Piece, TransactionStatus};
+use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -184,6 +185,8 @@ pub trait House: Send + Sync + 'static {
     /// # Errors
     /// 28000 with one text, if it is nobody's.
     fn bearer(&self, token: &str) -> Result<Principal>;
+    /// Who a role is, if a client may be it by the certificate that it showed in the handshake of TLS, its own first; nothing is in `chain` if it showed none.
+    fn certificate(&self, chain: &[CertificateDer<'static>], role: &str) -> Option<Principal>;
     /// A principal proved who it is, from an address: the house's log says so before it is let in.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use kanon_engine::pg_catalog::types::PgType;
 use kanon_engine::principal::Principal;
 use kanon_engine::session::{Answer, Piece, Prepared, Session, TransactionStatus};
 use kanon_engine::statement;
+use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,10 @@ impl House for NodeHouse {
 
     fn bearer(&self, token: &str) -> Result<Principal> {
         self.node.authenticator.bearer(token, Scope::Pg)
+    }
+
+    fn certificate(&self, chain: &[CertificateDer<'static>], role: &str) -> Option<Principal> {
+        self.node.authenticator.certificate(chain, Some(role))
     }
 
     async fn logged_in(&self, principal: &Principal, from: IpAddr) -> Result<()> {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::auth::CertificateName;
 use crate::auth::api_keys::{self, ApiKey, Scope};
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
 
@@ -40,6 +41,8 @@ struct Present {
     /// Of roles that may log in here.
     verifiers: BTreeMap<String, String>,
     api_keys: BTreeMap<String, Arc<ApiKey>>,
+    /// Roles by what their certificates call them.
+    certificates: BTreeMap<CertificateName, String>,
 }
 
 impl fmt::Debug for RoleDirectory {
@@ -64,6 +67,7 @@ impl RoleDirectory {
         roles: BTreeMap<String, RoleInfo>,
         verifiers: BTreeMap<String, String>,
         api_keys: BTreeMap<String, Arc<ApiKey>>,
+        certificates: BTreeMap<CertificateName, String>,
     ) {
         let mut present = match self.present.write() {
             Ok(guard) => guard,
@@ -75,7 +79,7 @@ impl RoleDirectory {
                     key.last_used_at.fetch_max(before.last_used_at.load(Ordering::Relaxed), Ordering::Relaxed);
                 }
             }
-            *present = Present { version, roles: Arc::new(roles), verifiers, api_keys };
+            *present = Present { version, roles: Arc::new(roles), verifiers, api_keys, certificates };
         }
     }
 
@@ -104,6 +108,16 @@ impl RoleDirectory {
     /// All keys.
     pub(crate) fn api_keys(&self) -> Vec<Arc<ApiKey>> {
         self.present.read().unwrap_or_else(PoisonError::into_inner).api_keys.values().cloned().collect()
+    }
+
+    /// The role that a certificate's name is mapped to.
+    pub(crate) fn role_of_certificate(&self, name: &CertificateName) -> Option<String> {
+        self.present.read().unwrap_or_else(PoisonError::into_inner).certificates.get(name).cloned()
+    }
+
+    /// All names of certificates, with their roles.
+    pub(crate) fn certificates(&self) -> BTreeMap<CertificateName, String> {
+        self.present.read().unwrap_or_else(PoisonError::into_inner).certificates.clone()
     }
 
     /// Every role that `name` is a member of, through others too, and itself.

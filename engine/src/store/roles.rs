@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::Row;
 
-use super::{RoleInfo, Store, admins, api_keys, failed, now};
+use super::{RoleInfo, Store, admins, api_keys, certificates, failed, now};
 use crate::auth::{self, TOKEN_USER};
 use crate::config::check_node_id;
 use crate::error::{Error, Result, Sqlstate};
@@ -260,8 +260,9 @@ impl Store {
             roles.insert(name, info);
         }
         let api_keys = api_keys::load(&mut transaction).await?;
+        let certificates = certificates::load(&mut transaction).await?;
         transaction.commit().await.map_err(failed)?;
-        self.directory().replace(version, roles, verifiers, api_keys);
+        self.directory().replace(version, roles, verifiers, api_keys, certificates);
         Ok(())
     }
 }

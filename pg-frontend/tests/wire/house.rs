@@ -24,6 +24,7 @@ use kanon_engine::session::{Answer, Notice, Piece, Rows, TransactionStatus, arro
 use kanon_pg::desk::{CopyLayout, CopyStyle, Credentials, Desk, House, Planned};
 use kanon_pg::{Limits, serve_house};
 use ring::{digest, hmac, pbkdf2};
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +64,10 @@ impl House for TestHouse {
 
     fn bearer(&self, _: &str) -> Result<Principal> {
         Err(not_taken())
+    }
+
+    fn certificate(&self, _: &[CertificateDer<'static>], _: &str) -> Option<Principal> {
+        None
     }
 
     async fn logged_in(&self, _: &Principal, _: IpAddr) -> Result<()> {

@@ -1,7 +1,8 @@
-//! Suspending and budgets of roles, as admins, operators and stewards say them.
+//! Suspending, budgets and certificates of roles, as admins, operators and stewards say them.
 
 use super::Called;
 use super::run::Caller;
+use crate::auth::CertificateName;
 use crate::brakes::Brake;
 use crate::catalog::{boolean, delta, unknown_option};
 use crate::error::{Error, Result, Sqlstate};
@@ -9,7 +10,7 @@ use crate::ledger::budget_epsilon;
 use crate::principal::BuiltinRole;
 
 /// The settings of ALTER ROLE.
-const ROLE_SETTINGS: &[&str] = &["kanon.suspended", "kanon.budget_epsilon", "kanon.budget_delta"];
+const ROLE_SETTINGS: &[&str] = &["kanon.suspended", "kanon.budget_epsilon", "kanon.budget_delta", "kanon.certificate"];
 /// The settings of ALTER SYSTEM.
 const SYSTEM_SETTINGS: &[&str] = &["kanon.suspended"];
 /// The options of ALTER SERVER.
@@ -38,9 +39,22 @@ impl Caller<'_> {
                 let delta = value.map(|value| delta(setting, value)).transpose()?;
                 self.node.store.alter_role_budget(name, |budget| budget.delta = delta).await
             }
+            "kanon.certificate" => {
+                self.be_admin("set the certificate of a role")?;
+                if value.is_some() && self.principal.credential.is_some() {
+                    // Else whoever steals one has a role for good.
+                    return Err(Error::new(
+                        Sqlstate::InsufficientPrivilege,
+                        "a session that was opened with a key, token or certificate sets no certificates",
+                    )
+                    .hint("Log in with a password."));
+                }
+                let certificate = value.map(CertificateName::parse).transpose()?;
+                self.node.store.alter_role_certificate(name, certificate.as_ref()).await
+            }
             other if other.starts_with("kanon.") => Err(unknown_option(other, ROLE_SETTINGS)),
             _ => Err(Error::unsupported("settings of sessions cannot be kept with a role")
-                .hint("Roles have kanon.suspended, kanon.budget_epsilon and kanon.budget_delta.")),
+                .hint("Roles have kanon.suspended, kanon.budget_epsilon, kanon.budget_delta and kanon.certificate.")),
         }
     }
 
