@@ -57,6 +57,8 @@ const KEYS: &[Key] = &[
     Key("max_concurrent_statements", Kind::Integer, None),
     Key("max_sessions_per_role", Kind::Integer, None),
     Key("max_result_rows", Kind::Integer, None),
+    Key("max_connections_per_address", Kind::Integer, None),
+    Key("max_memory_per_statement_mb", Kind::Integer, None),
     Key("statement_timeout_seconds", Kind::Integer, Some("MAX_EXECUTION_TIME")),
     Key("shutdown_seconds", Kind::Integer, None),
     Key("release_tick_ms", Kind::Integer, None),
@@ -99,6 +101,8 @@ struct Raw {
     max_concurrent_statements: Option<i64>,
     max_sessions_per_role: Option<i64>,
     max_result_rows: Option<i64>,
+    max_connections_per_address: Option<i64>,
+    max_memory_per_statement_mb: Option<i64>,
     statement_timeout_seconds: Option<i64>,
     shutdown_seconds: Option<i64>,
     release_tick_ms: Option<i64>,
@@ -245,7 +249,7 @@ pub struct Config {
     pub max_cpu_cores: Option<usize>,
     /// The most sessions at once, over all protocols; 200 unless set.
     pub max_connections: usize,
-    /// What one principal may ask for; nothing is limited unless set.
+    /// What one principal, address or statement may have; nothing is limited unless set.
     pub limits: LimitSettings,
     /// The longest a statement may take unless its session says less; none unless set.
     pub statement_timeout: Option<Duration>,
@@ -428,6 +432,11 @@ impl Config {
                 concurrent_statements: at_least_one("max_concurrent_statements", raw.max_concurrent_statements)?,
                 sessions: at_least_one("max_sessions_per_role", raw.max_sessions_per_role)?,
                 result_rows: at_least_one("max_result_rows", raw.max_result_rows)?.map(|rows| rows as u64),
+                address_connections: at_least_one("max_connections_per_address", raw.max_connections_per_address)?,
+                statement_bytes: match raw.max_memory_per_statement_mb {
+                    None => None,
+                    some => Some(count("max_memory_per_statement_mb", some, 64, 64)?.saturating_mul(1 << 20)),
+                },
             },
             statement_timeout: match count("statement_timeout_seconds", raw.statement_timeout_seconds, 0, 0)? {
                 0 => None,

@@ -1,6 +1,7 @@
 //! A running node: what sessions share.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
@@ -18,7 +19,7 @@ use crate::config::Config;
 use crate::error::{Error, Result, Sqlstate};
 use crate::federation::Federation;
 use crate::ledger::Ledger;
-use crate::limits::Limits;
+use crate::limits::{Limits, Place};
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
 use crate::session::backends::OpenSessions;
 use crate::session::context::base_state;
@@ -75,7 +76,7 @@ impl Node {
         federation.suspend_as_in(&catalog.snapshot());
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let partitions = config.max_cpu_cores.unwrap_or(cores).min(cores);
-        let states = States::of(base_state(runtime, partitions));
+        let states = States::of(base_state(runtime, partitions), config.limits.statement_bytes);
         let site = SiteId::new(config.node_id.clone());
         let ledger = Ledger::start(&store);
         let audit = AuditLog::start(&config, &store, federation.identity()).await?;
@@ -111,6 +112,16 @@ impl Node {
     /// The secret that decides which rows and groups of a unit count where it has more than its bounds allow.
     pub(crate) fn site_key(&self) -> &SiteKey {
         &self.site_key
+    }
+
+    /// Takes a connection from an address. What is turned away is counted in the audit log.
+    ///
+    /// # Errors
+    /// 53300 if the address has as many as it may have.
+    pub fn admit_connection(&self, from: IpAddr) -> Result<Place> {
+        self.limits.admit_connection(from).inspect_err(|error| {
+            self.audit.login_failed("", &from.to_string(), error.state.code());
+        })
     }
 
     /// This node as a site.

@@ -52,8 +52,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 pub async fn serve(node: Arc<Node>, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
     let address = listener.local_addr().map_err(Error::internal)?;
     let policy = listener::Policy {
-        tls: Arc::clone(&node.tls),
-        trusted: node.federation.trusted_keys(),
+        node: Arc::clone(&node),
         allow_plaintext: !node.config.tls_required_on(address),
         max_connections: node.config.max_connections,
     };

@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use kanon_engine::federation::identity::PublicKey;
-use kanon_engine::federation::pin::TrustedKeys;
 use kanon_engine::federation::tls::key_of;
-use kanon_engine::tls::ListenerTls;
+use kanon_engine::limits::Place;
+use kanon_engine::node::Node;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,9 +30,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 
 /// What a listener takes.
 pub(crate) struct Policy {
-    pub(crate) tls: Arc<ListenerTls>,
-    /// The keys of peers.
-    pub(crate) trusted: Arc<TrustedKeys>,
+    /// Whose listener it is: its TLS, its peers, its limits.
+    pub(crate) node: Arc<Node>,
     pub(crate) allow_plaintext: bool,
     pub(crate) max_connections: usize,
 }
@@ -70,8 +69,14 @@ pub(crate) fn accept(
                 () = shutdown.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
-            let tcp = match accepted {
-                Ok((tcp, _)) => tcp,
+            let (tcp, place) = match accepted {
+                Ok((tcp, from)) => match policy.node.admit_connection(from.ip()) {
+                    Ok(place) => (tcp, place),
+                    Err(error) => {
+                        tracing::warn!(%from, "{}", error.message);
+                        continue;
+                    }
+                },
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -85,7 +90,7 @@ pub(crate) fn accept(
             };
             let (policy, ready) = (Arc::clone(&policy), ready.clone());
             tokio::spawn(async move {
-                match tokio::time::timeout(GREETING_TIMEOUT, greet(tcp, slot, &policy)).await {
+                match tokio::time::timeout(GREETING_TIMEOUT, greet(tcp, (slot, place), &policy)).await {
                     Ok(Ok(connection)) => {
                         let _ = ready.send(Ok(connection)).await;
                     }
@@ -98,7 +103,7 @@ pub(crate) fn accept(
     connections
 }
 
-async fn greet(tcp: TcpStream, slot: OwnedSemaphorePermit, policy: &Policy) -> io::Result<Connection> {
+async fn greet(tcp: TcpStream, mut held: (OwnedSemaphorePermit, Place), policy: &Policy) -> io::Result<Connection> {
     tcp.set_nodelay(true)?;
     let from = tcp.peer_addr()?.ip();
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -109,12 +114,16 @@ async fn greet(tcp: TcpStream, slot: OwnedSemaphorePermit, policy: &Policy) -> i
     let mut chain: Arc<[_]> = Arc::default();
     let mut peer = None;
     let stream = if first == [TLS_HANDSHAKE] {
-        let tls = TlsAcceptor::from(Arc::clone(&policy.tls.present().flight)).accept(tcp).await?;
+        let tls = TlsAcceptor::from(Arc::clone(&policy.node.tls.present().flight)).accept(tcp).await?;
         // The handshake verified that whoever is there holds the key, and that it is pinned or of an authority of people. It is one or the other: a peer is no person.
         let shown = tls.get_ref().1.peer_certificates().unwrap_or_default();
-        peer = shown.first().and_then(key_of).filter(|key| policy.trusted.contains(&key.fingerprint()));
+        let trusted = policy.node.federation.trusted_keys();
+        peer = shown.first().and_then(key_of).filter(|key| trusted.contains(&key.fingerprint()));
         if peer.is_none() {
             chain = shown.into();
+        } else {
+            // Peers are few, and known.
+            held.1 = Place::uncounted();
         }
         Transport::Tls(Box::new(tls))
     } else if policy.allow_plaintext {
@@ -124,14 +133,14 @@ async fn greet(tcp: TcpStream, slot: OwnedSemaphorePermit, policy: &Policy) -> i
     };
     let open = Arc::new(());
     let info = ConnectionInfo { peer, chain, from, number, open: Arc::downgrade(&open) };
-    Ok(Connection { stream, info, _slot: slot, _open: open })
+    Ok(Connection { stream, info, _held: held, _open: open })
 }
 
 /// A connection that is ready for HTTP/2.
 pub(crate) struct Connection {
     stream: Transport,
     info: ConnectionInfo,
-    _slot: OwnedSemaphorePermit,
+    _held: (OwnedSemaphorePermit, Place),
     _open: Arc<()>,
 }
 

@@ -69,7 +69,7 @@ async fn examine(args: &DoctorArgs) -> Vec<Finding> {
     findings.extend(client_certificates(&config));
     findings.push(store(&config));
     findings.push(clock(&args.config));
-    findings.push(memory(config.memory_limit_bytes));
+    findings.push(memory(&config));
     for (what, address) in [("postgres port", config.pg_listen), ("flight port", config.flight_listen)] {
         let text = match TcpListener::bind(address).await {
             Ok(_) => Some(format!("{address} is free: the node is not running")),
@@ -158,8 +158,10 @@ fn clock(config: &Path) -> Finding {
 }
 
 /// Whether what queries may take is there.
-fn memory(limit_bytes: usize) -> Finding {
-    let limit_mb = limit_bytes >> 20;
+fn memory(config: &Config) -> Finding {
+    let limit_mb = config.memory_limit_bytes >> 20;
+    let each = config.limits.statement_bytes.map(|bytes| format!(", each of them {} MB", bytes >> 20));
+    let each = each.unwrap_or_default();
     let total_mb = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
         line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kb| kb >> 10)
@@ -168,8 +170,8 @@ fn memory(limit_bytes: usize) -> Finding {
         Some(total) if total < limit_mb => {
             (false, format!("queries may take {limit_mb} MB and the machine has {total} MB: lower max_memory_mb"))
         }
-        Some(total) => (true, format!("queries may take {limit_mb} MB of the machine's {total} MB")),
-        None => (true, format!("queries may take {limit_mb} MB")),
+        Some(total) => (true, format!("queries may take {limit_mb} MB{each}, of the machine's {total} MB")),
+        None => (true, format!("queries may take {limit_mb} MB{each}")),
     };
     Finding { what: "memory", ok, text }
 }

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
 use kanon_engine::error::{Error, Result, Sqlstate};
+use kanon_engine::limits::Place;
 use kanon_engine::pg_catalog::types::PgType;
 use kanon_engine::principal::Principal;
 use kanon_engine::session::{Answer, Parameter, Piece, TransactionStatus};
@@ -178,6 +179,11 @@ pub struct Credentials {
 /// Who knows roles and opens sessions.
 #[async_trait]
 pub trait House: Send + Sync + 'static {
+    /// A place for a connection from an address, until it is dropped.
+    ///
+    /// # Errors
+    /// 53300 if the address has as many as it may have.
+    fn admit(&self, from: IpAddr) -> Result<Place>;
     /// What a role must prove. One that does not exist is not told apart until its proof was asked for.
     async fn credentials(&self, role: &str, from: IpAddr) -> Result<Credentials>;
     /// Whose a token or API key is.

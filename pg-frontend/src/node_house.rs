@@ -8,6 +8,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
 use kanon_engine::auth::{Scope, TOKEN_USER};
 use kanon_engine::error::{Error, Result, Sqlstate};
+use kanon_engine::limits::Place;
 use kanon_engine::node::Node;
 use kanon_engine::pg_catalog::types::PgType;
 use kanon_engine::principal::Principal;
@@ -33,6 +34,10 @@ impl NodeHouse {
 
 #[async_trait]
 impl House for NodeHouse {
+    fn admit(&self, from: IpAddr) -> Result<Place> {
+        self.node.admit_connection(from)
+    }
+
     async fn credentials(&self, role: &str, from: IpAddr) -> Result<Credentials> {
         let (verifier, principal) = self.node.authenticator.scram(role, from)?;
         Ok(Credentials { verifier: verifier.to_text(), principal })

@@ -118,7 +118,7 @@ pub async fn serve_house(
                     tokio::time::timeout(server.limits.startup_timeout, start(tcp, from, patience, &server)).await;
                 drop(slot);
                 if let Ok(Some(logged_in)) = started {
-                    let held = (logged_in.permit, logged_in.registered);
+                    let held = (logged_in.permit, logged_in.registered, logged_in.place);
                     logged_in.connection.serve().await;
                     drop(held);
                 }

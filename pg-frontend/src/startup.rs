@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use kanon_engine::auth::{TOKEN_USER, password_failed};
 use kanon_engine::error::{Error, Sqlstate};
+use kanon_engine::limits::Place;
 use kanon_engine::principal::Principal;
 use pgwire::messages::startup::{Authentication, BackendKeyData, NegotiateProtocolVersion, ParameterStatus, SecretKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -35,19 +36,31 @@ pub struct LoggedIn {
     pub permit: OwnedSemaphorePermit,
     /// Its place in the registry.
     pub registered: Registered,
+    /// Its place among the connections of its address.
+    pub place: Place,
 }
 
 /// Brings a socket to a session; `None` if it was for something else, or failed: then the client was told, unless it said nothing
 /// for as long as `patience`.
 pub async fn start(tcp: TcpStream, from: SocketAddr, patience: Duration, server: &Arc<Server>) -> Option<LoggedIn> {
+    // One too many is told so where it says what it wants: to cancel a statement is not too much.
+    let place = server.house.admit(from.ip());
     let (mut wire, parameters, encryption) = match tokio::time::timeout(patience, open(tcp, server)).await {
         Ok(Ok(Some(opened))) => opened,
         Ok(Ok(None) | Err(Gone)) | Err(_) => return None,
     };
-    let stop = match log_in(&mut wire, parameters, encryption, from, server).await {
+    let (place, refused) = match place {
+        Ok(place) => (place, None),
+        Err(error) => (Place::uncounted(), Some(error)),
+    };
+    let logged_in = match refused {
+        Some(error) => Err(Stop::Fatal(error)),
+        None => log_in(&mut wire, parameters, encryption, from, server).await,
+    };
+    let stop = match logged_in {
         Ok((desk, cancelable, permit, registered)) => {
             let connection = Connection::new(wire, desk, cancelable, server.clone());
-            return Some(LoggedIn { connection, permit, registered });
+            return Some(LoggedIn { connection, permit, registered, place });
         }
         Err(stop) => stop,
     };

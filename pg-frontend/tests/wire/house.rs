@@ -18,6 +18,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 use kanon_engine::auth::not_taken;
 use kanon_engine::error::{Error, Result, Sqlstate};
+use kanon_engine::limits::Place;
 use kanon_engine::pg_catalog::types::PgType;
 use kanon_engine::principal::{AuthMethod, Principal};
 use kanon_engine::session::{Answer, Notice, Piece, Rows, TransactionStatus, arrow_of_parameter};
@@ -50,6 +51,10 @@ fn verifier(password: &str) -> String {
 
 #[async_trait]
 impl House for TestHouse {
+    fn admit(&self, _: IpAddr) -> Result<Place> {
+        Ok(Place::uncounted())
+    }
+
     async fn credentials(&self, role: &str, _: IpAddr) -> Result<Credentials> {
         let principal = (role == USER).then(|| Principal {
             name: role.to_owned(),
