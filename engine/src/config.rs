@@ -46,6 +46,8 @@ const KEYS: &[Key] = &[
     Key("http_advertise", Kind::Text, None),
     Key("tls_cert", Kind::Text, None),
     Key("tls_key", Kind::Text, None),
+    Key("client_ca", Kind::Text, None),
+    Key("client_crl", Kind::Text, None),
     Key("require_tls", Kind::Bool, Some("REQUIRE_TLS")),
     Key("trusted_nodes", Kind::List, Some("TRUSTED_NODES")),
     Key("data_root", Kind::Text, Some("DATA_ROOT")),
@@ -57,6 +59,8 @@ const KEYS: &[Key] = &[
     Key("max_concurrent_statements", Kind::Integer, None),
     Key("max_sessions_per_role", Kind::Integer, None),
     Key("max_result_rows", Kind::Integer, None),
+    Key("max_connections_per_address", Kind::Integer, None),
+    Key("max_memory_per_statement_mb", Kind::Integer, None),
     Key("statement_timeout_seconds", Kind::Integer, Some("MAX_EXECUTION_TIME")),
     Key("shutdown_seconds", Kind::Integer, None),
     Key("release_tick_ms", Kind::Integer, None),
@@ -94,6 +98,8 @@ struct Raw {
     http_advertise: Option<String>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    client_ca: Option<PathBuf>,
+    client_crl: Option<PathBuf>,
     require_tls: Option<bool>,
     trusted_nodes: Vec<String>,
     data_root: Option<PathBuf>,
@@ -105,6 +111,8 @@ struct Raw {
     max_concurrent_statements: Option<i64>,
     max_sessions_per_role: Option<i64>,
     max_result_rows: Option<i64>,
+    max_connections_per_address: Option<i64>,
+    max_memory_per_statement_mb: Option<i64>,
     statement_timeout_seconds: Option<i64>,
     shutdown_seconds: Option<i64>,
     release_tick_ms: Option<i64>,
@@ -241,6 +249,10 @@ pub struct Config {
     pub tls_cert: Option<PathBuf>,
     /// The private key for it, PEM.
     pub tls_key: Option<PathBuf>,
+    /// The authorities whose certificates clients may log in with, PEM; nobody does unless set.
+    pub client_ca: Option<PathBuf>,
+    /// Their revocation lists, PEM: if set, one of each authority of a chain.
+    pub client_crl: Option<PathBuf>,
     /// Whether clients must use TLS; always so beyond loopback.
     pub require_tls: bool,
     /// The peers it trusts.
@@ -255,7 +267,7 @@ pub struct Config {
     pub max_cpu_cores: Option<usize>,
     /// The most sessions at once, over all protocols; 200 unless set.
     pub max_connections: usize,
-    /// What one principal may ask for; nothing is limited unless set.
+    /// What one principal, address or statement may have; nothing is limited unless set.
     pub limits: LimitSettings,
     /// The longest a statement may take unless its session says less; none unless set.
     pub statement_timeout: Option<Duration>,
@@ -305,6 +317,8 @@ impl Config {
             http_advertise: None,
             tls_cert: None,
             tls_key: None,
+            client_ca: None,
+            client_crl: None,
             require_tls: false,
             trusted_nodes: Vec::new(),
             data_root: None,
@@ -422,6 +436,8 @@ impl Config {
             http_advertise: raw.http_advertise.map(|text| endpoint("http_advertise", text)).transpose()?,
             tls_cert: raw.tls_cert.map(under),
             tls_key: raw.tls_key.map(under),
+            client_ca: raw.client_ca.map(under),
+            client_crl: raw.client_crl.map(under),
             require_tls: raw.require_tls.unwrap_or(false),
             trusted_nodes: raw.trusted_nodes.iter().map(|text| TrustedNode::parse(text)).collect::<Result<_>>()?,
             data_root: raw.data_root.map(under),
@@ -440,6 +456,11 @@ impl Config {
                 concurrent_statements: at_least_one("max_concurrent_statements", raw.max_concurrent_statements)?,
                 sessions: at_least_one("max_sessions_per_role", raw.max_sessions_per_role)?,
                 result_rows: at_least_one("max_result_rows", raw.max_result_rows)?.map(|rows| rows as u64),
+                address_connections: at_least_one("max_connections_per_address", raw.max_connections_per_address)?,
+                statement_bytes: match raw.max_memory_per_statement_mb {
+                    None => None,
+                    some => Some(count("max_memory_per_statement_mb", some, 64, 64)?.saturating_mul(1 << 20)),
+                },
             },
             statement_timeout: match count("statement_timeout_seconds", raw.statement_timeout_seconds, 0, 0)? {
                 0 => None,
@@ -491,15 +512,22 @@ impl Config {
             return Err(invalid("a demo node listens on loopback only: its passwords are public")
                 .hint("Make a node of your own with `kanon init`."));
         }
-        match (&self.tls_cert, &self.tls_key) {
-            (Some(cert), Some(key)) => {
-                for (name, file) in [("tls_cert", cert), ("tls_key", key)] {
-                    std::fs::File::open(file)
-                        .map_err(|error| invalid(format!("{name}: cannot read {}: {error}", file.display())))?;
-                }
-            }
-            (None, None) => {}
-            _ => return Err(invalid("tls_cert and tls_key go together: one of them is not set")),
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err(invalid("tls_cert and tls_key go together: one of them is not set"));
+        }
+        if self.client_crl.is_some() && self.client_ca.is_none() {
+            return Err(invalid("client_crl is set and client_ca is not")
+                .hint("client_ca names the authorities whose certificates clients may log in with."));
+        }
+        let files = [
+            ("tls_cert", &self.tls_cert),
+            ("tls_key", &self.tls_key),
+            ("client_ca", &self.client_ca),
+            ("client_crl", &self.client_crl),
+        ];
+        for (name, file) in files.into_iter().filter_map(|(name, file)| Some((name, file.as_ref()?))) {
+            std::fs::File::open(file)
+                .map_err(|error| invalid(format!("{name}: cannot read {}: {error}", file.display())))?;
         }
         if let Some(root) = &self.data_root
             && !root.is_dir()

@@ -9,6 +9,8 @@ use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use kanon_planner::refusal::{Refusal, RefusalKind};
 
+use crate::limits::STATEMENT_MEMORY;
+
 /// What went wrong, as clients tell it apart. Every error that leaves a node has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sqlstate {
@@ -486,6 +488,11 @@ fn classify(error: &DataFusionError) -> Error {
             Error::new(Sqlstate::SyntaxError, format!("syntax error: {}", first_line(&inner.to_string())))
         }
         DataFusionError::NotImplemented(text) => Error::unsupported(first_line(text)),
+        DataFusionError::ResourcesExhausted(text) if text.starts_with(STATEMENT_MEMORY) => {
+            Error::new(Sqlstate::OutOfMemory, "out of memory")
+                .detail("The query needs more memory than the node allows one statement.")
+                .hint("Ask for fewer groups or rows; the node's operator sets max_memory_per_statement_mb.")
+        }
         DataFusionError::ResourcesExhausted(_) => Error::new(Sqlstate::OutOfMemory, "out of memory")
             .detail("The query needs more memory than the node allows.")
             .hint("Ask for fewer groups or rows."),

@@ -28,3 +28,4 @@ pub mod session;
 pub mod statement;
 pub mod store;
 pub mod system;
+pub mod tls;

@@ -1,9 +1,12 @@
-//! How much one principal may ask for: statements a second, statements at once, sessions at once, rows of an answer. All are off unless the configuration sets them.
+//! How much one principal may ask for: statements a second, statements at once, sessions at once, rows of an answer, memory of a statement; and how many connections one address
+//! may have. All are off unless the configuration sets them.
 //!
-//! They are looked at before anything else of a statement, and depend on who asks and how often alone. What they turn away costs the node next to nothing: it is counted in
+//! Those of statements are looked at before anything else of a statement, and depend on who asks and how often alone. What they turn away costs the node next to nothing: it is counted in
 //! the audit log as failed logins are, so that a flood does not fill the disk.
 
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,9 +16,14 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use crate::config::Config;
 use crate::error::{Error, Result, Sqlstate};
 use crate::principal::Principal;
+use crate::session::Session;
+use crate::session::backends::OpenSessions;
 
 /// Principals whose rates are remembered before those at rest are let go of.
 const MANY_RATES: usize = 1_000;
+
+/// What the error of a statement that has taken all of its memory begins with.
+pub(crate) const STATEMENT_MEMORY: &str = "the statement's memory";
 
 /// Limits as they are configured; `None`: none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,6 +36,10 @@ pub struct LimitSettings {
     pub sessions: Option<usize>,
     /// Rows of one answer.
     pub result_rows: Option<u64>,
+    /// Connections of one address at once, over all protocols.
+    pub address_connections: Option<usize>,
+    /// Memory of one statement, in bytes.
+    pub statement_bytes: Option<usize>,
 }
 
 /// A node's limits, and what counts against them now.
@@ -36,25 +48,66 @@ pub(crate) struct Limits {
     rates: Option<DefaultKeyedRateLimiter<String>>,
     /// Of statements that are planned: who prepares and never runs them keeps a node as busy.
     planned: Option<DefaultKeyedRateLimiter<String>>,
-    running: Counts,
+    running: Counts<String>,
+    connected: Counts<IpAddr>,
 }
 
-/// How many statements of each principal run.
-type Counts = Arc<Mutex<HashMap<String, usize>>>;
+/// How many there are of each.
+type Counts<K> = Arc<Mutex<HashMap<K, usize>>>;
 
-/// The right of a statement to run, until it is dropped.
-pub(crate) struct Running(Option<(Counts, String)>);
+/// One that is counted until it is dropped.
+struct Counted<K: Eq + Hash>(Counts<K>, K);
 
-impl Drop for Running {
+impl<K: Eq + Hash + Clone> Counted<K> {
+    /// One more, unless there are `most`.
+    fn one(counts: &Counts<K>, of: K, most: usize) -> Option<Counted<K>> {
+        let mut all = counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = all.entry(of.clone()).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Counted(Arc::clone(counts), of))
+    }
+}
+
+impl<K: Eq + Hash> Drop for Counted<K> {
     fn drop(&mut self) {
-        let Some((running, who)) = &self.0 else { return };
-        let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = running.get_mut(who) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = all.get_mut(&self.1) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                running.remove(who);
+                all.remove(&self.1);
             }
         }
+    }
+}
+
+/// The right of a statement to run, until it is dropped.
+pub(crate) struct Running {
+    _counted: Option<Counted<String>>,
+}
+
+/// The place of a connection among those of its address, until it is dropped.
+pub struct Place {
+    _counted: Option<Counted<IpAddr>>,
+}
+
+impl Place {
+    /// One among any number.
+    pub fn uncounted() -> Place {
+        Place { _counted: None }
+    }
+}
+
+/// The network that an address counts as: of IPv6 64 bits, which are as easily had as one address of IPv4.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 => v4,
     }
 }
 
@@ -63,7 +116,13 @@ impl Limits {
     pub(crate) fn of(config: &Config) -> Limits {
         let settings = config.limits;
         let rates = || settings.statements_per_second.map(|rate| RateLimiter::keyed(Quota::per_second(rate)));
-        Limits { settings, rates: rates(), planned: rates(), running: Arc::default() }
+        Limits {
+            settings,
+            rates: rates(),
+            planned: rates(),
+            running: Arc::default(),
+            connected: Arc::default(),
+        }
     }
 
     /// Takes a statement of a principal that is to be planned, unless it is part of one that was taken.
@@ -95,35 +154,46 @@ impl Limits {
     /// 53300 if there are too many, with when to try again.
     pub(crate) fn admit(&self, principal: &Principal, is_part: bool) -> Result<Running> {
         if is_part || self.rates.is_none() && self.settings.concurrent_statements.is_none() {
-            return Ok(Running(None));
+            return Ok(Running { _counted: None });
         }
         let who = principal.display();
         self.within_rate(self.rates.as_ref(), || who.clone())?;
-        let Some(most) = self.settings.concurrent_statements else { return Ok(Running(None)) };
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = running.entry(who.clone()).or_default();
-        if *count >= most {
-            return Err(Error::new(Sqlstate::TooManyConnections, format!("more than {most} statements at once"))
-                .hint("Try again when one of them has ended."));
+        let Some(most) = self.settings.concurrent_statements else { return Ok(Running { _counted: None }) };
+        match Counted::one(&self.running, who, most) {
+            Some(running) => Ok(Running { _counted: Some(running) }),
+            None => Err(Error::new(Sqlstate::TooManyConnections, format!("more than {most} statements at once"))
+                .hint("Try again when one of them has ended.")),
         }
-        *count += 1;
-        drop(running);
-        Ok(Running(Some((Arc::clone(&self.running), who))))
     }
 
-    /// Whether a principal that has so many sessions may open one more.
+    /// Takes a connection from an address.
+    ///
+    /// # Errors
+    /// 53300 if it has as many as it may have.
+    pub(crate) fn admit_connection(&self, from: IpAddr) -> Result<Place> {
+        let Some(most) = self.settings.address_connections else { return Ok(Place::uncounted()) };
+        match Counted::one(&self.connected, network(from), most) {
+            Some(place) => Ok(Place { _counted: Some(place) }),
+            None => Err(Error::new(Sqlstate::TooManyConnections, "too many connections from this address")
+                .hint(format!("An address has at most {most} at once: close one of them."))),
+        }
+    }
+
+    /// Opens a session, if its principal may have one more.
     ///
     /// # Errors
     /// 53300 if not.
-    pub(crate) fn admit_session(&self, open: impl FnOnce() -> usize, principal: &Principal) -> Result<()> {
-        match self.settings.sessions {
-            Some(most) if open() >= most => Err(Error::new(
-                Sqlstate::TooManyConnections,
-                format!("too many connections for role \"{}\"", principal.display()),
-            )
-            .hint(format!("A role has at most {most} at once: close one of them."))),
-            _ => Ok(()),
+    pub(crate) fn admit_session(&self, open: &OpenSessions, session: &Arc<Session>) -> Result<()> {
+        let Some(most) = self.settings.sessions else {
+            open.add(session);
+            return Ok(());
+        };
+        if open.add_within(most, session) {
+            return Ok(());
         }
+        let message = format!("too many connections for role \"{}\"", session.opened_by().display());
+        Err(Error::new(Sqlstate::TooManyConnections, message)
+            .hint(format!("A role has at most {most} at once: close one of them.")))
     }
 
     /// The most rows of an answer.
@@ -192,10 +262,28 @@ mod tests {
     }
 
     #[test]
+    fn an_address_has_so_many_connections() {
+        let limits = limits(LimitSettings { address_connections: Some(2), ..LimitSettings::default() });
+        let of = |text: &str| limits.admit_connection(text.parse().unwrap());
+        let first = of("10.0.0.1").unwrap();
+        let _second = of("::ffff:10.0.0.1").unwrap();
+        let error = of("10.0.0.1").err().unwrap();
+        assert_eq!(error.state, Sqlstate::TooManyConnections);
+        let _other = of("10.0.0.2").unwrap();
+        drop(first);
+        let _third = of("10.0.0.1").unwrap();
+        // A network of 64 bits is one.
+        let _six = (of("2001:db8::1").unwrap(), of("2001:db8::2").unwrap());
+        assert!(of("2001:db8::3").is_err());
+        let _elsewhere = of("2001:db8:0:1::3").unwrap();
+    }
+
+    #[test]
     fn nothing_is_limited_unless_it_is_configured() {
         let limits = limits(LimitSettings::default());
         let all: Vec<_> = (0..10_000).map(|_| limits.admit(&role("ana"), false).unwrap()).collect();
-        assert!(limits.running.lock().unwrap().is_empty());
-        drop(all);
+        let here: Vec<_> = (0..10_000).map(|_| limits.admit_connection("10.0.0.1".parse().unwrap()).unwrap()).collect();
+        assert!(limits.running.lock().unwrap().is_empty() && limits.connected.lock().unwrap().is_empty());
+        drop((all, here));
     }
 }

@@ -1,6 +1,7 @@
 //! A running node: what sessions share.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
@@ -18,12 +19,13 @@ use crate::config::Config;
 use crate::error::{Error, Result, Sqlstate};
 use crate::federation::Federation;
 use crate::ledger::Ledger;
-use crate::limits::Limits;
+use crate::limits::{Limits, Place};
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
 use crate::session::backends::OpenSessions;
 use crate::session::context::base_state;
 use crate::session::planning::States;
 use crate::store::Store;
+use crate::tls::ListenerTls;
 
 /// Consumers of memory that an error of the memory pool names in the log.
 const TRACKED_CONSUMERS: std::num::NonZeroUsize = match std::num::NonZeroUsize::new(5) {
@@ -55,17 +57,10 @@ pub struct Node {
     pub(crate) limits: Limits,
     /// Who may come in.
     pub authenticator: Authenticator,
+    /// What listeners show, and whose certificates they take.
+    pub tls: Arc<ListenerTls>,
     site: SiteId,
     site_key: SiteKey,
-}
-
-/// TLS for clients.
-#[derive(Debug, Clone)]
-pub struct ClientTls {
-    /// What a handshake is answered with.
-    pub config: Arc<rustls::ServerConfig>,
-    /// The certificate that it shows, which channel binding names.
-    pub certificate: rustls_pki_types::CertificateDer<'static>,
 }
 
 impl Node {
@@ -81,7 +76,7 @@ impl Node {
         federation.suspend_as_in(&catalog.snapshot());
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let partitions = config.max_cpu_cores.unwrap_or(cores).min(cores);
-        let states = States::of(base_state(runtime, partitions));
+        let states = States::of(base_state(runtime, partitions), config.limits.statement_bytes);
         let site = SiteId::new(config.node_id.clone());
         let ledger = Ledger::start(&store);
         let audit = AuditLog::start(&config, &store, federation.identity()).await?;
@@ -91,7 +86,8 @@ impl Node {
         let stopping = CancellationToken::new();
         let sessions = OpenSessions::default();
         let limits = Limits::of(&config);
-        let authenticator = Authenticator::start(&config, &store, &audit).await?;
+        let tls = Arc::new(ListenerTls::start(&config, federation.identity(), federation.trusted_keys())?);
+        let authenticator = Authenticator::start(&config, &store, &audit, &tls).await?;
         federation.log_pins(&audit).await?;
         let node = Arc::new(Node {
             config,
@@ -105,6 +101,7 @@ impl Node {
             sessions,
             limits,
             authenticator,
+            tls,
             site,
             site_key,
         });
@@ -118,6 +115,16 @@ impl Node {
     /// The secret that decides which rows and groups of a unit count where it has more than its bounds allow.
     pub(crate) fn site_key(&self) -> &SiteKey {
         &self.site_key
+    }
+
+    /// Takes a connection from an address. What is turned away is counted in the audit log.
+    ///
+    /// # Errors
+    /// 53300 if the address has as many as it may have.
+    pub fn admit_connection(&self, from: IpAddr) -> Result<Place> {
+        self.limits.admit_connection(from).inspect_err(|error| {
+            self.audit.login_failed("", &from.to_string(), error.state.code());
+        })
     }
 
     /// This node as a site.
@@ -142,35 +149,6 @@ impl Node {
         self.federation.begin(&self.stopping);
         crate::federation::tables::keep(self);
         crate::audit::keep(self);
-    }
-
-    /// TLS for clients of the PostgreSQL protocol: the operator's certificate, or the node's own.
-    ///
-    /// # Errors
-    /// A certificate or key that cannot be read or do not fit: the node does not start without the TLS it was to have.
-    pub fn client_tls(&self) -> Result<ClientTls> {
-        let broken = |what: String| Error::new(Sqlstate::SystemError, what);
-        let (cert, key) = match (&self.config.tls_cert, &self.config.tls_key) {
-            (Some(cert), Some(key)) => {
-                let read = |path: &std::path::Path| {
-                    std::fs::read_to_string(path).map_err(|e| broken(format!("cannot read {}: {e}", path.display())))
-                };
-                (read(cert)?, read(key)?)
-            }
-            _ => {
-                let own = &self.federation.identity().listener;
-                (own.cert_pem.clone(), own.key_pem.clone())
-            }
-        };
-        let certified = crate::federation::tls::listener_key(&cert, &key)?;
-        let certificate =
-            certified.cert.first().cloned().ok_or_else(|| broken("the TLS certificate is empty".into()))?;
-        let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|e| broken(format!("cannot set up TLS: {e}")))?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
-        Ok(ClientTls { config: Arc::new(config), certificate })
     }
 
     /// Ends sessions and closes the store.

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use kanon_planner::facts::SiteId;
 
+use crate::auth::ShownCertificate;
 use crate::store::Subject;
 
 /// The built-in roles a role can be granted.
@@ -55,6 +57,8 @@ pub enum AuthMethod {
     Oidc,
     /// An API key.
     ApiKey,
+    /// A certificate, shown in the handshake of TLS.
+    Certificate,
     /// A ticket of a peer.
     PeerTicket,
     /// The command line on the node's own machine.
@@ -70,6 +74,7 @@ impl AuthMethod {
             AuthMethod::Token => "token",
             AuthMethod::Oidc => "oidc",
             AuthMethod::ApiKey => "api-key",
+            AuthMethod::Certificate => "certificate",
             AuthMethod::PeerTicket => "ticket",
             AuthMethod::Local => "local",
         }
@@ -104,6 +109,8 @@ pub enum Credential {
         /// In seconds of Unix time.
         expires_at: i64,
     },
+    /// A certificate.
+    Certificate(Arc<ShownCertificate>),
 }
 
 impl fmt::Display for Credential {
@@ -114,6 +121,7 @@ impl fmt::Display for Credential {
             Credential::Identity { subject, token_id, .. } => {
                 write!(f, "token {token_id} of {} at {}", subject.subject, subject.issuer)
             }
+            Credential::Certificate(shown) => write!(f, "certificate {}", shown.name),
         }
     }
 }
@@ -129,7 +137,7 @@ pub struct Principal {
     pub home_node: SiteId,
     /// How it came.
     pub auth_method: AuthMethod,
-    /// The key or token it showed, if it was one.
+    /// The key, token or certificate it showed, if it was one.
     pub credential: Option<Credential>,
     /// Set if a peer asks on its behalf: the peer. Such a session may use the parts of averages that only peers may merge.
     pub via_peer: Option<SiteId>,

@@ -28,7 +28,6 @@ use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use kanon_engine::error::{Error, Result};
-use kanon_engine::federation::tls;
 use kanon_engine::node::Node;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::ReceiverStream;
@@ -49,23 +48,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Serves Flight SQL on a listener until `shutdown`; then running calls are finished and no new ones taken.
 ///
 /// # Errors
-/// 58000 if the TLS certificate or key cannot be used: it is never plaintext instead.
+/// XX000 if the listener has no address, or what serves it fails.
 pub async fn serve(node: Arc<Node>, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
     let address = listener.local_addr().map_err(Error::internal)?;
-    let (cert_path, key_path) = node.config.tls_files();
-    let read = |path: std::path::PathBuf| {
-        std::fs::read_to_string(&path).map_err(|e| {
-            Error::new(
-                kanon_engine::error::Sqlstate::SystemError,
-                format!("cannot read {}: {}", path.display(), e.kind()),
-            )
-            .hint("Check tls_cert and tls_key in the configuration.")
-        })
-    };
-    let clients = tls::listener_key(&read(cert_path)?, &read(key_path)?)?;
-    let tls = tls::server_config(node.federation.identity(), clients, node.federation.trusted_keys())?;
     let policy = listener::Policy {
-        tls,
+        node: Arc::clone(&node),
         allow_plaintext: !node.config.tls_required_on(address),
         max_connections: node.config.max_connections,
     };

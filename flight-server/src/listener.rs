@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use kanon_engine::federation::identity::PublicKey;
 use kanon_engine::federation::tls::key_of;
-use rustls::ServerConfig;
+use kanon_engine::limits::Place;
+use kanon_engine::node::Node;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -28,7 +30,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 
 /// What a listener takes.
 pub(crate) struct Policy {
-    pub(crate) tls: Arc<ServerConfig>,
+    /// Whose listener it is: its TLS, its peers, its limits.
+    pub(crate) node: Arc<Node>,
     pub(crate) allow_plaintext: bool,
     pub(crate) max_connections: usize,
 }
@@ -38,6 +41,8 @@ pub(crate) struct Policy {
 pub(crate) struct ConnectionInfo {
     /// The pinned key that a peer has proved it holds.
     pub(crate) peer: Option<PublicKey>,
+    /// The certificate of anybody else, and those that came with it; none if there was none.
+    pub(crate) chain: Arc<[CertificateDer<'static>]>,
     /// Where it comes from.
     pub(crate) from: IpAddr,
     /// Which one it is of all there were.
@@ -64,8 +69,14 @@ pub(crate) fn accept(
                 () = shutdown.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
-            let tcp = match accepted {
-                Ok((tcp, _)) => tcp,
+            let (tcp, place) = match accepted {
+                Ok((tcp, from)) => match policy.node.admit_connection(from.ip()) {
+                    Ok(place) => (tcp, place),
+                    Err(error) => {
+                        tracing::warn!(%from, "{}", error.message);
+                        continue;
+                    }
+                },
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -79,7 +90,7 @@ pub(crate) fn accept(
             };
             let (policy, ready) = (Arc::clone(&policy), ready.clone());
             tokio::spawn(async move {
-                match tokio::time::timeout(GREETING_TIMEOUT, greet(tcp, slot, &policy)).await {
+                match tokio::time::timeout(GREETING_TIMEOUT, greet(tcp, (slot, place), &policy)).await {
                     Ok(Ok(connection)) => {
                         let _ = ready.send(Ok(connection)).await;
                     }
@@ -92,7 +103,7 @@ pub(crate) fn accept(
     connections
 }
 
-async fn greet(tcp: TcpStream, slot: OwnedSemaphorePermit, policy: &Policy) -> io::Result<Connection> {
+async fn greet(tcp: TcpStream, mut held: (OwnedSemaphorePermit, Place), policy: &Policy) -> io::Result<Connection> {
     tcp.set_nodelay(true)?;
     let from = tcp.peer_addr()?.ip();
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -100,26 +111,36 @@ async fn greet(tcp: TcpStream, slot: OwnedSemaphorePermit, policy: &Policy) -> i
     if tcp.peek(&mut first).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let (stream, peer) = if first == [TLS_HANDSHAKE] {
-        let tls = TlsAcceptor::from(Arc::clone(&policy.tls)).accept(tcp).await?;
-        // The handshake verified that the key is pinned, and that the peer holds it.
-        let peer = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first()).and_then(key_of);
-        (Transport::Tls(Box::new(tls)), peer)
+    let mut chain: Arc<[_]> = Arc::default();
+    let mut peer = None;
+    let stream = if first == [TLS_HANDSHAKE] {
+        let tls = TlsAcceptor::from(Arc::clone(&policy.node.tls.present().flight)).accept(tcp).await?;
+        // The handshake verified that whoever is there holds the key, and that it is pinned or of an authority of people. It is one or the other: a peer is no person.
+        let shown = tls.get_ref().1.peer_certificates().unwrap_or_default();
+        let trusted = policy.node.federation.trusted_keys();
+        peer = shown.first().and_then(key_of).filter(|key| trusted.contains(&key.fingerprint()));
+        if peer.is_none() {
+            chain = shown.into();
+        } else {
+            // Peers are few, and known.
+            held.1 = Place::uncounted();
+        }
+        Transport::Tls(Box::new(tls))
     } else if policy.allow_plaintext {
-        (Transport::Plain(tcp), None)
+        Transport::Plain(tcp)
     } else {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "plaintext where TLS is required"));
     };
     let open = Arc::new(());
-    let info = ConnectionInfo { peer, from, number, open: Arc::downgrade(&open) };
-    Ok(Connection { stream, info, _slot: slot, _open: open })
+    let info = ConnectionInfo { peer, chain, from, number, open: Arc::downgrade(&open) };
+    Ok(Connection { stream, info, _held: held, _open: open })
 }
 
 /// A connection that is ready for HTTP/2.
 pub(crate) struct Connection {
     stream: Transport,
     info: ConnectionInfo,
-    _slot: OwnedSemaphorePermit,
+    _held: (OwnedSemaphorePermit, Place),
     _open: Arc<()>,
 }
 

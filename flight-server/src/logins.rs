@@ -27,7 +27,7 @@ pub(crate) struct Login {
     pub(crate) session: Arc<Session>,
     pub(crate) role: String,
     ends: Instant,
-    /// The connection that a token or API key was shown on.
+    /// The connection that a token, API key or certificate was shown on.
     shown_on: Option<Weak<()>>,
 }
 
@@ -37,7 +37,8 @@ pub(crate) struct Logins {
     lifetime: Duration,
     /// Of clients with a password: by the token that each was given.
     given: Handles<Login>,
-    /// Of clients with a token or API key of the node: by their connection and a digest of that, since it is a secret that outlives them.
+    /// Of clients with a token or API key of the node: by their connection and a digest of that, since it is a secret that outlives them. Of clients with a certificate: by
+    /// their connection.
     shown: Handles<Login>,
 }
 
@@ -76,12 +77,13 @@ impl Logins {
         Ok(Arc::new(Login { session, role, ends: Instant::now() + self.lifetime, shown_on }))
     }
 
-    /// The login of what a bearer `authorization` header shows: a token that was given here, or a token or API key of the node.
-    pub(crate) async fn of(&self, shown: Option<&str>, connection: Option<&ConnectionInfo>) -> Result<Arc<Login>> {
-        let token = shown.ok_or_else(|| {
-            Error::new(Sqlstate::InvalidAuthorization, "the call is not authenticated")
-                .hint("Log in with Basic authentication first, or send a token or an API key as the bearer.")
-        })?;
+    /// The login of what a call shows: a token that was given here, a token or API key of the node, or the certificate of its connection.
+    pub(crate) async fn of(&self, shown: Shown, connection: Option<&ConnectionInfo>) -> Result<Arc<Login>> {
+        let token = match &shown {
+            Shown::Bearer(token) => token.as_str(),
+            Shown::Nothing => return self.of_certificate(connection).await,
+            Shown::Other => return Err(not_authenticated()),
+        };
         let Some(login) = self.given.get(token) else { return self.of_bearer(token, connection).await };
         // A role that was dropped, or may not log in any more, is out at once.
         if Instant::now() >= login.ends || !self.stands(&login) {
@@ -97,29 +99,66 @@ impl Logins {
 
     /// The login of a token or API key. Each connection that shows it has a session of its own: programs that share a key are not to share settings.
     async fn of_bearer(&self, token: &str, connection: Option<&ConnectionInfo>) -> Result<Arc<Login>> {
-        let name = shown_on(token, connection);
+        self.shown_login(shown_on(token, connection), connection, async {
+            self.node.authenticator.bearer(token, Scope::Flight).await.inspect_err(|error| {
+                self.login_failed(TOKEN_USER, connection, error);
+            })
+        })
+        .await
+    }
+
+    /// The login of the certificate of a connection: one for all its calls that show nothing else.
+    async fn of_certificate(&self, connection: Option<&ConnectionInfo>) -> Result<Arc<Login>> {
+        let Some(connection) = connection.filter(|connection| !connection.chain.is_empty()) else {
+            return Err(not_authenticated());
+        };
+        self.shown_login(certificate_of(connection), Some(connection), async {
+            self.node.authenticator.certificate(&connection.chain, None).ok_or_else(not_authenticated).inspect_err(
+                |error| {
+                    // Nobody knows whose it is to be.
+                    self.login_failed("", Some(connection), error);
+                },
+            )
+        })
+        .await
+    }
+
+    fn login_failed(&self, role: &str, connection: Option<&ConnectionInfo>, error: &Error) {
+        self.node.audit.login_failed(role, &address(connection).to_string(), error.state.code());
+    }
+
+    /// The login that was opened on a connection under a name, or a new one of `principal`.
+    async fn shown_login(
+        &self,
+        name: String,
+        connection: Option<&ConnectionInfo>,
+        principal: impl Future<Output = Result<Principal>>,
+    ) -> Result<Arc<Login>> {
         if let Some(login) = self.shown.get(&name) {
             if self.stands(&login) {
                 return Ok(login);
             }
             self.shown.remove(&name);
         }
-        let from = address(connection);
-        let principal = self.node.authenticator.bearer(token, Scope::Flight).await.inspect_err(|error| {
-            self.node.audit.login_failed(TOKEN_USER, &from.to_string(), error.state.code());
-        })?;
+        let principal = principal.await?;
         // Those whose connections are gone make room.
         self.shown.retain(|login| login.shown_on.as_ref().is_none_or(|open| open.strong_count() > 0));
         let open = connection.map(|connection| connection.open.clone());
-        let login = self.open(principal, from, open).await?;
+        let login = self.open(principal, address(connection), open).await?;
         self.shown.insert_as(name, &login.role, Arc::clone(&login))
     }
 
-    /// Ends the login of the token in the header. A token or API key of the node stays what it is.
+    /// Ends the login of the token in the header, or of the connection's certificate. A token, API key or certificate stays what it is.
     pub(crate) fn log_out(&self, metadata: &MetadataMap, connection: Option<&ConnectionInfo>) {
-        if let Some(token) = bearer(metadata) {
-            self.given.remove(token);
-            self.shown.remove(&shown_on(token, connection));
+        match (Shown::by(metadata), connection) {
+            (Shown::Bearer(token), _) => {
+                self.given.remove(&token);
+                self.shown.remove(&shown_on(&token, connection));
+            }
+            (Shown::Nothing, Some(connection)) => {
+                self.shown.remove(&certificate_of(connection));
+            }
+            (Shown::Nothing | Shown::Other, _) => {}
         }
     }
 
@@ -170,9 +209,33 @@ fn address(connection: Option<&ConnectionInfo>) -> IpAddr {
     connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |connection| connection.from)
 }
 
-/// What a bearer `authorization` header shows.
-pub(crate) fn bearer(metadata: &MetadataMap) -> Option<&str> {
-    strip_scheme(metadata.get("authorization")?.to_str().ok()?, "bearer")
+/// The name of the login of a connection's certificate.
+fn certificate_of(connection: &ConnectionInfo) -> String {
+    format!("{} certificate", connection.number)
+}
+
+fn not_authenticated() -> Error {
+    Error::new(Sqlstate::InvalidAuthorization, "the call is not authenticated")
+        .hint("Log in with Basic authentication first, or send a token or an API key as the bearer.")
+}
+
+/// What a call shows of who calls.
+pub(crate) enum Shown {
+    /// A bearer `authorization` header.
+    Bearer(String),
+    /// No such header.
+    Nothing,
+    /// Another header.
+    Other,
+}
+
+impl Shown {
+    /// By a call's headers.
+    pub(crate) fn by(metadata: &MetadataMap) -> Shown {
+        let Some(header) = metadata.get("authorization") else { return Shown::Nothing };
+        let token = header.to_str().ok().and_then(|header| strip_scheme(header, "bearer"));
+        token.map_or(Shown::Other, |token| Shown::Bearer(token.to_owned()))
+    }
 }
 
 fn basic(metadata: &MetadataMap) -> Option<(String, String)> {

@@ -36,7 +36,7 @@ use crate::actions;
 use crate::handles::Handles;
 use crate::info;
 use crate::listener::ConnectionInfo;
-use crate::logins::{Login, Logins, bearer};
+use crate::logins::{Login, Logins, Shown};
 use crate::running::Running;
 use crate::stream::{self, FlightStream, public_schema};
 use crate::types;
@@ -87,9 +87,9 @@ impl Service {
 
     /// The login of a call. It keeps nothing of the call, whose body need not be shared among threads.
     pub(crate) fn login<T>(&self, request: &Request<T>) -> impl Future<Output = StatusResult<Arc<Login>>> + Send {
-        let shown = bearer(request.metadata()).map(str::to_owned);
+        let shown = Shown::by(request.metadata());
         let connection = request.extensions().get::<ConnectionInfo>().cloned();
-        async move { self.logins.of(shown.as_deref(), connection.as_ref()).await.map_err(failed) }
+        async move { self.logins.of(shown, connection.as_ref()).await.map_err(failed) }
     }
 
     /// A prepared statement by its handle, if this login made it.

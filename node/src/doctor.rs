@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Result, bail};
 use kanon_engine::config::Config;
 use kanon_engine::federation::identity;
-use kanon_engine::federation::tls::listener_key;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -67,9 +66,10 @@ async fn examine(args: &DoctorArgs) -> Vec<Finding> {
         Err(error) => Finding { what: "identity", ok: false, text: error.to_string() },
     });
     findings.push(certificate(&config));
+    findings.extend(client_certificates(&config));
     findings.push(store(&config));
     findings.push(clock(&args.config));
-    findings.push(memory(config.memory_limit_bytes));
+    findings.push(memory(&config));
     for (what, address) in [("postgres port", config.pg_listen), ("flight port", config.flight_listen)] {
         let text = match TcpListener::bind(address).await {
             Ok(_) => Some(format!("{address} is free: the node is not running")),
@@ -97,17 +97,26 @@ async fn examine(args: &DoctorArgs) -> Vec<Finding> {
 
 /// The certificate that clients are shown.
 fn certificate(config: &Config) -> Finding {
-    let (cert, key) = config.tls_files();
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).map_err(|error| format!("{} cannot be read ({error})", path.display()))
-    };
-    let checked = read(&cert)
-        .and_then(|cert| Ok((cert, read(&key)?)))
-        .and_then(|(cert, key)| listener_key(&cert, &key).map_err(|error| error.message));
+    let (cert, _) = config.tls_files();
     let what = "certificate";
-    match checked {
+    match kanon_engine::tls::listener_key(config) {
         Ok(_) => Finding { what, ok: true, text: format!("{} and its key fit", cert.display()) },
-        Err(text) => Finding { what, ok: false, text: format!("{text}: see tls_cert and tls_key") },
+        Err(error) => Finding { what, ok: false, text: format!("{}: see tls_cert and tls_key", error.message) },
+    }
+}
+
+/// The authorities whose certificates clients may log in with, if there are any.
+fn client_certificates(config: &Config) -> Option<Finding> {
+    let what = "client certificates";
+    match kanon_engine::tls::authorities(config).transpose()? {
+        Ok((authorities, lists)) => Some(Finding {
+            what,
+            ok: true,
+            text: format!("of {authorities} authorities, with {lists} revocation lists"),
+        }),
+        Err(error) => {
+            Some(Finding { what, ok: false, text: format!("{}: see client_ca and client_crl", error.message) })
+        }
     }
 }
 
@@ -149,8 +158,10 @@ fn clock(config: &Path) -> Finding {
 }
 
 /// Whether what queries may take is there.
-fn memory(limit_bytes: usize) -> Finding {
-    let limit_mb = limit_bytes >> 20;
+fn memory(config: &Config) -> Finding {
+    let limit_mb = config.memory_limit_bytes >> 20;
+    let each = config.limits.statement_bytes.map(|bytes| format!(", each of them {} MB", bytes >> 20));
+    let each = each.unwrap_or_default();
     let total_mb = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
         line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kb| kb >> 10)
@@ -159,8 +170,8 @@ fn memory(limit_bytes: usize) -> Finding {
         Some(total) if total < limit_mb => {
             (false, format!("queries may take {limit_mb} MB and the machine has {total} MB: lower max_memory_mb"))
         }
-        Some(total) => (true, format!("queries may take {limit_mb} MB of the machine's {total} MB")),
-        None => (true, format!("queries may take {limit_mb} MB")),
+        Some(total) => (true, format!("queries may take {limit_mb} MB{each}, of the machine's {total} MB")),
+        None => (true, format!("queries may take {limit_mb} MB{each}")),
     };
     Finding { what: "memory", ok, text }
 }

@@ -46,18 +46,18 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
     node.begin_federation();
 
     let shutdown = CancellationToken::new();
-    let tls = Some(node.client_tls()?);
     let mut servers = tokio::task::JoinSet::new();
-    servers.spawn(kanon_pg::serve(Arc::clone(&node), pg, tls, shutdown.clone()));
+    servers.spawn(kanon_pg::serve(Arc::clone(&node), pg, shutdown.clone()));
     servers.spawn(kanon_flight::serve(Arc::clone(&node), flight, shutdown.clone()));
     tracing::info!(node = %node.config.node_id, pg = %node.config.pg_listen, flight = %node.config.flight_listen, "node is up");
 
-    let reload = || match reloaded_filter(&args.config).map(|filter| log_level.reload(filter)) {
-        Ok(Ok(())) => {
-            tracing::info!("the log level was read again; certificates and peers are read when the node starts")
+    let reload = || {
+        match reloaded_filter(&args.config).map(|filter| log_level.reload(filter)) {
+            Ok(Ok(())) => tracing::info!("the log level was read again; peers are read when the node starts"),
+            Ok(Err(error)) => tracing::warn!(%error, "the log level stays as it was"),
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "the log level stays as it was"),
         }
-        Ok(Err(error)) => tracing::warn!(%error, "the log level stays as it was"),
-        Err(error) => tracing::warn!(error = format!("{error:#}"), "the log level stays as it was"),
+        reload_tls(&node, &args.config);
     };
     tokio::select! {
         ended = servers.join_next() => {
@@ -94,6 +94,19 @@ async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener> {
 fn reloaded_filter(config: &Path) -> Result<EnvFilter> {
     let config = Config::load(config)?;
     EnvFilter::try_new(&config.log_level).context("log_level")
+}
+
+/// Reads the certificate again that listeners show, and the authorities of those that they take.
+fn reload_tls(node: &Node, config: &Path) {
+    // Why a configuration cannot be read was said; then the files are those of the one in force.
+    let read = Config::load(config);
+    let failed = node.tls.reload(read.as_ref().unwrap_or(&node.config));
+    for error in &failed {
+        tracing::error!(%error, "what was read before stays in force");
+    }
+    if failed.is_empty() {
+        tracing::info!("certificates, authorities and revocation lists were read again");
+    }
 }
 
 /// Calls `reload` at every SIGHUP, for ever.

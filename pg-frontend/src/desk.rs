@@ -11,9 +11,11 @@ use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
 use kanon_engine::error::{Error, Result, Sqlstate};
+use kanon_engine::limits::Place;
 use kanon_engine::pg_catalog::types::PgType;
 use kanon_engine::principal::Principal;
 use kanon_engine::session::{Answer, Parameter, Piece, TransactionStatus};
+use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -177,6 +179,11 @@ pub struct Credentials {
 /// Who knows roles and opens sessions.
 #[async_trait]
 pub trait House: Send + Sync + 'static {
+    /// A place for a connection from an address, until it is dropped.
+    ///
+    /// # Errors
+    /// 53300 if the address has as many as it may have.
+    fn admit(&self, from: IpAddr) -> Result<Place>;
     /// What a role must prove. One that does not exist is not told apart until its proof was asked for.
     async fn credentials(&self, role: &str, from: IpAddr) -> Result<Credentials>;
     /// Whose a token or API key is.
@@ -184,6 +191,8 @@ pub trait House: Send + Sync + 'static {
     /// # Errors
     /// 28000 with one text, if it is nobody's.
     async fn bearer(&self, token: &str) -> Result<Principal>;
+    /// Who a role is, if a client may be it by the certificate that it showed in the handshake of TLS, its own first; nothing is in `chain` if it showed none.
+    fn certificate(&self, chain: &[CertificateDer<'static>], role: &str) -> Option<Principal>;
     /// A principal proved who it is, from an address: the house's log says so before it is let in.
     ///
     /// # Errors

@@ -36,12 +36,13 @@ pub mod running;
 pub mod scram;
 pub mod server;
 pub mod startup;
+pub mod tls;
 pub mod wire;
 
 use std::sync::Arc;
 
 use kanon_engine::error::{Error, Result};
-use kanon_engine::node::{ClientTls, Node};
+use kanon_engine::node::Node;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -50,13 +51,8 @@ pub use server::{Limits, serve_house};
 /// Serves a node's listener until `shutdown` fires and its connections have ended. Beyond loopback clients must use TLS.
 ///
 /// # Errors
-/// 22023 if TLS is required and there is no certificate.
-pub async fn serve(
-    node: Arc<Node>,
-    listener: TcpListener,
-    tls: Option<ClientTls>,
-    shutdown: CancellationToken,
-) -> Result<()> {
+/// XX000 if the listener has no address.
+pub async fn serve(node: Arc<Node>, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
     let config = &node.config;
     let limits = Limits {
         max_connections: config.max_connections,
@@ -65,5 +61,6 @@ pub async fn serve(
         require_tls: config.tls_required_on(listener.local_addr().map_err(Error::internal)?),
         ..Limits::default()
     };
+    let tls = Some(Arc::clone(&node.tls));
     serve_house(Arc::new(node_house::NodeHouse::new(node)), limits, listener, tls, shutdown).await
 }

@@ -8,11 +8,13 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
 use kanon_engine::auth::{Scope, TOKEN_USER};
 use kanon_engine::error::{Error, Result, Sqlstate};
+use kanon_engine::limits::Place;
 use kanon_engine::node::Node;
 use kanon_engine::pg_catalog::types::PgType;
 use kanon_engine::principal::Principal;
 use kanon_engine::session::{Answer, Piece, Prepared, Session, TransactionStatus};
 use kanon_engine::statement;
+use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +34,10 @@ impl NodeHouse {
 
 #[async_trait]
 impl House for NodeHouse {
+    fn admit(&self, from: IpAddr) -> Result<Place> {
+        self.node.admit_connection(from)
+    }
+
     async fn credentials(&self, role: &str, from: IpAddr) -> Result<Credentials> {
         let (verifier, principal) = self.node.authenticator.scram(role, from)?;
         Ok(Credentials { verifier: verifier.to_text(), principal })
@@ -39,6 +45,10 @@ impl House for NodeHouse {
 
     async fn bearer(&self, token: &str) -> Result<Principal> {
         self.node.authenticator.bearer(token, Scope::Pg).await
+    }
+
+    fn certificate(&self, chain: &[CertificateDer<'static>], role: &str) -> Option<Principal> {
+        self.node.authenticator.certificate(chain, Some(role))
     }
 
     async fn logged_in(&self, principal: &Principal, from: IpAddr) -> Result<()> {

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kanon_engine::error::{Error, Result, Sqlstate};
-use kanon_engine::node::ClientTls;
+use kanon_engine::tls::ListenerTls;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::cancel::Registry;
 use crate::desk::House;
-use crate::scram::Mechanisms;
 use crate::startup::start;
+use crate::tls::Tls;
 
 /// Sockets whose start-up is under way; more wait unaccepted.
 const MAX_STARTING: usize = 256;
@@ -57,8 +56,8 @@ pub struct Server {
     pub house: Arc<dyn House>,
     /// The bounds.
     pub limits: Limits,
-    /// Set if clients may ask for TLS: the handshake, and how passwords are proved inside.
-    pub tls: Option<(TlsAcceptor, Mechanisms)>,
+    /// Set if clients may ask for TLS.
+    pub tls: Option<Tls>,
     /// Who can be cancelled.
     pub registry: Arc<Registry>,
     /// Places for sessions.
@@ -75,7 +74,7 @@ pub async fn serve_house(
     house: Arc<dyn House>,
     limits: Limits,
     listener: TcpListener,
-    tls: Option<ClientTls>,
+    tls: Option<Arc<ListenerTls>>,
     shutdown: CancellationToken,
 ) -> Result<()> {
     if limits.require_tls && tls.is_none() {
@@ -86,7 +85,7 @@ pub async fn serve_house(
         house,
         places: Arc::new(Semaphore::new(limits.max_connections)),
         limits,
-        tls: tls.map(|tls| (TlsAcceptor::from(tls.config), Mechanisms::bound_to(&tls.certificate))),
+        tls: tls.map(Tls::new),
         registry: Arc::default(),
         shutdown: shutdown.clone(),
     });
@@ -119,7 +118,7 @@ pub async fn serve_house(
                     tokio::time::timeout(server.limits.startup_timeout, start(tcp, from, patience, &server)).await;
                 drop(slot);
                 if let Ok(Some(logged_in)) = started {
-                    let held = (logged_in.permit, logged_in.registered);
+                    let held = (logged_in.permit, logged_in.registered, logged_in.place);
                     logged_in.connection.serve().await;
                     drop(held);
                 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use kanon_engine::auth::{TOKEN_USER, password_failed};
 use kanon_engine::error::{Error, Sqlstate};
+use kanon_engine::limits::Place;
 use kanon_engine::principal::Principal;
 use pgwire::messages::startup::{Authentication, BackendKeyData, NegotiateProtocolVersion, ParameterStatus, SecretKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,8 +20,9 @@ use crate::desk::Desk;
 use crate::error::{Severity, put, put_error};
 use crate::message::{Opening, next_opening};
 use crate::running::Stop;
-use crate::scram::{Mechanisms, Proof, cleartext, exchange};
+use crate::scram::{Proof, cleartext, exchange};
 use crate::server::Server;
+use crate::tls::Encryption;
 use crate::wire::{Gone, Io, Wire};
 
 /// The one database of a node.
@@ -34,19 +36,31 @@ pub struct LoggedIn {
     pub permit: OwnedSemaphorePermit,
     /// Its place in the registry.
     pub registered: Registered,
+    /// Its place among the connections of its address.
+    pub place: Place,
 }
 
 /// Brings a socket to a session; `None` if it was for something else, or failed: then the client was told, unless it said nothing
 /// for as long as `patience`.
 pub async fn start(tcp: TcpStream, from: SocketAddr, patience: Duration, server: &Arc<Server>) -> Option<LoggedIn> {
-    let (mut wire, parameters, encrypted) = match tokio::time::timeout(patience, open(tcp, server)).await {
+    // One too many is told so where it says what it wants: to cancel a statement is not too much.
+    let place = server.house.admit(from.ip());
+    let (mut wire, parameters, encryption) = match tokio::time::timeout(patience, open(tcp, server)).await {
         Ok(Ok(Some(opened))) => opened,
         Ok(Ok(None) | Err(Gone)) | Err(_) => return None,
     };
-    let stop = match log_in(&mut wire, parameters, encrypted, from, server).await {
+    let (place, refused) = match place {
+        Ok(place) => (place, None),
+        Err(error) => (Place::uncounted(), Some(error)),
+    };
+    let logged_in = match refused {
+        Some(error) => Err(Stop::Fatal(error)),
+        None => log_in(&mut wire, parameters, encryption, from, server).await,
+    };
+    let stop = match logged_in {
         Ok((desk, cancelable, permit, registered)) => {
             let connection = Connection::new(wire, desk, cancelable, server.clone());
-            return Some(LoggedIn { connection, permit, registered });
+            return Some(LoggedIn { connection, permit, registered, place });
         }
         Err(stop) => stop,
     };
@@ -68,8 +82,11 @@ impl Parameters {
     }
 }
 
+/// A connection whose client said what it wants, and what TLS gave it.
+type Opened = (Wire, Parameters, Option<Encryption>);
+
 /// Encryption and the start-up packet.
-async fn open(mut tcp: TcpStream, server: &Arc<Server>) -> Result<Option<(Wire, Parameters, bool)>, Gone> {
+async fn open(mut tcp: TcpStream, server: &Arc<Server>) -> Result<Option<Opened>, Gone> {
     let mut input = BytesMut::new();
     let mut asked_for_gss = false;
     loop {
@@ -94,18 +111,21 @@ async fn open(mut tcp: TcpStream, server: &Arc<Server>) -> Result<Option<(Wire, 
                     if input.has_remaining() {
                         return refuse(Wire::new(Box::new(tcp), input), sent_ahead()).await;
                     }
-                    return open_on(Box::new(tcp), input, server, false).await;
+                    return open_on(Box::new(tcp), input, server, None).await;
                 }
-                Some((acceptor, _)) => {
+                Some(tls) => {
                     if input.has_remaining() {
                         return refuse(Wire::new(Box::new(tcp), input), sent_ahead()).await;
                     }
                     tcp.write_all(b"S").await?;
+                    let (acceptor, mechanisms) = tls.present();
                     let stream = acceptor.accept(tcp).await?;
-                    return open_on(Box::new(stream), BytesMut::new(), server, true).await;
+                    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+                    let encryption = Encryption { mechanisms, chain };
+                    return open_on(Box::new(stream), BytesMut::new(), server, Some(encryption)).await;
                 }
             },
-            other => return opened(Wire::new(Box::new(tcp), input), other, server, false).await,
+            other => return opened(Wire::new(Box::new(tcp), input), other, server, None).await,
         }
     }
 }
@@ -121,16 +141,16 @@ async fn open_on(
     stream: Box<dyn Io>,
     input: BytesMut,
     server: &Arc<Server>,
-    encrypted: bool,
-) -> Result<Option<(Wire, Parameters, bool)>, Gone> {
+    encryption: Option<Encryption>,
+) -> Result<Option<Opened>, Gone> {
     let mut wire = Wire::new(stream, input);
     loop {
         match next_opening(&mut wire.reader.buffer) {
-            Ok(Some(Opening::GssEncRequest)) if !encrypted => {
+            Ok(Some(Opening::GssEncRequest)) if encryption.is_none() => {
                 wire.writer.buffer.extend_from_slice(b"N");
                 wire.writer.flush().await?;
             }
-            Ok(Some(opening)) => return opened(wire, opening, server, encrypted).await,
+            Ok(Some(opening)) => return opened(wire, opening, server, encryption).await,
             Ok(None) => wire.reader.fill().await?,
             Err(error) => return refuse(wire, error).await,
         }
@@ -141,8 +161,8 @@ async fn opened(
     mut wire: Wire,
     opening: Opening,
     server: &Arc<Server>,
-    encrypted: bool,
-) -> Result<Option<(Wire, Parameters, bool)>, Gone> {
+    encryption: Option<Encryption>,
+) -> Result<Option<Opened>, Gone> {
     let unsupported = |major: u16, minor: u16| {
         Error::unsupported(format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0"))
     };
@@ -160,7 +180,7 @@ async fn opened(
                 // 3.0 is the newest that we speak, said as PostgreSQL 15 says it; clients of newer ones go on with it.
                 put(&NegotiateProtocolVersion::new(3 << 16, unknown), &mut wire.writer.buffer).map_err(|_| Gone)?;
             }
-            Ok(Some((wire, Parameters(parameters), encrypted)))
+            Ok(Some((wire, Parameters(parameters), encryption)))
         }
         Opening::Startup { major, minor, .. } => refuse(wire, unsupported(major, minor)).await,
     }
@@ -178,7 +198,7 @@ type Session = (Arc<dyn Desk>, Arc<Cancelable>, OwnedSemaphorePermit, Registered
 async fn log_in(
     wire: &mut Wire,
     parameters: Parameters,
-    encrypted: bool,
+    encryption: Option<Encryption>,
     from: SocketAddr,
     server: &Arc<Server>,
 ) -> Result<Session, Stop> {
@@ -210,14 +230,14 @@ async fn log_in(
             return Err(Stop::Fatal(error.hint(hint)));
         }
     }
-    if server.limits.require_tls && !encrypted {
+    if server.limits.require_tls && encryption.is_none() {
         let message = format!(
             "no pg_hba.conf entry for host \"{}\", user \"{user}\", database \"{database}\", no encryption",
             from.ip()
         );
         return Err(fatal(Sqlstate::InvalidAuthorization, message));
     }
-    let principal = match prove(wire, user, encrypted, from, server).await {
+    let principal = match prove(wire, user, encryption, from, server).await {
         Ok(principal) => principal,
         Err(stop) => {
             if let Stop::Fatal(Error { state: Sqlstate::InvalidPassword | Sqlstate::InvalidAuthorization, .. }) = &stop
@@ -246,29 +266,30 @@ async fn log_in(
     Ok((desk, cancelable, permit, registered))
 }
 
-/// Who the client proves to be: by SCRAM, or as the role of a token or API key.
+/// Who the client proves to be: by the certificate that it showed, by SCRAM, or as the role of a token or API key.
 async fn prove(
     wire: &mut Wire,
     user: &str,
-    encrypted: bool,
+    encryption: Option<Encryption>,
     from: SocketAddr,
     server: &Arc<Server>,
 ) -> Result<Principal, Stop> {
     if user == TOKEN_USER {
-        if !encrypted && !from.ip().to_canonical().is_loopback() {
+        if encryption.is_none() && !from.ip().to_canonical().is_loopback() {
             let error = Error::new(Sqlstate::InvalidAuthorization, "a token is taken over TLS only");
             return Err(Stop::Fatal(error.hint("Connect with sslmode=require or better.")));
         }
         let token = cleartext(wire).await?;
         return server.house.bearer(&token).await.map_err(Stop::Fatal);
     }
+    // A certificate of somebody else does not matter: the password is asked for as of anybody.
+    let chain = encryption.as_ref().map(|encryption| encryption.chain.as_slice()).unwrap_or_default();
+    if let Some(principal) = server.house.certificate(chain, user) {
+        return Ok(principal);
+    }
     let credentials = server.house.credentials(user, from.ip()).await.map_err(Stop::Fatal)?;
-    let plain = Mechanisms::default();
-    let mechanisms = match &server.tls {
-        Some((_, bound)) if encrypted => bound,
-        _ => &plain,
-    };
-    match (exchange(wire, &credentials.verifier, mechanisms).await?, credentials.principal) {
+    let mechanisms = encryption.map(|encryption| encryption.mechanisms).unwrap_or_default();
+    match (exchange(wire, &credentials.verifier, &mechanisms).await?, credentials.principal) {
         (Proof::Right, Some(principal)) => Ok(principal),
         _ => Err(Stop::Fatal(password_failed(user))),
     }

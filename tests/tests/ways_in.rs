@@ -282,3 +282,65 @@ async fn people_of_the_institution_s_issuer_come_in_with_its_tokens() {
     ended(&by_token).await;
     assert_eq!(refused(site, ("token", &vera)).await.code, "28000");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_are_opened_at_once_are_counted() {
+    let federation = clinic("max_sessions_per_role = 4").await;
+    let site = &federation.sites[0];
+    let opened = futures::future::join_all((0..24).map(|_| site.connect(ANALYST))).await;
+    let (open, refused): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
+    assert_eq!((open.len(), refused.len()), (4, 20));
+    for error in refused {
+        let error = error.err().unwrap();
+        assert_eq!(error.code().unwrap().code(), "53300", "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_so_many_connections() {
+    let federation = clinic("max_connections_per_address = 3").await;
+    let site = &federation.sites[0];
+    // What the set-up had open is gone.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let one = site.connect(ANALYST).await.unwrap();
+    let (_two, _three) = (site.connect(ADMIN).await.unwrap(), FlightClient::connect(site.flight_port, ANALYST).await);
+    let error = refused(site, ANALYST).await;
+    assert_eq!((error.code.as_str(), error.message.as_str()), ("53300", "too many connections from this address"));
+    assert_eq!(error.hint.as_deref(), Some("An address has at most 3 at once: close one of them."));
+    assert_eq!(refused(site, ("nobody", "wrong")).await, error, "before anybody is known");
+    let address = format!("http://127.0.0.1:{}", site.flight_port);
+    let channel = tonic::transport::Endpoint::from_shared(address).unwrap().connect().await;
+    if let Ok(channel) = channel {
+        let mut client = FlightClient { inner: arrow_flight::sql::client::FlightSqlServiceClient::new(channel) };
+        assert!(client.inner.handshake(ANALYST.0, ANALYST.1).await.is_err());
+    }
+    assert_eq!(value(&one, "SELECT 1").await, "1");
+    // To cancel is not one too many.
+    let cancel = one.inner.cancel_token();
+    let sleeping = tokio::spawn(async move { one.ask("SELECT pg_sleep(30)").await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    cancel.cancel_query(tokio_postgres::NoTls).await.unwrap();
+    assert_eq!(sleeping.await.unwrap().unwrap_err().code, "57014");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let admin = site.connect(ADMIN).await.expect("one was closed");
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let log = admin.ask("SELECT action, decision, rule FROM kanon.audit_log").await.unwrap().lines();
+    assert!(log.contains(&"login|refused|53300".to_owned()), "{log:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_has_so_much_memory() {
+    let federation = clinic("max_memory_per_statement_mb = 64").await;
+    let site = &federation.sites[0];
+    let ana = site.connect(ANALYST).await.unwrap();
+    // Planned anew, and as it was planned before.
+    for _ in 0..3 {
+        let error = ana.ask("SELECT cardinality(array_agg(g)) FROM generate_series(1, 20000000) g").await.unwrap_err();
+        assert_eq!((error.code.as_str(), error.message.as_str()), ("53200", "out of memory"));
+        assert!(error.hint.unwrap().contains("max_memory_per_statement_mb"));
+        assert_eq!(value(&ana, "SELECT count(*) FROM generate_series(1, 20000000) g").await, "20000000");
+        let few = "SELECT cardinality(array_agg(g)) FROM generate_series(1, 1000000) g";
+        assert_eq!(value(&ana, few).await, "1000000", "what has ended was given back");
+    }
+    assert_eq!(value(&ana, "SELECT count(*) FROM wards").await, "3");
+}

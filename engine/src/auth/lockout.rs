@@ -4,9 +4,11 @@
 //! other: nothing tells that there is a lock. Others, from elsewhere, log in to the role as ever, so that nobody is kept out of their own role by a stranger.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::limits::network;
 
 /// Wrong passwords in a row that have no consequence but an entry in the log.
 const FREE_FAILURES: u32 = 5;
@@ -91,17 +93,9 @@ impl Lockout {
     }
 }
 
-/// A network of IPv6 is as easily had as one address of IPv4.
 fn key(role: &str, from: IpAddr) -> (String, IpAddr) {
-    let from = match from.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 => v4,
-    };
     // As long as a name can be: what is longer names no role.
-    (role.chars().take(128).collect(), from)
+    (role.chars().take(128).collect(), network(from))
 }
 
 #[cfg(test)]

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! SCRAM exchange (Postgres) ─► Authenticator::scram ──┐
-//! Basic (Flight SQL) ────────► Authenticator::password ┼─► Principal ─► Session;   standing: ended once role, key or token is
-//! bearer, user "token" ──────► Authenticator::bearer ──┘
-//!                               API keys, tokens of this node ([`tokens`]) and of the institution's issuer ([`oidc`])
+//! Basic (Flight SQL) ────────► Authenticator::password ┼─► Principal ─► Session;   standing: ended once role, key, token or certificate is
+//! bearer, user "token" ──────► Authenticator::bearer ──┤
+//! handshake of TLS ──────────► Authenticator::certificate
+//!                               API keys, tokens of this node ([`tokens`]) and of the institution's issuer ([`oidc`]), certificates ([`certificates`])
 //! ```
 //!
 //! Whoever fails to log in is told the same, after the same work, whether the role does not exist, may not log in, has no password, has another one, or is locked out
 //! ([`lockout`]). A key or token that is not taken has one text too, whatever was wrong with it.
 
 pub(crate) mod api_keys;
+mod certificates;
 mod lockout;
 pub(crate) mod oidc;
 mod scram;
@@ -22,13 +24,16 @@ pub(crate) mod tokens;
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
 use kanon_planner::facts::SiteId;
+use rustls_pki_types::CertificateDer;
 use tokio::sync::Semaphore;
 
 pub use api_keys::Scope;
+pub use certificates::{CertificateName, Holder, ShownCertificate, holder};
 pub use oidc::OidcSettings;
 pub use scram::{ScramVerifier, salted_password, verifier_for, verify_password};
 pub(crate) use standing::keep;
@@ -38,6 +43,7 @@ use crate::config::Config;
 use crate::error::{Error, Result, Sqlstate};
 use crate::principal::{AuthMethod, Credential, Principal};
 use crate::store::{Identity, Store, Subject};
+use crate::tls::ListenerTls;
 use lockout::Lockout;
 use oidc::Oidc;
 use tokens::TokenKeys;
@@ -59,6 +65,7 @@ pub struct Authenticator {
     /// The institution's issuer of tokens, if the configuration names one.
     pub(crate) oidc: Option<Oidc>,
     audit: AuditLog,
+    tls: Arc<ListenerTls>,
 }
 
 impl Authenticator {
@@ -66,7 +73,12 @@ impl Authenticator {
     ///
     /// # Errors
     /// 58000 if the keys cannot be used, or the TLS of the issuer; if the store fails.
-    pub(crate) async fn start(config: &Config, store: &Store, audit: &AuditLog) -> Result<Authenticator> {
+    pub(crate) async fn start(
+        config: &Config,
+        store: &Store,
+        audit: &AuditLog,
+        tls: &Arc<ListenerTls>,
+    ) -> Result<Authenticator> {
         Ok(Authenticator {
             store: store.clone(),
             home: SiteId::new(config.node_id.clone()),
@@ -77,6 +89,7 @@ impl Authenticator {
             token_lifetime: config.access_token_expire,
             oidc: config.oidc.as_ref().map(Oidc::of).transpose()?,
             audit: audit.clone(),
+            tls: Arc::clone(tls),
         })
     }
 
@@ -178,6 +191,29 @@ impl Authenticator {
         Ok((welcomed.role, AuthMethod::Oidc, credential))
     }
 
+    /// The principal of a certificate that was shown in a handshake, which has proved that the client has its key: `chain` is the client's own first. Of the roles that the
+    /// certificate's names are mapped to it is the one that is wanted, or the only one if none is. `None` if it is nobody's.
+    pub fn certificate(&self, chain: &[CertificateDer<'_>], wanted: Option<&str>) -> Option<Principal> {
+        let present = self.tls.present();
+        let certificate = chain.first().filter(|_| self.tls.takes(&present, chain))?;
+        let holder = holder(certificate)?;
+        let directory = self.store.directory();
+        let mut found: Option<(CertificateName, String)> = None;
+        for name in holder.names {
+            let Some(role) = directory.role_of_certificate(&name) else { continue };
+            match (&found, wanted) {
+                (_, Some(wanted)) if role != wanted => {}
+                // Who of them it is to be was not said.
+                (Some((_, other)), None) if *other != role => return None,
+                _ => found = Some((name, role)),
+            }
+        }
+        let (name, role) = found?;
+        let now = Utc::now().timestamp();
+        let shown = ShownCertificate::new(name, holder.expires_at, chain, present.number, now);
+        self.principal(&role, AuthMethod::Certificate, Some(Credential::Certificate(Arc::new(shown)))).ok()
+    }
+
     fn is_valid(&self, claims: &tokens::TokenClaims) -> bool {
         let directory = self.store.directory().all();
         directory.get(&claims.role).is_some_and(|role| claims.issued_at > role.tokens_from)
@@ -209,6 +245,10 @@ impl Authenticator {
                 let is_still =
                     |identity: Identity| identity.role == principal.name && *issued_at > identity.tokens_from;
                 directory.identity(subject).is_some_and(is_still) && now < *expires_at
+            Some(Credential::Certificate(shown)) => {
+                now <= shown.expires_at
+                    && directory.role_of_certificate(&shown.name).is_some_and(|role| role == principal.name)
+                    && shown.is_good(&self.tls, now)
             }
         }
     }

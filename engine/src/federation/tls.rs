@@ -1,8 +1,8 @@
 //! TLS between nodes, and for clients on the same port.
 //!
 //! TLS 1.3 only, ring only. Trust between nodes is a pinned public key: no authority, no names, no dates. A client
-//! certificate is asked for but not required; one that is shown must be of a pinned key, or the handshake fails. Whoever
-//! shows none is an ordinary client and authenticates inside.
+//! certificate is asked for but not required; one that is shown must be of a pinned key, or of an authority of the
+//! configuration's `client_ca`, or the handshake fails. Whoever shows none is an ordinary client and authenticates inside.
 
 use std::sync::Arc;
 
@@ -32,25 +32,35 @@ pub fn key_of(certificate: &CertificateDer<'_>) -> Option<PublicKey> {
     PublicKey::from_spki(parsed.subject_public_key_info().as_ref())
 }
 
-/// For a listener: peers by pinned key, clients without a certificate. `listener` is the certificate for clients.
+/// The key that a listener shows peers.
 ///
 /// # Errors
 /// XX000 if the node's own key does not fit its certificate.
-pub fn server_config(
-    identity: &Identity,
+pub(crate) fn node_key(identity: &Identity) -> Result<Arc<CertifiedKey>> {
+    let node = certified(vec![identity.certificate()], identity.private_key(), &provider()).map_err(Error::internal)?;
+    Ok(Arc::new(node))
+}
+
+/// For a listener: peers by pinned key, clients with a certificate that `people` takes, or without one. `node` is the
+/// certificate for peers, `listener` that for clients.
+///
+/// # Errors
+/// XX000 if TLS 1.3 cannot be set up.
+pub(crate) fn server_config(
+    node: Arc<CertifiedKey>,
     listener: Arc<CertifiedKey>,
     trusted: Arc<TrustedKeys>,
+    people: Option<Arc<dyn ClientCertVerifier>>,
 ) -> Result<Arc<ServerConfig>> {
     let provider = provider();
-    let node = certified(vec![identity.certificate()], identity.private_key(), &provider).map_err(Error::internal)?;
-    let verifier = PinnedClients { trusted, algorithms: provider.signature_verification_algorithms };
+    let verifier = PeersAndPeople { trusted, people, algorithms: provider.signature_verification_algorithms };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(Error::internal)?
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(Arc::new(ByAudience { node: Arc::new(node), clients: listener }));
+        .with_cert_resolver(Arc::new(ByAudience { node, clients: listener }));
     config.alpn_protocols = vec![HTTP2.to_vec()];
-    // A resumed session would skip the check of the pin.
+    // A resumed session would skip the check of the certificate.
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
@@ -92,7 +102,7 @@ pub fn listener_key(cert_pem: &str, key_pem: &str) -> Result<Arc<CertifiedKey>> 
     Ok(Arc::new(key))
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
@@ -172,13 +182,15 @@ impl ServerCertVerifier for PinnedServer {
     }
 }
 
+/// Takes the certificates of pinned keys, and those that `people` takes.
 #[derive(Debug)]
-struct PinnedClients {
+struct PeersAndPeople {
     trusted: Arc<TrustedKeys>,
+    people: Option<Arc<dyn ClientCertVerifier>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ClientCertVerifier for PinnedClients {
+impl ClientCertVerifier for PeersAndPeople {
     fn offer_client_auth(&self) -> bool {
         true
     }
@@ -194,11 +206,12 @@ impl ClientCertVerifier for PinnedClients {
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        match key_of(end_entity) {
-            Some(key) if self.trusted.contains(&key.fingerprint()) => Ok(ClientCertVerified::assertion()),
+        match (key_of(end_entity), &self.people) {
+            (Some(key), _) if self.trusted.contains(&key.fingerprint()) => Ok(ClientCertVerified::assertion()),
+            (_, Some(people)) => people.verify_client_cert(end_entity, intermediates, now),
             _ => Err(refused()),
         }
     }
@@ -222,6 +235,9 @@ impl ClientCertVerifier for PinnedClients {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
+        match &self.people {
+            Some(people) => people.supported_verify_schemes(),
+            None => vec![SignatureScheme::ED25519],
+        }
     }
 }

@@ -148,13 +148,13 @@ impl Session {
         Ok(role)
     }
 
-    /// As [`Session::role_of`], of a role that may log in, for somebody who did so with more than a key or token: nothing makes another of itself.
+    /// As [`Session::role_of`], of a role that may log in, for somebody who did so with a password: nothing makes another of itself.
     fn role_for_new(&self, given: &Given<'_>) -> Result<String> {
         let role = self.role_of(given)?;
         if self.opened_by.credential.is_some() {
             return Err(Error::new(
                 Sqlstate::InsufficientPrivilege,
-                "a session that was opened with a key or token makes no others",
+                "a session that was opened with a key, token or certificate makes no others",
             )
             .hint("Log in with a password."));
         }

@@ -21,12 +21,37 @@ use crate::statement::Statement;
 
 /// The open sessions of a node, by their numbers.
 #[derive(Default)]
-pub struct OpenSessions(Mutex<HashMap<i32, Weak<Session>>>);
+pub struct OpenSessions(Mutex<HashMap<i32, Open>>);
+
+/// A session that is open.
+struct Open {
+    session: Weak<Session>,
+    /// Whose it is; nobody's if a coordinator asks for it.
+    of: Option<String>,
+}
+
+impl Open {
+    fn of(session: &Arc<Session>) -> Open {
+        let of = (!session.subplan).then(|| session.opened_by.display());
+        Open { session: Arc::downgrade(session), of }
+    }
+}
 
 impl OpenSessions {
     /// A session opens.
-    pub(super) fn add(&self, session: &Arc<Session>) {
-        lock(&self.0).insert(session.id, Arc::downgrade(session));
+    pub(crate) fn add(&self, session: &Arc<Session>) {
+        lock(&self.0).insert(session.id, Open::of(session));
+    }
+
+    /// A session opens, unless its principal has so many already: they are counted and it is added at one moment. Whether it did.
+    pub(crate) fn add_within(&self, most: usize, session: &Arc<Session>) -> bool {
+        let new = Open::of(session);
+        let mut open = lock(&self.0);
+        let may_open = new.of.is_none() || open.values().filter(|known| known.of == new.of).count() < most;
+        if may_open {
+            open.insert(session.id, new);
+        }
+        may_open
     }
 
     /// A session is gone.
@@ -37,7 +62,7 @@ impl OpenSessions {
     /// All of them, in any order.
     pub(super) fn all(&self) -> Vec<Arc<Session>> {
         // Let go of the lock first: a session that is dropped here takes it.
-        let all: Vec<Weak<Session>> = lock(&self.0).values().cloned().collect();
+        let all: Vec<Weak<Session>> = lock(&self.0).values().map(|open| open.session.clone()).collect();
         all.iter().filter_map(Weak::upgrade).collect()
     }
 
@@ -48,7 +73,7 @@ impl OpenSessions {
 
     /// A principal's own of a number.
     pub(super) fn one_of(&self, principal: &Principal, id: i32) -> Option<Arc<Session>> {
-        let session = lock(&self.0).get(&id).cloned();
+        let session = lock(&self.0).get(&id).map(|open| open.session.clone());
         session.and_then(|session| session.upgrade()).filter(|session| session.is_of(principal))
     }
 }

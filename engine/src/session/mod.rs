@@ -22,6 +22,7 @@ mod generic;
 mod growth;
 mod kept;
 mod marks;
+mod memory;
 mod modes;
 mod not_in;
 mod nothing;
@@ -232,10 +233,15 @@ impl Session {
     /// # Errors
     /// 53300 if it has as many as it may have.
     pub fn open_another(node: Arc<Node>, principal: Principal) -> Result<Arc<Session>> {
-        node.limits.admit_session(|| node.sessions.of(&principal).len(), &principal).inspect_err(|error| {
-            node.audit.turned_away(&principal, error.state.code());
-        })?;
-        Ok(Session::open(node, principal))
+        let subplan = principal.via_peer.is_some();
+        let session = Session::unknown(node, principal, subplan, None);
+        let node = &session.node;
+        if let Err(error) = node.limits.admit_session(&node.sessions, &session) {
+            node.audit.turned_away(&session.opened_by, error.state.code());
+            return Err(error);
+        }
+        session.end_if_suspended();
+        Ok(session)
     }
 
     /// Opens a session of an authenticated principal.
@@ -250,9 +256,17 @@ impl Session {
     }
 
     fn open_as(node: Arc<Node>, principal: Principal, subplan: bool, asked: Option<Asked>) -> Arc<Session> {
+        let session = Session::unknown(node, principal, subplan, asked);
+        session.node.sessions.add(&session);
+        session.end_if_suspended();
+        session
+    }
+
+    /// A session that the node does not know of yet.
+    fn unknown(node: Arc<Node>, principal: Principal, subplan: bool, asked: Option<Asked>) -> Arc<Session> {
         let closed = node.stopping.child_token();
         let settings = Settings::default().with_start("session_authorization", principal.name.clone());
-        let session = Arc::new(Session {
+        Arc::new(Session {
             node,
             opened_by: principal,
             subplan,
@@ -264,10 +278,7 @@ impl Session {
             ended_because: OnceLock::new(),
             brakes: Mutex::default(),
             doing: Mutex::default(),
-        });
-        session.node.sessions.add(&session);
-        session.end_if_suspended();
-        session
+        })
     }
 
     /// Who it is, with the built-in roles it has now: a grant or its revocation works at once.

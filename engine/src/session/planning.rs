@@ -13,15 +13,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::execution::session_state::SessionState;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::prelude::SessionConfig;
 
-use super::Session;
 use super::context::{SEARCHED, VisibleCatalogs, system_schema, visible_catalogs};
 use super::settings::Settings;
 use super::temporary::Tables;
+use super::{Session, memory};
 use crate::catalog::row_cache::RowCache;
 use crate::catalog::{Snapshot, Table};
 use crate::error::Result;
@@ -40,17 +40,27 @@ pub(crate) struct States {
     base: SessionState,
     idle: Mutex<Vec<SessionState>>,
     row_cache: RowCache,
+    /// The most memory of one statement, in bytes, if that is bounded.
+    statement_bytes: Option<usize>,
 }
 
 impl States {
-    /// All begin as `base`.
-    pub(crate) fn of(base: SessionState) -> States {
-        States { base, idle: Mutex::new(Vec::new()), row_cache: RowCache::default() }
+    /// All begin as `base`; a statement has at most `statement_bytes` of memory, if that is said.
+    pub(crate) fn of(base: SessionState, statement_bytes: Option<usize>) -> States {
+        States { base, idle: Mutex::new(Vec::new()), row_cache: RowCache::default(), statement_bytes }
     }
 
     /// Memory, files and caches of all statements.
     pub(crate) fn runtime_env(&self) -> &Arc<RuntimeEnv> {
         self.base.runtime_env()
+    }
+
+    /// What a statement takes memory from.
+    fn of_statement(&self) -> Arc<RuntimeEnv> {
+        match self.statement_bytes {
+            Some(most) => memory::bounded(self.base.runtime_env(), most),
+            None => Arc::clone(self.base.runtime_env()),
+        }
     }
 
     /// Rows of small open tables.
@@ -61,7 +71,11 @@ impl States {
     /// One for a statement, with the configuration of all.
     fn take(&self) -> SessionState {
         let idle = self.idle().pop();
-        idle.unwrap_or_else(|| self.base.clone())
+        let state = idle.unwrap_or_else(|| self.base.clone());
+        match self.statement_bytes {
+            Some(_) => SessionStateBuilder::new_from_existing(state).with_runtime_env(self.of_statement()).build(),
+            None => state,
+        }
     }
 
     /// Takes one back after a statement: without what the statement could see.
@@ -192,7 +206,7 @@ impl PlanningContext {
 
     /// What a plan of this context runs in.
     pub(super) fn task(&self, session: &Session) -> Arc<TaskContext> {
-        task(self.config.clone(), session.node.states.runtime_env())
+        task(self.config.clone(), &session.node.states.of_statement())
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::identities::{Identity, Subject};
+use crate::auth::CertificateName;
 use crate::auth::api_keys::{self, ApiKey, Scope};
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
 
@@ -43,6 +44,8 @@ pub(super) struct Present {
     pub(super) verifiers: BTreeMap<String, String>,
     pub(super) api_keys: BTreeMap<String, Arc<ApiKey>>,
     pub(super) identities: BTreeMap<Subject, Identity>,
+    /// Roles by what their certificates call them.
+    pub(super) certificates: BTreeMap<CertificateName, String>,
 }
 
 impl fmt::Debug for RoleDirectory {
@@ -97,6 +100,16 @@ impl RoleDirectory {
     /// All keys.
     pub(crate) fn api_keys(&self) -> Vec<Arc<ApiKey>> {
         self.present.read().unwrap_or_else(PoisonError::into_inner).api_keys.values().cloned().collect()
+    }
+
+    /// The role that a certificate's name is mapped to.
+    pub(crate) fn role_of_certificate(&self, name: &CertificateName) -> Option<String> {
+        self.present.read().unwrap_or_else(PoisonError::into_inner).certificates.get(name).cloned()
+    }
+
+    /// All names of certificates, with their roles.
+    pub(crate) fn certificates(&self) -> BTreeMap<CertificateName, String> {
+        self.present.read().unwrap_or_else(PoisonError::into_inner).certificates.clone()
     }
 
     /// Every role that `name` is a member of, through others too, and itself.

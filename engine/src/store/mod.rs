@@ -5,6 +5,7 @@
 
 mod admins;
 mod api_keys;
+mod certificates;
 mod directory;
 mod excluded;
 mod identities;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlx::{Row, SqliteConnection};
 
 use super::directory::Present;
-use super::{RoleInfo, Store, admins, api_keys, failed, identities, now};
+use super::{RoleInfo, Store, admins, api_keys, certificates, failed, identities, now};
 use crate::auth::{self, TOKEN_USER};
 use crate::config::check_node_id;
 use crate::error::{Error, Result, Sqlstate};
@@ -263,8 +263,10 @@ impl Store {
         }
         let api_keys = api_keys::load(&mut transaction).await?;
         let identities = identities::load(&mut transaction).await?;
+        let certificates = certificates::load(&mut transaction).await?;
         transaction.commit().await.map_err(failed)?;
-        self.directory().replace(Present { version, roles: Arc::new(roles), verifiers, api_keys, identities });
+        let roles = Arc::new(roles);
+        self.directory().replace(Present { version, roles, verifiers, api_keys, identities, certificates });
         Ok(())
     }
 }

@@ -22,7 +22,7 @@ use crate::catalog::Table;
 use crate::error::{Error, Result};
 use crate::federation::status::NodeStatus;
 use crate::pg_catalog::types::PgType;
-use crate::principal::BuiltinRole;
+use crate::principal::{BuiltinRole, Principal};
 use crate::store::Suspended;
 
 /// The views of a session, by name. A view that cannot be made is left out, and the node's log says why.
@@ -57,6 +57,7 @@ const VIEWS: &[(&str, ViewRows)] = &[
     ("last_query", last_query),
     ("whoami", whoami),
     ("api_keys", api_keys),
+    ("certificates", certificates),
 ];
 
 /// A view whose rows are made when it is read.
@@ -306,13 +307,33 @@ fn whoami(context: &SystemContext, _: &[Arc<Table>]) -> Result<MemTable> {
         .table()
 }
 
+/// Whether one sees what a role logs in with: it does, and an admin.
+fn sees(principal: &Principal, role: &str) -> bool {
+    principal.via_peer.is_none() && (role == principal.name || principal.is(BuiltinRole::Admin))
+}
+
+/// One's own certificate; an admin sees all.
+fn certificates(context: &SystemContext, _: &[Arc<Table>]) -> Result<MemTable> {
+    let mut all: Vec<(String, String)> = context
+        .node
+        .store
+        .directory()
+        .certificates()
+        .into_iter()
+        .filter(|(_, role)| sees(&context.principal, role))
+        .map(|(name, role)| (role, name.to_string()))
+        .collect();
+    all.sort();
+    Columns::default()
+        .text("role", all.iter().map(|(role, _)| Some(role)))
+        .text("certificate", all.iter().map(|(_, name)| Some(name)))
+        .table()
+}
+
 /// One's own keys; an admin sees all.
 fn api_keys(context: &SystemContext, _: &[Arc<Table>]) -> Result<MemTable> {
-    let principal = &context.principal;
-    let sees =
-        |role: &str| principal.via_peer.is_none() && (role == principal.name || principal.is(BuiltinRole::Admin));
     let mut keys = context.node.store.directory().api_keys();
-    keys.retain(|key| sees(&key.role));
+    keys.retain(|key| sees(&context.principal, &key.role));
     keys.sort_by(|a, b| (&a.role, &a.name).cmp(&(&b.role, &b.name)));
     let micros = |seconds: i64| seconds.saturating_mul(1_000_000);
     Columns::default()

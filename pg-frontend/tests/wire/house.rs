@@ -18,12 +18,14 @@ use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 use kanon_engine::auth::not_taken;
 use kanon_engine::error::{Error, Result, Sqlstate};
+use kanon_engine::limits::Place;
 use kanon_engine::pg_catalog::types::PgType;
 use kanon_engine::principal::{AuthMethod, Principal};
 use kanon_engine::session::{Answer, Notice, Piece, Rows, TransactionStatus, arrow_of_parameter};
 use kanon_pg::desk::{CopyLayout, CopyStyle, Credentials, Desk, House, Planned};
 use kanon_pg::{Limits, serve_house};
 use ring::{digest, hmac, pbkdf2};
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +51,10 @@ fn verifier(password: &str) -> String {
 
 #[async_trait]
 impl House for TestHouse {
+    fn admit(&self, _: IpAddr) -> Result<Place> {
+        Ok(Place::uncounted())
+    }
+
     async fn credentials(&self, role: &str, _: IpAddr) -> Result<Credentials> {
         let principal = (role == USER).then(|| Principal {
             name: role.to_owned(),
@@ -63,6 +69,10 @@ impl House for TestHouse {
 
     async fn bearer(&self, _: &str) -> Result<Principal> {
         Err(not_taken())
+    }
+
+    fn certificate(&self, _: &[CertificateDer<'static>], _: &str) -> Option<Principal> {
+        None
     }
 
     async fn logged_in(&self, _: &Principal, _: IpAddr) -> Result<()> {

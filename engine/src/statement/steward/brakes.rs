@@ -1,7 +1,8 @@
-//! Suspending and budgets of roles, as admins, operators and stewards say them.
+//! Suspending, budgets and certificates of roles, as admins, operators and stewards say them.
 
 use super::Called;
 use super::run::Caller;
+use crate::auth::CertificateName;
 use crate::brakes::Brake;
 use crate::catalog::{boolean, delta, unknown_option};
 use crate::error::{Error, Result, Sqlstate};
@@ -9,7 +10,8 @@ use crate::ledger::budget_epsilon;
 use crate::principal::BuiltinRole;
 
 /// The settings of ALTER ROLE.
-const ROLE_SETTINGS: &[&str] = &["kanon.suspended", "kanon.budget_epsilon", "kanon.budget_delta", "kanon.oidc_subject"];
+const ROLE_SETTINGS: &[&str] =
+    &["kanon.suspended", "kanon.budget_epsilon", "kanon.budget_delta", "kanon.certificate", "kanon.oidc_subject"];
 /// The settings of ALTER SYSTEM.
 const SYSTEM_SETTINGS: &[&str] = &["kanon.suspended"];
 /// The options of ALTER SERVER.
@@ -38,14 +40,33 @@ impl Caller<'_> {
                 let delta = value.map(|value| delta(setting, value)).transpose()?;
                 self.node.store.alter_role_budget(name, |budget| budget.delta = delta).await
             }
+            "kanon.certificate" => {
+                self.be_admin("set the certificate of a role")?;
+                self.be_here_by_password(value)?;
+                let certificate = value.map(CertificateName::parse).transpose()?;
+                self.node.store.alter_role_certificate(name, certificate.as_ref()).await
+            }
             "kanon.oidc_subject" => {
                 self.be_admin("say who a role is at the issuer of tokens")?;
+                self.be_here_by_password(value)?;
                 self.link_identity(name, value).await
             }
             other if other.starts_with("kanon.") => Err(unknown_option(other, ROLE_SETTINGS)),
             _ => Err(Error::unsupported("settings of sessions cannot be kept with a role")
                 .hint(format!("Roles have {}.", ROLE_SETTINGS.join(", ")))),
         }
+    }
+
+    /// Whoever steals a key, token or certificate is not to have a role for good by opening another way into it.
+    fn be_here_by_password(&self, value: Option<&str>) -> Result<()> {
+        if value.is_none() || self.principal.credential.is_none() {
+            return Ok(());
+        }
+        Err(Error::new(
+            Sqlstate::InsufficientPrivilege,
+            "a session that was opened with a key, token or certificate opens no other ways into roles",
+        )
+        .hint("Log in with a password."))
     }
 
     async fn link_identity(&self, role: &str, subject: Option<&str>) -> Result<()> {

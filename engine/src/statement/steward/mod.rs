@@ -67,7 +67,7 @@ pub enum StewardStatement {
         /// PASSWORD, if told; `Some(None)`: NULL.
         password: Option<Option<Password>>,
     },
-    /// ALTER ROLE … SET and RESET of a setting: `kanon.suspended`, `kanon.budget_epsilon`, `kanon.budget_delta`.
+    /// ALTER ROLE … SET and RESET of a setting: `kanon.suspended`, `kanon.budget_epsilon`, `kanon.budget_delta`, `kanon.certificate`.
     SetRole {
         /// Which.
         name: String,

@@ -36,7 +36,7 @@ pub async fn run(
         // Else whoever steals one has the role for good.
         return Err(Error::new(
             Sqlstate::InsufficientPrivilege,
-            "a session that was opened with a key or token sets no passwords",
+            "a session that was opened with a key, token or certificate sets no passwords",
         )
         .hint("Log in with a password."));
     }
