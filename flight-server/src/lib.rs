@@ -66,6 +66,7 @@ pub async fn serve(node: Arc<Node>, listener: TcpListener, shutdown: Cancellatio
     let tls = tls::server_config(node.federation.identity(), clients, node.federation.trusted_keys())?;
     let policy = listener::Policy {
         tls,
+        trusted: node.federation.trusted_keys(),
         allow_plaintext: !node.config.tls_required_on(address),
         max_connections: node.config.max_connections,
     };

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use kanon_engine::federation::identity::PublicKey;
+use kanon_engine::federation::pin::TrustedKeys;
 use kanon_engine::federation::tls::key_of;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -29,6 +30,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// What a listener takes.
 pub(crate) struct Policy {
     pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) trusted: Arc<TrustedKeys>,
     pub(crate) allow_plaintext: bool,
     pub(crate) max_connections: usize,
 }
@@ -111,14 +113,25 @@ async fn greet(tcp: TcpStream, slot: OwnedSemaphorePermit, policy: &Policy) -> i
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "plaintext where TLS is required"));
     };
     let open = Arc::new(());
+    let untrusted: Untrusted = match peer.map(PublicKey::fingerprint) {
+        Some(key) => {
+            let trusted = Arc::clone(&policy.trusted);
+            Box::pin(async move { trusted.until_gone(key).await })
+        }
+        None => Box::pin(std::future::pending()),
+    };
     let info = ConnectionInfo { peer, from, number, open: Arc::downgrade(&open) };
-    Ok(Connection { stream, info, _slot: slot, _open: open })
+    Ok(Connection { stream, info, untrusted, _slot: slot, _open: open })
 }
+
+/// Ends when the key of a connection's peer is not trusted any more.
+type Untrusted = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A connection that is ready for HTTP/2.
 pub(crate) struct Connection {
     stream: Transport,
     info: ConnectionInfo,
+    untrusted: Untrusted,
     _slot: OwnedSemaphorePermit,
     _open: Arc<()>,
 }
@@ -138,6 +151,14 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // HTTP/2 reads for as long as a connection lives: with this, all that is under way on it ends.
+        if self.untrusted.as_mut().poll(cx).is_ready() {
+            self.untrusted = Box::pin(std::future::ready(()));
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "the peer is not trusted any more",
+            )));
+        }
         match &mut self.stream {
             Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Transport::Tls(tls) => Pin::new(tls).poll_read(cx, buf),

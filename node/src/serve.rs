@@ -48,12 +48,20 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
     servers.spawn(kanon_flight::serve(Arc::clone(&node), flight, shutdown.clone()));
     tracing::info!(node = %node.config.node_id, pg = %node.config.pg_listen, flight = %node.config.flight_listen, "node is up");
 
-    let reload = || match reloaded_filter(&args.config).map(|filter| log_level.reload(filter)) {
-        Ok(Ok(())) => {
-            tracing::info!("the log level was read again; certificates and peers are read when the node starts")
+    let reload = async || {
+        let config = match Config::load(&args.config) {
+            Ok(config) => config,
+            Err(error) => return tracing::warn!(%error, "log level and peers stay as they were"),
+        };
+        match EnvFilter::try_new(&config.log_level).map(|filter| log_level.reload(filter)) {
+            Ok(Ok(())) => tracing::info!("the log level was read again; certificates are read when the node starts"),
+            Ok(Err(error)) => tracing::warn!(%error, "the log level stays as it was"),
+            Err(error) => tracing::warn!(%error, "the log level stays as it was"),
         }
-        Ok(Err(error)) => tracing::warn!(%error, "the log level stays as it was"),
-        Err(error) => tracing::warn!(error = format!("{error:#}"), "the log level stays as it was"),
+        match node.pin_as_configured(&config.trusted_nodes).await {
+            Ok(()) => tracing::info!("the trusted nodes were read again"),
+            Err(error) => tracing::error!(%error, "the trusted nodes could not be read again"),
+        }
     };
     tokio::select! {
         ended = servers.join_next() => {
@@ -87,16 +95,11 @@ async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener> {
     })
 }
 
-fn reloaded_filter(config: &Path) -> Result<EnvFilter> {
-    let config = Config::load(config)?;
-    EnvFilter::try_new(&config.log_level).context("log_level")
-}
-
 /// Calls `reload` at every SIGHUP, for ever.
-async fn on_hangup(reload: impl Fn()) {
+async fn on_hangup(reload: impl AsyncFn()) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
     while hangup.recv().await.is_some() {
-        reload();
+        reload().await;
     }
     std::future::pending().await
 }

@@ -3,10 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use kanon_planner::facts::SiteId;
+
+use super::peer_rules::PeerRules;
+use super::rules;
 use crate::auth::api_keys::{self, ApiKey, Scope};
+use crate::federation::identity::Fingerprint;
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
+
+/// Which key has which node id, as the federation knows it.
+pub(crate) type PeerIds = Arc<Mutex<BTreeMap<String, Fingerprint>>>;
 
 /// A role.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +39,7 @@ pub struct RoleInfo {
 #[derive(Clone, Default)]
 pub struct RoleDirectory {
     present: Arc<RwLock<Present>>,
+    peer_ids: PeerIds,
 }
 
 #[derive(Default)]
@@ -40,6 +49,8 @@ struct Present {
     /// Of roles that may log in here.
     verifiers: BTreeMap<String, String>,
     api_keys: BTreeMap<String, Arc<ApiKey>>,
+    /// By fingerprint.
+    peer_rules: BTreeMap<String, PeerRules>,
 }
 
 impl fmt::Debug for RoleDirectory {
@@ -64,6 +75,7 @@ impl RoleDirectory {
         roles: BTreeMap<String, RoleInfo>,
         verifiers: BTreeMap<String, String>,
         api_keys: BTreeMap<String, Arc<ApiKey>>,
+        peer_rules: BTreeMap<String, PeerRules>,
     ) {
         let mut present = match self.present.write() {
             Ok(guard) => guard,
@@ -75,8 +87,25 @@ impl RoleDirectory {
                     key.last_used_at.fetch_max(before.last_used_at.load(Ordering::Relaxed), Ordering::Relaxed);
                 }
             }
-            *present = Present { version, roles: Arc::new(roles), verifiers, api_keys };
+            *present = Present { version, roles: Arc::new(roles), verifiers, api_keys, peer_rules };
         }
+    }
+
+    /// Which peer has which id: for the federation to keep.
+    pub(crate) fn peer_ids(&self) -> PeerIds {
+        Arc::clone(&self.peer_ids)
+    }
+
+    /// What the peer of a key may ask for.
+    pub(crate) fn rules_of_key(&self, key: &Fingerprint) -> PeerRules {
+        let present = self.present.read().unwrap_or_else(PoisonError::into_inner);
+        present.peer_rules.get(&key.to_string()).cloned().unwrap_or_default()
+    }
+
+    /// What the peer of an id may ask for; nothing if there is none.
+    pub fn rules_of_peer(&self, peer: &SiteId) -> PeerRules {
+        let key = self.peer_ids.lock().unwrap_or_else(PoisonError::into_inner).get(peer.as_str()).copied();
+        key.map_or_else(PeerRules::nothing, |key| self.rules_of_key(&key))
     }
 
     pub(super) fn verifier(&self, name: &str) -> Option<String> {
@@ -138,6 +167,7 @@ impl RoleDirectory {
         let mut names = self.memberships(&principal.display());
         names.extend(self.current(principal).roles.iter().map(|role| role.as_str().to_owned()));
         names.insert("public".to_owned());
+        names.extend(rules::of(principal));
         names
     }
 

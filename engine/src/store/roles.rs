@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::Row;
 
-use super::{RoleInfo, Store, admins, api_keys, failed, now};
+use super::{RoleInfo, Store, admins, api_keys, failed, now, peer_rules, rules};
 use crate::auth::{self, TOKEN_USER};
 use crate::config::check_node_id;
 use crate::error::{Error, Result, Sqlstate};
@@ -190,9 +190,13 @@ impl Store {
         self.directory().verifier(name)
     }
 
-    /// Whether something can be granted to a name: a role, a built-in role, or `public`.
+    /// Whether SELECT can be granted to a name: a role, a built-in role, a rule for people of peers, or `public`.
     pub(crate) fn check_grantee(&self, name: &str) -> Result<()> {
-        if name == "public" { Ok(()) } else { self.check_grantable(name) }
+        match rules::rule(name) {
+            Some((role, peer)) => rules::check(role, peer),
+            None if name == "public" => Ok(()),
+            None => self.check_grantable(name),
+        }
     }
 
     fn check_grantable(&self, role: &str) -> Result<()> {
@@ -206,6 +210,9 @@ impl Store {
         }
         if BuiltinRole::parse(name).is_some() {
             return Err(Error::new(Sqlstate::InvalidParameterValue, format!("role \"{name}\" is built in")));
+        }
+        if rules::rule(name).is_some() {
+            return Err(rules::is_no_role(name));
         }
         let error = Error::new(Sqlstate::UndefinedObject, format!("role \"{name}\" does not exist"));
         if name.contains('@') {
@@ -260,8 +267,9 @@ impl Store {
             roles.insert(name, info);
         }
         let api_keys = api_keys::load(&mut transaction).await?;
+        let peer_rules = peer_rules::load(&mut transaction).await?;
         transaction.commit().await.map_err(failed)?;
-        self.directory().replace(version, roles, verifiers, api_keys);
+        self.directory().replace(version, roles, verifiers, api_keys, peer_rules);
         Ok(())
     }
 }
@@ -274,6 +282,9 @@ fn check_role_name(name: &str) -> Result<()> {
         || name.starts_with("pg_")
     {
         return refused(format!("role name \"{name}\" is reserved"));
+    }
+    if rules::rule(name).is_some() {
+        return Err(rules::is_no_role(name));
     }
     let (local, node) = match name.split_once('@') {
         Some((local, node)) => (local, Some(node)),
