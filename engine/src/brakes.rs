@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result, Sqlstate};
+use crate::federation::not_asked;
 use crate::node::Node;
 use crate::principal::Principal;
-use crate::store::{Suspended, Suspension};
+use crate::store::{PeerRules, Suspended, Suspension};
 
 /// What is suspended, or no longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,29 @@ impl Node {
         Ok(())
     }
 
+    /// Changes what a peer may ask for. When this returns it is durable, and what it may no longer ask was told to stop.
+    ///
+    /// # Errors
+    /// 42704 if no pinned peer is called so; if the store fails.
+    pub(crate) async fn alter_peer(self: &Arc<Self>, name: &str, change: impl FnOnce(&mut PeerRules)) -> Result<()> {
+        let (key, shown) = self.federation.named(name)?;
+        let before = self.store.directory().rules_of_key(&key).tables;
+        self.store.alter_peer(&key.to_string(), change).await?;
+        // Sessions plan anew.
+        self.catalog.reload().await?;
+        let is_other = self.store.directory().rules_of_key(&key).tables != before;
+        self.sessions.end_those(|principal| {
+            let peer = principal.via_peer.as_ref()?;
+            let changed = is_other && peer.as_str() == shown;
+            let ask_again = || {
+                Error::new(Sqlstate::ObjectNotInPrerequisiteState, "what this site answers that node was changed")
+                    .hint("Ask again.")
+            };
+            self.refuses(principal).or_else(|| changed.then(ask_again))
+        });
+        Ok(())
+    }
+
     /// Closes the protected tables of this node: its store does not know what was spent. That is in the store already.
     ///
     /// # Errors
@@ -71,14 +95,19 @@ impl Node {
         self.sessions.stop_what_is_halted(&self.catalog.snapshot());
     }
 
-    /// Why a principal may not have a session, if it may not: it, or the peer that it comes through, is suspended.
+    /// Why a principal may not have a session, if it may not: it, or the peer that it comes through, is suspended, or that is no peer any more.
     pub(crate) fn refuses(&self, principal: &Principal) -> Option<Error> {
         let refused = |what: String| {
             Error::new(Sqlstate::InvalidAuthorization, format!("{what} is suspended at this site"))
                 .hint("Whoever runs the site decides when it may ask again.")
         };
-        match &principal.via_peer {
-            Some(peer) if self.federation.is_suspended(peer) => Some(refused(format!("node \"{peer}\""))),
+        let peer = principal.via_peer.as_ref().map(|peer| (peer, self.federation.is_suspended(peer)));
+        match peer {
+            Some((peer, None)) => {
+                Some(Error::new(Sqlstate::InvalidAuthorization, format!("node \"{peer}\" is no peer of this site")))
+            }
+            Some((peer, Some(false))) if !self.store.directory().rules_of_peer(peer).may_query => Some(not_asked()),
+            Some((peer, Some(true))) => Some(refused(format!("node \"{peer}\""))),
             Some(_) if self.store.directory().is_suspended(principal) => {
                 Some(refused(format!("role \"{}\"", principal.display())))
             }

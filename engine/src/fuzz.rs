@@ -65,6 +65,7 @@ fn nobody() -> Viewer {
             auth_method: AuthMethod::ScramSha256,
             credential: None,
             via_peer: None,
+            told_roles: BTreeSet::new(),
         },
         node_id: "nowhere".to_owned(),
         roles: Vec::new(),

@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod limits;
 mod nearest;
 pub mod node;
+pub(crate) mod peers;
 pub mod pg_catalog;
 pub mod principal;
 pub mod release;

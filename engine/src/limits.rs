@@ -226,6 +226,7 @@ mod tests {
             auth_method: AuthMethod::Password,
             credential: None,
             via_peer: None,
+            told_roles: std::collections::BTreeSet::new(),
         }
     }
 

@@ -141,6 +141,7 @@ impl Node {
             auth_method: AuthMethod::Local,
             credential: None,
             via_peer: None,
+            told_roles: BTreeSet::new(),
         }
     }
 

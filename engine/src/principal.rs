@@ -141,6 +141,8 @@ pub struct Principal {
     pub credential: Option<Credential>,
     /// Set if a peer asks on its behalf: the peer. Such a session may use the parts of averages that only peers may merge.
     pub via_peer: Option<SiteId>,
+    /// The built-in roles that the peer says it holds at home. Only rules for people of peers go by them.
+    pub told_roles: BTreeSet<BuiltinRole>,
 }
 
 impl Principal {

@@ -132,15 +132,26 @@ async fn greet(tcp: TcpStream, mut held: (OwnedSemaphorePermit, Place), policy: 
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "plaintext where TLS is required"));
     };
     let open = Arc::new(());
+    let untrusted: Untrusted = match peer.map(PublicKey::fingerprint) {
+        Some(key) => {
+            let trusted = policy.node.federation.trusted_keys();
+            Box::pin(async move { trusted.until_gone(key).await })
+        }
+        None => Box::pin(std::future::pending()),
+    };
     let info = ConnectionInfo { peer, chain, from, number, open: Arc::downgrade(&open) };
-    Ok(Connection { stream, info, _held: held, _open: open })
+    Ok(Connection { stream, info, untrusted, _held: held, _open: open })
 }
+
+/// Ends when the key of a connection's peer is not trusted any more.
+type Untrusted = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A connection that is ready for HTTP/2.
 pub(crate) struct Connection {
     stream: Transport,
     info: ConnectionInfo,
     _held: (OwnedSemaphorePermit, Place),
+    untrusted: Untrusted,
     _open: Arc<()>,
 }
 
@@ -159,6 +170,14 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // HTTP/2 reads for as long as a connection lives: with this, all that is under way on it ends.
+        if self.untrusted.as_mut().poll(cx).is_ready() {
+            self.untrusted = Box::pin(std::future::ready(()));
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "the peer is not trusted any more",
+            )));
+        }
         match &mut self.stream {
             Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Transport::Tls(tls) => Pin::new(tls).poll_read(cx, buf),

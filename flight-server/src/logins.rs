@@ -176,7 +176,8 @@ impl Logins {
         let admitted = self.node.federation.admit(ticket, sql, key).await.inspect_err(|error| {
             self.node.audit.ticket_refused(&key.fingerprint().to_string(), error.state.code());
         })?;
-        let principal = auth::peer_principal(&self.node.store, &admitted.peer, &admitted.claims.user);
+        let principal =
+            auth::peer_principal(&self.node.store, &admitted.peer, &admitted.claims.user, &admitted.claims.roles);
         let session = Session::open_for_subplan(Arc::clone(&self.node), principal, admitted.claims.asked());
         // A site does not work on after its coordinator has given up.
         if let Some(wait_ms) =
@@ -205,7 +206,7 @@ fn shown_on(token: &str, connection: Option<&ConnectionInfo>) -> String {
 }
 
 /// Where a call came from.
-fn address(connection: Option<&ConnectionInfo>) -> IpAddr {
+pub(crate) fn address(connection: Option<&ConnectionInfo>) -> IpAddr {
     connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |connection| connection.from)
 }
 

@@ -6,6 +6,7 @@
 //!      ├► init   a configuration, keys and a first admin
 //!      ├► sql    a small client
 //!      ├► role   roles, tokens and API keys, at a running node
+//!      ├► node   invites, peers: at a running node
 //!      ├► audit  checks and exports the audit log
 //!      ├► backup, restore   store and keys in one sealed file
 //!      └► doctor what works here, and what to do about what does not
@@ -17,6 +18,7 @@ mod client;
 mod demo;
 mod doctor;
 mod init;
+mod peers;
 mod role;
 mod serve;
 
@@ -33,6 +35,10 @@ Examples:
   kanon serve --config clinic/kanon.toml      runs it
   kanon sql --config clinic/kanon.toml --user root -c 'SELECT * FROM kanon.nodes'
   kanon role api-key grafana --for dashboards a key for a service, shown once
+  kanon node invite                           a token with which another node becomes a peer, once
+  kanon node accept TOKEN                     becomes a peer of the node that made it
+  kanon node list                             this node and its peers
+  kanon node remove zurich                    is no peer of zurich any more
   kanon audit verify                          whether the audit log is as it was written
   kanon backup --config clinic/kanon.toml --to clinic.kanon --key-file backup.key
                                               store and keys in one sealed file, while the node runs
@@ -59,6 +65,8 @@ enum Command {
     Sql(SqlArgs),
     /// Creates roles, and tokens and API keys of theirs
     Role(RoleArgs),
+    /// Invites, accepts, lists and removes peers
+    Node(NodeArgs),
     /// Checks and exports the audit log
     Audit(AuditArgs),
     /// Writes store, keys and configuration into one sealed file; the node may be running
@@ -183,6 +191,48 @@ pub(crate) enum RoleCommand {
         /// Where it is taken: pg, flight, http; everywhere unless told
         #[arg(long, value_delimiter = ',')]
         scopes: Vec<String>,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+}
+
+/// Arguments of `kanon node`.
+#[derive(Args)]
+pub(crate) struct NodeArgs {
+    #[command(subcommand)]
+    pub command: NodeCommand,
+}
+
+/// What `kanon node` does, at a running node.
+#[derive(Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Prints a token with which one other node can become a peer
+    Invite {
+        /// How long it is good for, such as "2 hours"; a day unless told, a week at most
+        #[arg(long)]
+        valid_for: Option<String>,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Becomes a peer of the node that made a token
+    Accept {
+        /// The token
+        token: String,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Lists the node and its peers
+    List {
+        /// As JSON lines
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Takes a peer's pin away; one of the configuration is taken out there
+    Remove {
+        /// The peer's id
+        id: String,
         #[command(flatten)]
         connect: ConnectArgs,
     },
@@ -331,6 +381,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(args) => serve::run(args).await,
         Command::Init(args) => init::run(args).await,
         Command::Role(args) => role::run(args).await,
+        Command::Node(args) => peers::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Sql(args) => client::run(args).await,
         Command::Backup(args) => backup::backup(args).await,

@@ -41,7 +41,7 @@ pub(crate) async fn run(args: RoleArgs) -> Result<()> {
 }
 
 /// The one value of an answer.
-async fn one(client: &Client, sql: &str) -> Result<String> {
+pub(crate) async fn one(client: &Client, sql: &str) -> Result<String> {
     let (tables, _) = client.ask(sql).await?;
     let row = tables.into_iter().next().and_then(|table| table.rows.into_iter().next());
     row.and_then(|row| row.into_iter().next().flatten()).context("the node answered nothing")
@@ -51,6 +51,7 @@ fn ident(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn text(value: &str) -> String {
+/// A text in SQL.
+pub(crate) fn text(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }

@@ -51,13 +51,25 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
     servers.spawn(kanon_flight::serve(Arc::clone(&node), flight, shutdown.clone()));
     tracing::info!(node = %node.config.node_id, pg = %node.config.pg_listen, flight = %node.config.flight_listen, "node is up");
 
-    let reload = || {
-        match reloaded_filter(&args.config).map(|filter| log_level.reload(filter)) {
-            Ok(Ok(())) => tracing::info!("the log level was read again; peers are read when the node starts"),
+    let reload = async || {
+        let config = match Config::load(&args.config) {
+            Ok(config) => config,
+            Err(error) => {
+                tracing::error!(%error, "log level and peers stay as they were");
+                // The files of certificates are those of the configuration in force.
+                return reload_tls(&node, &node.config);
+            }
+        };
+        match EnvFilter::try_new(&config.log_level).map(|filter| log_level.reload(filter)) {
+            Ok(Ok(())) => tracing::info!("the log level was read again"),
             Ok(Err(error)) => tracing::warn!(%error, "the log level stays as it was"),
-            Err(error) => tracing::warn!(error = format!("{error:#}"), "the log level stays as it was"),
+            Err(error) => tracing::warn!(%error, "the log level stays as it was"),
         }
-        reload_tls(&node, &args.config);
+        match node.pin_as_configured(&config.trusted_nodes).await {
+            Ok(()) => tracing::info!("the trusted nodes were read again"),
+            Err(error) => tracing::error!(%error, "the trusted nodes could not be read again"),
+        }
+        reload_tls(&node, &config);
     };
     tokio::select! {
         ended = servers.join_next() => {
@@ -91,16 +103,9 @@ async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener> {
     })
 }
 
-fn reloaded_filter(config: &Path) -> Result<EnvFilter> {
-    let config = Config::load(config)?;
-    EnvFilter::try_new(&config.log_level).context("log_level")
-}
-
 /// Reads the certificate again that listeners show, and the authorities of those that they take.
-fn reload_tls(node: &Node, config: &Path) {
-    // Why a configuration cannot be read was said; then the files are those of the one in force.
-    let read = Config::load(config);
-    let failed = node.tls.reload(read.as_ref().unwrap_or(&node.config));
+fn reload_tls(node: &Node, config: &Config) {
+    let failed = node.tls.reload(config);
     for error in &failed {
         tracing::error!(%error, "what was read before stays in force");
     }
@@ -110,10 +115,10 @@ fn reload_tls(node: &Node, config: &Path) {
 }
 
 /// Calls `reload` at every SIGHUP, for ever.
-async fn on_hangup(reload: impl Fn()) {
+async fn on_hangup(reload: impl AsyncFn()) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
     while hangup.recv().await.is_some() {
-        reload();
+        reload().await;
     }
     std::future::pending().await
 }

@@ -109,6 +109,17 @@ impl Federation {
 
     /// The same, with more lines at the top of their configuration.
     pub async fn configured(specs: Vec<SiteSpec>, more: &str) -> Federation {
+        let federation = Federation::set_up(specs, more, true).await;
+        federation.wait_for_peers().await;
+        federation
+    }
+
+    /// Nodes that do not know one another.
+    pub async fn strangers(specs: Vec<SiteSpec>) -> Federation {
+        Federation::set_up(specs, "", false).await
+    }
+
+    async fn set_up(specs: Vec<SiteSpec>, more: &str, pinned: bool) -> Federation {
         let dir = TempDir::new().unwrap();
         let mut sites = Vec::new();
         for spec in &specs {
@@ -117,7 +128,8 @@ impl Federation {
         let pins: Vec<String> =
             sites.iter().map(|s| format!("127.0.0.1:{}#{}", s.flight_port, s.fingerprint)).collect();
         for (i, site) in sites.iter_mut().enumerate() {
-            let others: Vec<&String> = pins.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, p)| p).collect();
+            let others: Vec<&String> =
+                pins.iter().enumerate().filter(|(j, _)| pinned && *j != i).map(|(_, p)| p).collect();
             let config = site.dir.join("kanon.toml");
             let text = std::fs::read_to_string(&config).unwrap();
             let text = text.replace("trusted_nodes = []", &format!("trusted_nodes = {others:?}"));
@@ -132,7 +144,6 @@ impl Federation {
                 admin.ask(&statement).await.unwrap_or_else(|e| panic!("{}: {statement}: {e:?}", site.id));
             }
         }
-        federation.wait_for_peers().await;
         federation
     }
 

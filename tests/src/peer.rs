@@ -43,6 +43,12 @@ impl Peer {
         self.ticket_of(&self.identity, &self.to, sql, user, None)
     }
 
+    /// The same, of a user with one role at home.
+    pub fn ticket_as(&self, sql: &str, user: &str, role: &str) -> String {
+        let roles = vec![role.to_owned()];
+        ticket::issue(&self.identity, &TicketRequest { roles, ..self.request(&self.to, sql, user, None) }).unwrap()
+    }
+
     /// The same, asking to spend this much.
     pub fn asking(&self, sql: &str, user: &str, epsilon: f64, delta: f64) -> String {
         let asked = Asked { epsilon: epsilon.try_into().unwrap(), delta: delta.try_into().unwrap() };
@@ -60,7 +66,11 @@ impl Peer {
     }
 
     fn ticket_of(&self, key: &Identity, to: &SiteId, sql: &str, user: &str, asked: Option<Asked>) -> String {
-        let request = TicketRequest {
+        ticket::issue(key, &self.request(to, sql, user, asked)).unwrap()
+    }
+
+    fn request<'a>(&'a self, to: &'a SiteId, sql: &'a str, user: &'a str, asked: Option<Asked>) -> TicketRequest<'a> {
+        TicketRequest {
             home_node: &self.from,
             audience: to,
             audience_key: self.audience,
@@ -71,8 +81,7 @@ impl Peer {
             min_sites: 1,
             asked,
             valid_seconds: 60,
-        };
-        ticket::issue(key, &request).unwrap()
+        }
     }
 
     /// Asks a subplan with a ticket.

@@ -239,6 +239,11 @@ impl AuditLog {
         self.logins.count(Action::Peer, "peer", None, Some(peer), rule);
     }
 
+    /// Somebody showed an invite that is not good, for this reason. It is counted as failed logins are.
+    pub(crate) fn invite_refused(&self, address: &str, rule: &'static str) {
+        self.logins.count(Action::Peer, address, None, None, rule);
+    }
+
     /// Something that the node's operator did on its command line, in a constant text.
     ///
     /// # Errors

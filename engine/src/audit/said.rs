@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Value, ValueWithS
 
 use super::stewards;
 use crate::error::Result;
+use crate::federation::invite::PREFIX;
 use crate::statement::{Act, Argument, Statement, Temporary, on_large_stack};
 
 /// The longest text of a statement in the log, in bytes: of longer ones the beginning.
@@ -251,9 +252,21 @@ impl VisitorMut for Found {
     }
 }
 
-/// A text without what looks like a password: of `scheme://user:password@host` and of `password=…`.
+/// A text without what looks like a password: of `scheme://user:password@host` and of `password=…`; and without invites.
 pub(super) fn scrubbed(text: &str) -> String {
-    without_assigned(&without_user_info(text))
+    without_invites(&without_assigned(&without_user_info(text)))
+}
+
+/// Without what follows the beginning of an invite's token.
+fn without_invites(text: &str) -> String {
+    let mut parts = text.split(PREFIX);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str(PREFIX);
+        out.push_str("***");
+        out.push_str(part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-'));
+    }
+    out
 }
 
 fn without_user_info(text: &str) -> String {
@@ -374,6 +387,7 @@ mod tests {
             ("'password = 'hunter2''", "'password = '***''"),
             ("{\"Password\": \"hunter2\", \"n\": 1}", "{\"Password\": \"***\", \"n\": 1}"),
             ("https://a.example/?sig=1&secret=hunter2&x=y", "https://a.example/?sig=1&secret=***&x=y"),
+            ("'kanon-invite_eyJ2-_09' and kanon-invite_x.", "'kanon-invite_***' and kanon-invite_***."),
             ("äöü", "äöü"),
             ("10:30", "10:30"),
         ] {

@@ -398,7 +398,15 @@ async fn ask(session: &Arc<Session>, text: &str) -> std::result::Result<usize, E
 fn principal(node: &Node, name: &str) -> Principal {
     let roles: BTreeSet<BuiltinRole> = BTreeSet::new();
     let (home_node, auth_method) = (node.site().clone(), AuthMethod::ScramSha256);
-    Principal { name: name.to_owned(), roles, home_node, auth_method, credential: None, via_peer: None }
+    Principal {
+        name: name.to_owned(),
+        roles,
+        home_node,
+        auth_method,
+        credential: None,
+        via_peer: None,
+        told_roles: BTreeSet::new(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,6 +22,7 @@ mod standing;
 mod testing;
 pub(crate) mod tokens;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ pub(crate) use standing::keep;
 use crate::audit::AuditLog;
 use crate::config::Config;
 use crate::error::{Error, Result, Sqlstate};
-use crate::principal::{AuthMethod, Credential, Principal};
+use crate::principal::{AuthMethod, BuiltinRole, Credential, Principal};
 use crate::store::{Identity, Store, Subject};
 use crate::tls::ListenerTls;
 use lockout::Lockout;
@@ -270,11 +271,12 @@ pub fn load_principal(store: &Store, home: &SiteId, role: &str, method: AuthMeth
         auth_method: method,
         credential: None,
         via_peer: None,
+        told_roles: BTreeSet::new(),
     })
 }
 
-/// The principal of a role of a peer, whose ticket was verified: with the built-in roles that `role@peer` was granted here.
-pub fn peer_principal(store: &Store, peer: &SiteId, role: &str) -> Principal {
+/// The principal of a role of a peer, whose ticket was verified: with the built-in roles that `role@peer` was granted here, and those that the ticket tells.
+pub fn peer_principal(store: &Store, peer: &SiteId, role: &str, told: &[String]) -> Principal {
     Principal {
         name: role.to_owned(),
         roles: store.directory().builtin_roles(&format!("{role}@{peer}")),
@@ -282,6 +284,7 @@ pub fn peer_principal(store: &Store, peer: &SiteId, role: &str) -> Principal {
         auth_method: AuthMethod::PeerTicket,
         credential: None,
         via_peer: Some(peer.clone()),
+        told_roles: told.iter().filter_map(|role| BuiltinRole::parse(role)).collect(),
     }
 }
 

@@ -45,11 +45,12 @@ use crate::principal::{BuiltinRole, Principal};
 use crate::store::{CatalogRecords, Excluded, Lost, RoleDirectory, Store, Suspended, Suspension, TableRecord};
 
 pub use change::{ColumnDefinition, ExternalTable};
+pub(crate) use column::parse_text_array;
 pub use column::{COLUMN_OPTIONS, ColumnSettings};
 use excluding::Excluding;
 pub use guarded::GuardedTable;
 pub use halt::Halt;
-pub(crate) use options::{boolean, delta, epsilon, unknown_option};
+pub(crate) use options::{boolean, count, delta, epsilon, unknown_option};
 pub use policy::{DEFAULT_UNIT_KIND, Policy, TABLE_OPTIONS};
 pub(crate) use source::Source;
 use unique::{OneRowAUnit, Otherwise};
@@ -138,16 +139,24 @@ impl Snapshot {
     pub fn visible_to(&self, principal: &Principal) -> Vec<Arc<Table>> {
         let names = self.roles.grantee_names(principal);
         let steward = principal.via_peer.is_none() && principal.is(BuiltinRole::Steward);
+        let of_peer = self.tables_of_peer(principal);
         self.tables
             .iter()
             .filter(|table| (steward && table.schema_name == "public") || !table.readers.is_disjoint(&names))
+            .filter(|table| is_among(table, of_peer.as_ref()))
             .cloned()
             .collect()
     }
 
     /// Whether a principal, or a role it is in, was granted SELECT on a table. Seeing one as its steward is not that.
     pub fn may_select(&self, principal: &Principal, table: &Table) -> bool {
-        !table.readers.is_disjoint(&self.roles.grantee_names(principal))
+        is_among(table, self.tables_of_peer(principal).as_ref())
+            && !table.readers.is_disjoint(&self.roles.grantee_names(principal))
+    }
+
+    /// The only tables of this node that somebody may see who comes through a peer, if that is bounded.
+    fn tables_of_peer(&self, principal: &Principal) -> Option<BTreeSet<String>> {
+        self.roles.rules_of_peer(principal.via_peer.as_ref()?).tables
     }
 
     /// The table of a name.
@@ -341,6 +350,14 @@ impl Catalog {
             Ok(guard) => guard,
             Err(poisoned) => poisoned.into_inner(),
         }
+    }
+}
+
+/// Whether a table is among those that a peer may ask about.
+fn is_among(table: &Table, of_peer: Option<&BTreeSet<String>>) -> bool {
+    match of_peer {
+        Some(names) if !table.is_temporary() => table.schema_name == "public" && names.contains(&table.name),
+        _ => true,
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn whole(option: &str, value: &str) -> Result<i64> {
     value.parse().map_err(|_| invalid(format!("{option} must be a whole number, not \"{value}\"")))
 }
 
-pub(super) fn count(option: &str, value: &str) -> Result<NonZeroU32> {
+pub(crate) fn count(option: &str, value: &str) -> Result<NonZeroU32> {
     match u32::try_from(whole(option, value)?).ok().and_then(NonZeroU32::new) {
         Some(n) => Ok(n),
         None => Err(invalid(format!("{option} must be between 1 and {}, not {value}", u32::MAX))),

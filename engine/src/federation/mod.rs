@@ -1,12 +1,12 @@
 //! Peers: who they are, what they offer, and how release units and open tables are asked of them.
 //!
 //! ```text
-//! trusted_nodes ─► Pin ─► Peer (one kept connection, TLS 1.3, pinned key)
+//! trusted_nodes, invites ─► Pin ─► Peer (one kept connection, TLS 1.3, pinned key)
 //!                          ├─ every few seconds: its signed descriptor ─► Federation::descriptors (watched by the catalog)
 //!                          └─ SiteClient::query: a subplan and its ticket ─► the peer's own gate ─► batches
 //! ```
 //!
-//! Trust is a pinned key. What a peer says of itself (its id, its tables) is believed because its key signed it; two peers
+//! Trust is a pinned key; pins come and go while the node runs ([`pins`]). What a peer says of itself (its id, its tables) is believed because its key signed it; two peers
 //! never share an id, and none has this node's.
 
 pub mod client;
@@ -15,10 +15,12 @@ mod constants;
 pub mod descriptor;
 pub mod identity;
 mod inline;
+pub mod invite;
 mod offered_private;
 mod own;
 mod peer;
 pub mod pin;
+mod pins;
 pub mod run;
 pub mod scan;
 mod site;
@@ -29,37 +31,34 @@ pub mod tls;
 mod two_rounds;
 pub mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use chrono::Utc;
 use kanon_planner::facts::SiteId;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::AuditLog;
-use crate::audit::entry::Decision;
 use crate::catalog::Snapshot;
 use crate::config::Config;
 use crate::error::{Error, Result, Sqlstate};
 use crate::nearest::did_you_mean;
-use crate::store::{Store, Suspended, Suspension};
+use crate::peers::Strangers;
+use crate::store::{PeerIds, Store, Suspended, Suspension};
 use client::SiteClient;
 use descriptor::Descriptor;
 use identity::{Fingerprint, Identity, PublicKey};
 use own::OwnDescriptor;
 use peer::{Checked, Peer};
-use pin::{Pin, TrustedKeys};
+use pin::TrustedKeys;
 use site::PeerSite;
-use status::{NodeState, NodeStatus};
+use status::NodeStatus;
 use ticket::{Audience, TicketClaims};
 
 pub use peer::{PeerInfo, PeerStatus};
 pub use site::{TICKET_HEADER, TIMEOUT_HEADER};
 
-/// The pins that the audit log knows, one a line.
-const PINS_KEY: &str = "audited_pins";
 /// How often nonces whose time is over are forgotten, in checks of peers.
 const FORGET_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -76,14 +75,20 @@ struct Inner {
     site: SiteId,
     identity: Arc<Identity>,
     trusted: Arc<TrustedKeys>,
-    peers: Vec<Arc<Peer>>,
+    /// All pinned peers, swapped whole.
+    peers: RwLock<Arc<Vec<Arc<Peer>>>>,
     /// Which peer has which id.
-    ids: Mutex<BTreeMap<String, Fingerprint>>,
+    ids: PeerIds,
     descriptors: watch::Sender<Descriptors>,
     own: OwnDescriptor,
     store: Store,
     /// The version of the snapshot by which peers are suspended.
     suspended_by: Mutex<u64>,
+    /// Until when peers are asked for their descriptors, once they are.
+    asking: OnceLock<CancellationToken>,
+    /// The right to change pins: one change after another.
+    changing: Semaphore,
+    strangers: Strangers,
 }
 
 /// A subplan's ticket that was verified and is used up.
@@ -96,42 +101,30 @@ pub struct Admitted {
 }
 
 impl Federation {
-    /// Loads the node's key, or makes it, and the pinned peers of the configuration. Nobody is asked before [`Federation::begin`].
+    /// Loads the node's key, or makes it, and the pinned peers of the configuration and the store. Nobody is asked before [`Federation::begin`].
     ///
     /// # Errors
     /// 58000 if the key cannot be used, 22023 if this node is pinned as its own peer.
     pub async fn new(config: &Config, store: &Store) -> Result<Federation> {
         let identity = Arc::new(ensure_blocking(&config.dir).await?);
-        let mut peers: Vec<Arc<Peer>> = Vec::new();
-        for node in &config.trusted_nodes {
-            let fingerprint = Fingerprint::from_bytes(node.fingerprint);
-            let pin = Pin { host: node.host.clone(), port: node.port, fingerprint };
-            if fingerprint == identity.fingerprint {
-                return Err(Error::new(
-                    Sqlstate::InvalidParameterValue,
-                    format!("trusted node {pin} is this node itself"),
-                )
-                .hint("Take it out of trusted_nodes."));
-            }
-            if peers.iter().any(|p| p.pin.fingerprint == fingerprint) {
-                return Err(Error::new(
-                    Sqlstate::InvalidParameterValue,
-                    format!("two trusted nodes have the key of {pin}"),
-                )
-                .hint("Every node has a key of its own: name each node once."));
-            }
-            peers.push(Arc::new(Peer::new(pin, &identity)?));
-        }
+        let wanted = pins::wanted(&config.trusted_nodes, store, &identity).await?;
+        let peers =
+            wanted.into_iter().map(|pinned| Ok(Arc::new(pinned.peer(&identity)?))).collect::<Result<Vec<_>>>()?;
+        let ids = store.directory().peer_ids();
+        ids.lock().unwrap_or_else(PoisonError::into_inner).insert(config.node_id.clone(), identity.fingerprint);
         let inner = Inner {
             site: SiteId::new(config.node_id.clone()),
             trusted: Arc::new(TrustedKeys::new(peers.iter().map(|p| p.pin.fingerprint))),
-            ids: Mutex::new(BTreeMap::from([(config.node_id.clone(), identity.fingerprint)])),
+            ids,
             identity,
-            peers,
+            peers: RwLock::new(Arc::new(peers)),
             descriptors: watch::Sender::new(Arc::default()),
             own: OwnDescriptor::new(config, store).await?,
             store: store.clone(),
             suspended_by: Mutex::default(),
+            asking: OnceLock::new(),
+            changing: Semaphore::new(1),
+            strangers: Strangers::default(),
         };
         inner.recall().await?;
         Ok(Federation { inner: Arc::new(inner) })
@@ -139,14 +132,9 @@ impl Federation {
 
     /// Begins to ask the peers for their descriptors, until `stopping`.
     pub fn begin(&self, stopping: &CancellationToken) {
-        for peer in &self.inner.peers {
-            let (inner, peer, stopping) = (Arc::clone(&self.inner), Arc::clone(peer), stopping.clone());
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = stopping.cancelled() => {}
-                    () = inner.watch(&peer) => {}
-                }
-            });
+        drop(self.inner.asking.set(stopping.clone()));
+        for peer in self.inner.peers().iter() {
+            self.inner.follow(peer);
         }
         let (store, stopping) = (self.inner.store.clone(), stopping.clone());
         tokio::spawn(async move {
@@ -167,6 +155,11 @@ impl Federation {
         Arc::clone(&self.inner.trusted)
     }
 
+    /// What bounds those who show invites.
+    pub(crate) fn strangers(&self) -> &Strangers {
+        &self.inner.strangers
+    }
+
     /// The last valid descriptors of all peers, whether they answer now or not; the receiver is told when they change.
     pub fn descriptors(&self) -> watch::Receiver<Descriptors> {
         self.inner.descriptors.subscribe()
@@ -174,12 +167,12 @@ impl Federation {
 
     /// All pinned peers, as they are at this moment.
     pub fn peers(&self) -> Vec<PeerInfo> {
-        self.inner.peers.iter().map(|p| p.info()).collect()
+        self.inner.peers().iter().map(|p| p.info()).collect()
     }
 
     /// What is known of the peers, for `kanon.nodes`. This node itself is not among them.
     pub fn nodes(&self) -> Vec<NodeStatus> {
-        self.peers().iter().map(node_status).collect()
+        self.peers().iter().map(NodeStatus::of_peer).collect()
     }
 
     /// This node's own fingerprint, as peers pin it.
@@ -189,12 +182,12 @@ impl Federation {
 
     /// A peer as a site that can be asked; `None` if no pinned peer has that id.
     pub fn client(&self, site: &SiteId) -> Option<Arc<dyn SiteClient>> {
-        let peer = self.inner.peers.iter().find(|p| p.site().as_ref() == Some(site))?;
+        let peer = self.inner.peers().iter().find(|p| p.site().as_ref() == Some(site)).cloned()?;
         Some(Arc::new(PeerSite {
             site: site.clone(),
             home: self.inner.site.clone(),
             identity: Arc::clone(&self.inner.identity),
-            peer: Arc::clone(peer),
+            peer,
         }))
     }
 
@@ -204,7 +197,7 @@ impl Federation {
     /// 42704 if no pinned peer is called so.
     pub(crate) fn named(&self, name: &str) -> Result<(Fingerprint, String)> {
         let peers = self.peers();
-        let shown = |peer: &PeerInfo| node_status(peer).node_id;
+        let shown = |peer: &PeerInfo| NodeStatus::of_peer(peer).node_id;
         let found = peers.iter().find(|peer| shown(peer) == name);
         found.map(|peer| (peer.pin.fingerprint, shown(peer))).ok_or_else(|| {
             let error = Error::new(Sqlstate::UndefinedObject, format!("server \"{name}\" does not exist"));
@@ -220,22 +213,22 @@ impl Federation {
             return;
         }
         *seen = snapshot.version;
-        for peer in &self.inner.peers {
+        for peer in self.inner.peers().iter() {
             let key = peer.pin.fingerprint.to_string();
             let is = |suspension: &Suspension| suspension.of == Suspended::Peer && suspension.name == key;
             peer.suspend(snapshot.suspensions.iter().any(is));
         }
     }
 
-    /// Whether the peer of an id is suspended.
-    pub(crate) fn is_suspended(&self, site: &SiteId) -> bool {
-        self.inner.peers.iter().any(|peer| peer.is_suspended() && peer.site().as_ref() == Some(site))
+    /// Whether the peer of an id is suspended; `None` if no pinned peer has it.
+    pub(crate) fn is_suspended(&self, site: &SiteId) -> Option<bool> {
+        let key = *self.inner.ids().get(site.as_str())?;
+        self.inner.peer(&key).map(|peer| peer.is_suspended())
     }
 
     /// What a peer answers to an action, or why it does not.
     pub(crate) async fn ask(&self, peer: &Fingerprint, action: &str, body: Vec<u8>) -> Result<Vec<u8>, String> {
-        let known = self.inner.peers.iter().find(|known| known.pin.fingerprint == *peer);
-        let peer = known.ok_or_else(|| "it is not pinned".to_owned())?;
+        let peer = self.inner.peer(peer).ok_or_else(|| "it is not pinned".to_owned())?;
         if peer.is_suspended() {
             return Err("it is suspended".to_owned());
         }
@@ -243,27 +236,6 @@ impl Federation {
             Ok(answer) => answer.map_err(|failed| failed.why),
             Err(_) => Err("no answer in time".to_owned()),
         }
-    }
-
-    /// Enters the pinned peers in the audit log, if they are others than at the last start.
-    ///
-    /// # Errors
-    /// If the store or the log fails.
-    pub(crate) async fn log_pins(&self, log: &AuditLog) -> Result<()> {
-        let store = &self.inner.store;
-        let pins: BTreeSet<String> = self.inner.peers.iter().map(|peer| peer.pin.to_string()).collect();
-        let before = store.setting(PINS_KEY).await?.and_then(|kept| String::from_utf8(kept).ok()).unwrap_or_default();
-        let before: BTreeSet<String> = before.lines().map(str::to_owned).collect();
-        for (gone, pins) in [(false, pins.difference(&before)), (true, before.difference(&pins))] {
-            for pin in pins {
-                log.peer(pin, Decision::Allowed, if gone { "no longer trusted" } else { "trusted" }).await?;
-            }
-        }
-        if pins != before {
-            let text: Vec<&str> = pins.iter().map(String::as_str).collect();
-            store.set_setting(PINS_KEY, text.join("\n").as_bytes()).await?;
-        }
-        Ok(())
     }
 
     /// This node's own descriptor, signed.
@@ -277,16 +249,24 @@ impl Federation {
     /// Verifies a ticket for the text `sql` that came over a connection of the key `peer_key`, and uses it up.
     ///
     /// # Errors
-    /// 28000 with the reason, for tickets that are forged, expired, for another site or statement, or were used before.
+    /// 28000 with the reason, for tickets that are forged, expired, for another site or statement, or were used before; 42501 and 53300 for a node that may not ask, or
+    /// asks too often.
     pub async fn admit(&self, token: &str, sql: &str, peer_key: PublicKey) -> Result<Admitted> {
         let fingerprint = peer_key.fingerprint();
         // The handshake checked it, but the pin may have been removed since.
         if !self.inner.trusted.contains(&fingerprint) {
             return Err(ticket::refused("is of a node that is not pinned"));
         }
-        if self.inner.peers.iter().any(|peer| peer.pin.fingerprint == fingerprint && peer.is_suspended()) {
+        if self.inner.peer(&fingerprint).is_some_and(|peer| peer.is_suspended()) {
             return Err(ticket::refused("is of a node that is suspended at this site")
                 .hint("Whoever runs the site decides when it may ask again."));
+        }
+        let rules = self.inner.store.directory().rules_of_key(&fingerprint);
+        if !rules.may_query {
+            return Err(not_asked());
+        }
+        if let (Some(rate), Some(peer)) = (rules.statements_per_second, self.inner.peer(&fingerprint)) {
+            peer.admit(rate)?;
         }
         let audience = Audience { site: &self.inner.site, key: self.inner.identity.fingerprint };
         let claims = ticket::verify(token, sql, peer_key, &audience)?;
@@ -301,11 +281,32 @@ impl Federation {
 }
 
 impl Inner {
-    /// The descriptors that the store remembers, so that the tables of a peer that is down when this node starts are known.
+    fn peers(&self) -> Arc<Vec<Arc<Peer>>> {
+        Arc::clone(&self.peers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The peer of a key.
+    fn peer(&self, key: &Fingerprint) -> Option<Arc<Peer>> {
+        self.peers().iter().find(|peer| peer.pin.fingerprint == *key).cloned()
+    }
+
+    fn ids(&self) -> MutexGuard<'_, BTreeMap<String, Fingerprint>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ids that invites told, and the descriptors that the store remembers, so that the tables of a peer that is down when this node starts are known.
     async fn recall(&self) -> Result<()> {
+        let peers = self.peers();
+        for peer in peers.iter() {
+            if let Some(id) = &peer.invited_as
+                && let Err(error) = self.claim_id(id, peer.pin.fingerprint)
+            {
+                tracing::error!(peer = %peer.pin, %error, "a peer is pinned under an id that it cannot have");
+            }
+        }
         for record in self.store.peers().await? {
             let Some(peer) =
-                self.peers.iter().find(|p| p.pin.fingerprint.as_bytes().as_slice() == record.fingerprint.as_slice())
+                peers.iter().find(|p| p.pin.fingerprint.as_bytes().as_slice() == record.fingerprint.as_slice())
             else {
                 continue;
             };
@@ -325,7 +326,11 @@ impl Inner {
 
     /// Gives an id to a key. Each has one at most.
     fn claim_id(&self, id: &str, fingerprint: Fingerprint) -> Result<()> {
-        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ids = self.ids();
+        // While the ids are locked: a pin that goes takes its id along.
+        if !self.trusted.contains(&fingerprint) {
+            return Err(ticket::refused("is of a node that is not pinned"));
+        }
         if ids.get(id) == Some(&fingerprint) {
             return Ok(());
         }
@@ -340,11 +345,23 @@ impl Inner {
         Ok(())
     }
 
-    /// Asks a peer again and again; never ends.
+    /// Begins to ask a peer for its descriptor, if peers are asked.
+    fn follow(self: &Arc<Self>, peer: &Arc<Peer>) {
+        let Some(stopping) = self.asking.get().cloned() else { return };
+        let (inner, peer) = (Arc::clone(self), Arc::clone(peer));
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = peer.until_removed() => {}
+                () = inner.watch(&peer) => {}
+            }
+        });
+    }
+
+    /// Asks a peer again and again, as long as it is one.
     async fn watch(&self, peer: &Peer) {
         let mut failures = 0;
-        loop {
-            peer.until_suspended(false).await;
+        while peer.until_asked().await {
             match self.check(peer).await {
                 Ok(()) => failures = 0,
                 Err(()) => failures += 1,
@@ -393,7 +410,7 @@ impl Inner {
     }
 
     fn publish(&self) {
-        let mut all: Vec<Arc<Descriptor>> = self.peers.iter().filter_map(|p| p.descriptor()).collect();
+        let mut all: Vec<Arc<Descriptor>> = self.peers().iter().filter_map(|p| p.descriptor()).collect();
         all.sort_by(|a, b| a.id.cmp(&b.id));
         // A renewed descriptor that offers the same is no change: what depends on it need not be rebuilt.
         let same = |a: &Descriptor, b: &Descriptor| {
@@ -412,28 +429,10 @@ impl Inner {
     }
 }
 
-fn node_status(peer: &PeerInfo) -> NodeStatus {
-    let said = peer.descriptor.as_deref();
-    let text = |of: fn(&Descriptor) -> &str| said.map(|d| of(d).to_owned()).filter(|text| !text.is_empty());
-    NodeStatus {
-        // A peer that never answered is known by its place only.
-        node_id: said.map_or_else(|| peer.pin.authority(), |d| d.id.clone()),
-        name: text(|d| &d.name),
-        institution: text(|d| &d.institution),
-        pg_endpoint: said.and_then(|d| d.endpoints.pg.clone()),
-        flight_endpoint: Some(peer.pin.authority()),
-        http_endpoint: said.and_then(|d| d.endpoints.http.clone()),
-        status: match peer.status {
-            PeerStatus::Up => NodeState::Up,
-            PeerStatus::Untrusted => NodeState::Untrusted,
-            PeerStatus::Suspended => NodeState::Suspended,
-            PeerStatus::Unknown | PeerStatus::Down | PeerStatus::VersionMismatch => NodeState::Down,
-        },
-        version: text(|d| &d.version),
-        last_seen_us: peer.last_seen.map(|at| at.timestamp_micros()),
-        latency_ms: peer.latency.map(|took| took.as_secs_f64() * 1000.0),
-        fingerprint: Some(peer.pin.fingerprint.to_string()),
-    }
+/// A node that is a peer and may not ask.
+pub(crate) fn not_asked() -> Error {
+    Error::new(Sqlstate::InsufficientPrivilege, "this site answers no questions of that node")
+        .hint("Whoever runs the site decides who may ask: ALTER SERVER … OPTIONS (SET may_query 'true').")
 }
 
 async fn ensure_blocking(dir: &Path) -> Result<Identity> {

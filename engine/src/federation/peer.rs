@@ -1,12 +1,16 @@
 //! One peer: its pin, its connection, what it last said of itself, and whether it answers.
 
 use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow_flight::Action;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt as _;
+use governor::clock::{Clock as _, MonotonicClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use kanon_planner::facts::SiteId;
 use rand::Rng as _;
 use tokio::sync::watch;
@@ -17,7 +21,7 @@ use super::identity::Identity;
 use super::pin::Pin;
 use super::tls;
 use super::wire::describe;
-use crate::error::Result;
+use crate::error::{Error, Result, Sqlstate};
 
 /// How often a peer that answers is asked for its descriptor.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
@@ -49,6 +53,10 @@ pub enum PeerStatus {
 pub struct PeerInfo {
     /// Where it is and which key it must show.
     pub pin: Pin,
+    /// The id that its invite told, if it came by one.
+    pub invited_as: Option<String>,
+    /// Whether the configuration pins it; else the store does.
+    pub configured: bool,
     /// Whether it answers.
     pub status: PeerStatus,
     /// When it last answered.
@@ -59,13 +67,30 @@ pub struct PeerInfo {
     pub descriptor: Option<Arc<Descriptor>>,
 }
 
+/// How this node stands to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is asked, and answered.
+    Peer,
+    /// Neither, for now.
+    Suspended,
+    /// Its pin is gone, for good.
+    Removed,
+}
+
 /// A pinned peer.
 pub(super) struct Peer {
     pub(super) pin: Pin,
+    /// The id that its invite told.
+    pub(super) invited_as: Option<String>,
+    /// Whether the configuration pins it.
+    configured: AtomicBool,
     service: PeerService,
     state: Mutex<State>,
-    /// Whether it is suspended here; whoever waits for it is told.
-    suspended: watch::Sender<bool>,
+    /// Whoever waits for it is told.
+    standing: watch::Sender<Standing>,
+    /// How often its tickets are taken, where that is bounded.
+    rate: Mutex<Option<(NonZeroU32, DefaultDirectRateLimiter)>>,
 }
 
 struct State {
@@ -98,7 +123,7 @@ pub(super) struct CheckFailed {
 }
 
 impl Peer {
-    pub(super) fn new(pin: Pin, identity: &Identity) -> Result<Peer> {
+    pub(super) fn new(pin: Pin, invited_as: Option<String>, identity: &Identity) -> Result<Peer> {
         let service = connect::channel(&pin, tls::client_config(identity, pin.fingerprint)?)?;
         let state = State {
             status: PeerStatus::Unknown,
@@ -107,21 +132,93 @@ impl Peer {
             descriptor: None,
             token: String::new(),
         };
-        Ok(Peer { pin, service, state: Mutex::new(state), suspended: watch::Sender::new(false) })
+        let (state, standing) = (Mutex::new(state), watch::Sender::new(Standing::Peer));
+        Ok(Peer {
+            pin,
+            configured: AtomicBool::new(invited_as.is_none()),
+            invited_as,
+            service,
+            state,
+            standing,
+            rate: Mutex::default(),
+        })
+    }
+
+    pub(super) fn is_configured(&self) -> bool {
+        self.configured.load(Ordering::Relaxed)
+    }
+
+    /// Whether the configuration pins it from now on.
+    pub(super) fn set_configured(&self, configured: bool) {
+        self.configured.store(configured, Ordering::Relaxed);
     }
 
     pub(super) fn is_suspended(&self) -> bool {
-        *self.suspended.borrow()
+        *self.standing.borrow() == Standing::Suspended
     }
 
     pub(super) fn suspend(&self, suspended: bool) {
-        self.suspended.send_if_modified(|known| std::mem::replace(known, suspended) != suspended);
+        let wanted = if suspended { Standing::Suspended } else { Standing::Peer };
+        self.standing.send_if_modified(|known| match *known {
+            Standing::Removed => false,
+            _ => std::mem::replace(known, wanted) != wanted,
+        });
     }
 
-    /// Waits until it is, or is no longer, suspended.
-    pub(super) async fn until_suspended(&self, suspended: bool) {
-        if self.suspended.subscribe().wait_for(|is| *is == suspended).await.is_err() {
+    /// Its pin is gone: what is under way to it ends.
+    pub(super) fn remove(&self) {
+        self.standing.send_replace(Standing::Removed);
+    }
+
+    /// Takes one ticket of so many a second, of which one second's worth may come at once.
+    ///
+    /// # Errors
+    /// 53300 if there are too many, with when to try again.
+    pub(super) fn admit(&self, most: NonZeroU32) -> Result<()> {
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        if rate.as_ref().is_none_or(|(known, _)| *known != most) {
+            *rate = Some((most, RateLimiter::direct(Quota::per_second(most))));
+        }
+        let Some((_, limiter)) = rate.as_ref() else { return Ok(()) };
+        limiter.check().map_err(|until| {
+            let wait = until.wait_time_from(MonotonicClock.now()).as_millis().max(1);
+            Error::new(Sqlstate::TooManyConnections, format!("this site takes {most} statements a second of that node"))
+                .hint(format!("Try again in {wait} ms."))
+        })
+    }
+
+    /// Waits until it is to be asked. Whether that will ever be.
+    pub(super) async fn until_asked(&self) -> bool {
+        let mut standing = self.standing.subscribe();
+        let found = standing.wait_for(|standing| *standing != Standing::Suspended).await;
+        found.is_ok_and(|standing| *standing == Standing::Peer)
+    }
+
+    /// Waits until it is not to be asked, and tells why.
+    pub(super) async fn until_halted(&self) -> Standing {
+        let mut standing = self.standing.subscribe();
+        let found = standing.wait_for(|standing| *standing != Standing::Peer).await.map(|standing| *standing);
+        match found {
+            Ok(standing) => standing,
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Waits until its pin is gone.
+    pub(super) async fn until_removed(&self) {
+        if self.standing.subscribe().wait_for(|standing| *standing == Standing::Removed).await.is_err() {
             std::future::pending().await
+        }
+    }
+
+    /// What it said of itself, for a peer of the same key at another place.
+    pub(super) fn hand_on(&self, other: &Peer) {
+        let (descriptor, token) = {
+            let state = self.state();
+            (state.descriptor.clone(), state.token.clone())
+        };
+        if let Some(descriptor) = descriptor {
+            other.take(descriptor, token);
         }
     }
 
@@ -142,6 +239,8 @@ impl Peer {
         let state = self.state();
         PeerInfo {
             pin: self.pin.clone(),
+            invited_as: self.invited_as.clone(),
+            configured: self.is_configured(),
             status: if self.is_suspended() { PeerStatus::Suspended } else { state.status },
             last_seen: state.last_seen,
             latency: state.latency,
@@ -176,8 +275,7 @@ impl Peer {
             Err(_) => return Err(CheckFailed { status: PeerStatus::Down, why: "no answer in time".to_owned() }),
         };
         let latency = began.elapsed();
-        let untrusted =
-            |error: crate::error::Error| CheckFailed { status: PeerStatus::Untrusted, why: error.to_string() };
+        let untrusted = |error: Error| CheckFailed { status: PeerStatus::Untrusted, why: error.to_string() };
         let known = {
             let state = self.state();
             if state.token == token

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
+
+use tokio::sync::watch;
 
 use super::identity::Fingerprint;
+use crate::config::TrustedNode;
 
 /// One entry of `trusted_nodes`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,29 +37,32 @@ impl fmt::Display for Pin {
     }
 }
 
+impl From<&TrustedNode> for Pin {
+    fn from(node: &TrustedNode) -> Pin {
+        Pin { host: node.host.clone(), port: node.port, fingerprint: Fingerprint::from_bytes(node.fingerprint) }
+    }
+}
+
 /// The keys trusted at this moment; connections and calls ask anew each time, so that a removed pin counts at once.
 #[derive(Debug, Default)]
-pub struct TrustedKeys(RwLock<Arc<BTreeSet<Fingerprint>>>);
+pub struct TrustedKeys(watch::Sender<Arc<BTreeSet<Fingerprint>>>);
 
 impl TrustedKeys {
     /// Trusts these keys and no others.
     pub fn new(keys: impl IntoIterator<Item = Fingerprint>) -> Self {
-        TrustedKeys(RwLock::new(Arc::new(keys.into_iter().collect())))
+        TrustedKeys(watch::Sender::new(Arc::new(keys.into_iter().collect())))
     }
     /// Whether a key is trusted.
     pub fn contains(&self, key: &Fingerprint) -> bool {
-        match self.0.read() {
-            Ok(keys) => keys.contains(key),
-            // Nobody panics while holding this lock; if it happened all the same, nothing is trusted.
-            Err(_) => false,
-        }
+        self.0.borrow().contains(key)
     }
     /// Trusts these keys and no others from now on.
     pub fn replace(&self, keys: impl IntoIterator<Item = Fingerprint>) {
-        let keys = Arc::new(keys.into_iter().collect());
-        match self.0.write() {
-            Ok(mut guard) => *guard = keys,
-            Err(poisoned) => *poisoned.into_inner() = keys,
-        }
+        self.0.send_replace(Arc::new(keys.into_iter().collect()));
+    }
+    /// Waits until a key is not trusted.
+    pub async fn until_gone(&self, key: Fingerprint) {
+        // It ends with the last of those who could tell.
+        drop(self.0.subscribe().wait_for(|keys| !keys.contains(&key)).await);
     }
 }

@@ -21,7 +21,7 @@ use tonic::metadata::MetadataValue;
 
 use super::client::{SiteClient, SiteError, SubplanRequest};
 use super::identity::Identity;
-use super::peer::Peer;
+use super::peer::{Peer, Standing};
 use super::ticket::{self, MAX_TICKET_SECONDS, TicketRequest};
 use super::wire::from_status;
 use crate::error::{Error, Sqlstate};
@@ -54,20 +54,20 @@ impl SiteClient for PeerSite {
     async fn query(&self, request: SubplanRequest) -> Result<SendableRecordBatchStream, SiteError> {
         let rows = tokio::select! {
             biased;
-            () = self.peer.until_suspended(true) => Err(SiteError::Answered(self.suspended())),
+            standing = self.peer.until_halted() => Err(SiteError::Answered(halted(standing))),
             answer = self.ask_twice(&request) => answer,
         }?;
         // Rows on their way end with it.
-        let (peer, why) = (Arc::clone(&self.peer), self.suspended());
+        let peer = Arc::clone(&self.peer);
         let schema = rows.schema();
         let until = futures::stream::unfold(Some(rows), move |rows| {
-            let (peer, why) = (Arc::clone(&peer), why.clone());
+            let peer = Arc::clone(&peer);
             async move {
                 let mut rows = rows?;
                 tokio::select! {
                     biased;
-                    () = peer.until_suspended(true) => {
-                        Some((Err(DataFusionError::External(Box::new(SiteError::Answered(why)))), None))
+                    standing = peer.until_halted() => {
+                        Some((Err(DataFusionError::External(Box::new(SiteError::Answered(halted(standing))))), None))
                     }
                     next = rows.next() => next.map(|batch| (batch, Some(rows))),
                 }
@@ -77,12 +77,17 @@ impl SiteClient for PeerSite {
     }
 }
 
-impl PeerSite {
-    fn suspended(&self) -> Error {
-        Error::new(Sqlstate::ObjectNotInPrerequisiteState, "this node has suspended it")
-            .hint("This node's operator decides when it is asked again. SET kanon.on_site_failure = partial")
-    }
+/// Why a peer is not asked.
+fn halted(standing: Standing) -> Error {
+    let why = match standing {
+        Standing::Removed => "this node no longer trusts it",
+        Standing::Suspended | Standing::Peer => "this node has suspended it",
+    };
+    Error::new(Sqlstate::ObjectNotInPrerequisiteState, why)
+        .hint("This node's operator decides when it is asked again. SET kanon.on_site_failure = partial")
+}
 
+impl PeerSite {
     async fn ask_twice(&self, request: &SubplanRequest) -> Result<SendableRecordBatchStream, SiteError> {
         match self.ask(request).await {
             // A kept connection that died unnoticed fails once; the next attempt makes a new one. The site has not answered,

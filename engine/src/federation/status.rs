@@ -1,5 +1,7 @@
 //! What is known of the nodes of the federation: `kanon.nodes`.
 
+use super::descriptor::Descriptor;
+use super::{PeerInfo, PeerStatus};
 use crate::config::Config;
 
 /// Whether a node can be asked.
@@ -72,6 +74,32 @@ impl NodeStatus {
             last_seen_us: Some(chrono::Utc::now().timestamp_micros()),
             latency_ms: Some(0.0),
             fingerprint,
+        }
+    }
+
+    /// A peer.
+    pub(crate) fn of_peer(peer: &PeerInfo) -> NodeStatus {
+        let said = peer.descriptor.as_deref();
+        let text = |of: fn(&Descriptor) -> &str| said.map(|d| of(d).to_owned()).filter(|text| !text.is_empty());
+        NodeStatus {
+            // A peer that never answered is known by what its invite told, or by its place.
+            node_id: said
+                .map_or_else(|| peer.invited_as.clone().unwrap_or_else(|| peer.pin.authority()), |d| d.id.clone()),
+            name: text(|d| &d.name),
+            institution: text(|d| &d.institution),
+            pg_endpoint: said.and_then(|d| d.endpoints.pg.clone()),
+            flight_endpoint: Some(peer.pin.authority()),
+            http_endpoint: said.and_then(|d| d.endpoints.http.clone()),
+            status: match peer.status {
+                PeerStatus::Up => NodeState::Up,
+                PeerStatus::Untrusted => NodeState::Untrusted,
+                PeerStatus::Suspended => NodeState::Suspended,
+                PeerStatus::Unknown | PeerStatus::Down | PeerStatus::VersionMismatch => NodeState::Down,
+            },
+            version: text(|d| &d.version),
+            last_seen_us: peer.last_seen.map(|at| at.timestamp_micros()),
+            latency_ms: peer.latency.map(|took| took.as_secs_f64() * 1000.0),
+            fingerprint: Some(peer.pin.fingerprint.to_string()),
         }
     }
 }

@@ -71,15 +71,31 @@ pub(crate) fn server_config(
 /// # Errors
 /// XX000 if the node's own key does not fit its certificate.
 pub fn client_config(identity: &Identity, expected: Fingerprint) -> Result<Arc<ClientConfig>> {
+    config_for(expected, Some(identity))
+}
+
+/// For a connection to the one node whose key is `expected`, showing none of our own: that node does not trust ours yet.
+///
+/// # Errors
+/// XX000 if TLS cannot be set up.
+pub fn stranger_config(expected: Fingerprint) -> Result<Arc<ClientConfig>> {
+    config_for(expected, None)
+}
+
+fn config_for(expected: Fingerprint, showing: Option<&Identity>) -> Result<Arc<ClientConfig>> {
     let provider = provider();
     let verifier = PinnedServer { expected, algorithms: provider.signature_verification_algorithms };
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(Error::internal)?
         .dangerous() // the verifier below accepts one key only
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_auth_cert(vec![identity.certificate()], identity.private_key())
-        .map_err(Error::internal)?;
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match showing {
+        Some(identity) => builder
+            .with_client_auth_cert(vec![identity.certificate()], identity.private_key())
+            .map_err(Error::internal)?,
+        None => builder.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![HTTP2.to_vec()];
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))

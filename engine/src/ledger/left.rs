@@ -9,7 +9,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::account::{Amounts, Cost, Spent};
 use super::budget::Budget;
-use super::sums::{Scope, amounts, start};
+use super::sums::{Scope, Whose, amounts, start};
 use super::window::BudgetWindow;
 use super::{Ledger, Refused, Shortage, writer};
 use crate::error::{Error, Result};
@@ -61,8 +61,8 @@ impl Ledger {
         let latest: i64 =
             sqlx::query_scalar("SELECT at_ms FROM ledger_clock").fetch_one(&mut *transaction).await.map_err(failed)?;
         let now_ms = latest.max(self.clock.now_ms());
-        let of_own = Scope { kind: kind.to_owned(), principal: Some(principal.to_owned()) };
-        let of_everybody = Scope { kind: kind.to_owned(), principal: None };
+        let of_own = Scope { kind: kind.to_owned(), whose: Whose::Principal(principal.to_owned()) };
+        let of_everybody = Scope { kind: kind.to_owned(), whose: Whose::Everybody };
         let spent = self.known.sum(&mut transaction, of_own, own.window, now_ms).await?;
         let spent_by_all = self.known.sum(&mut transaction, of_everybody, everybody.window, now_ms).await?;
         transaction.commit().await.map_err(failed)?;
@@ -81,13 +81,13 @@ impl Left {
     pub fn refusal(&self, costs: &[Cost]) -> Option<Error> {
         let mut asked = Amounts::default();
         costs.iter().for_each(|cost| asked += Amounts::of(cost));
-        let principals = [None, Some(self.principal.clone())];
-        let short = self.scopes.iter().zip(principals).find_map(|((spent, budget), principal)| {
+        let all = [Whose::Everybody, Whose::Principal(self.principal.clone())];
+        let short = self.scopes.iter().zip(all).find_map(|((spent, budget), whose)| {
             let mut after = *spent;
             after += asked;
             (!after.fits(budget)).then(|| Shortage {
                 kind: self.kind.clone(),
-                principal,
+                whose,
                 left: spent.left(budget),
                 asked: asked.spent(budget),
                 more_at_ms: None,
@@ -114,11 +114,11 @@ impl Known {
         let mut seen = before.unwrap_or(nothing);
         let (last, last_ms) = seen.last;
         if seen.after_ms < after_ms {
-            let gone = "at_ms > ? AND at_ms <= ? AND id <= ?";
+            let gone = "at_ms > ?3 AND at_ms <= ?4 AND id <= ?5";
             seen.amounts -= read(connection, &scope, gone, [seen.after_ms, after_ms, last]).await?.0;
             seen.after_ms = after_ms;
         }
-        let came = "at_ms > ? AND at_ms >= ? AND id > ?";
+        let came = "at_ms > ?3 AND at_ms >= ?4 AND id > ?5";
         let (more, newest) = read(connection, &scope, came, [after_ms, last_ms, last]).await?;
         seen.amounts += more;
         seen.last = newest.unwrap_or(seen.last);
@@ -146,17 +146,14 @@ async fn read(
     condition: &'static str,
     values: [i64; 3],
 ) -> Result<(Amounts, Option<(i64, i64)>)> {
-    let own = if scope.principal.is_some() { "AND principal = ?" } else { "" };
+    let own = scope.whose.condition();
     let text = format!(
         "SELECT coalesce(sum(epsilon_nano), 0), coalesce(sum(delta_atto), 0), coalesce(sum(rho_pico), 0),
              coalesce(sum(zcdp_delta_atto), 0), max(id), max(at_ms)
-         FROM charges WHERE kind = ? {own} AND {condition}"
+         FROM charges WHERE kind = ?1 AND {own} AND {condition}"
     );
     // Of constant parts: what came from outside is bound.
-    let mut query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(&scope.kind);
-    if let Some(principal) = &scope.principal {
-        query = query.bind(principal);
-    }
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(&scope.kind).bind(scope.whose.bound());
     for value in values {
         query = query.bind(value);
     }

@@ -29,6 +29,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures::future::BoxFuture;
+use kanon_privacy::budget::Epsilon;
 use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -55,6 +56,7 @@ pub use budget::{BUDGET_OPTIONS, Budget, PrincipalBudget};
 pub use clock::Clock;
 pub use left::Left;
 pub use spending::Spending;
+pub use sums::Whose;
 pub use window::BudgetWindow;
 
 use flight::{Boarded, Flights, Lead};
@@ -104,6 +106,35 @@ pub struct ReleaseRequest {
     pub cost: Cost,
 }
 
+/// Who is charged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Payer {
+    /// As [`crate::principal::Principal::display`] names it.
+    pub principal: String,
+    /// The peer that it comes through.
+    pub peer: Option<String>,
+    /// The ε that all people of that peer together may spend in the kind's window; `None`: as everybody.
+    pub peer_epsilon: Option<Epsilon>,
+}
+
+impl Payer {
+    /// Whose budgets it draws on.
+    fn scopes(&self) -> impl Iterator<Item = Whose> + use<> {
+        let all = [
+            Some(Whose::Everybody),
+            Some(Whose::Principal(self.principal.clone())),
+            self.peer.clone().map(Whose::Peer),
+        ];
+        all.into_iter().flatten()
+    }
+}
+
+impl From<&str> for Payer {
+    fn from(principal: &str) -> Payer {
+        Payer { principal: principal.to_owned(), peer: None, peer_epsilon: None }
+    }
+}
+
 /// What is done in the transaction that keeps an answer: the entry in the audit log. If it fails, there is no answer.
 pub type Also = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<()>> + Send>;
 
@@ -135,8 +166,8 @@ pub enum Refused {
 pub struct Shortage {
     /// The kind of unit.
     pub kind: String,
-    /// Whose budget; `None`: everybody's together.
-    pub principal: Option<String>,
+    /// Whose budget.
+    pub whose: Whose,
     /// What is left, in the account that has the smaller part spent.
     pub left: Spent,
     /// What was asked.
@@ -181,12 +212,16 @@ impl Ledger {
     /// Waits while somebody else computes one of them. Whoever holds a [`Reservation`] therefore computes and commits it, or drops it,
     /// and waits for nothing else meanwhile: not for another reservation, and not for another node.
     ///
-    /// `principal` is who asks, as [`crate::principal::Principal::display`] names it. What is charged is on disk when this returns, and
-    /// may be so too if the caller goes away before.
+    /// What is charged is on disk when this returns, and may be so too if the caller goes away before.
     ///
     /// # Errors
     /// See [`Refused`]; nothing of it is to run.
-    pub async fn reserve(&self, principal: &str, releases: Vec<ReleaseRequest>) -> Result<Vec<Reserved>, Refused> {
+    pub async fn reserve(
+        &self,
+        payer: impl Into<Payer>,
+        releases: Vec<ReleaseRequest>,
+    ) -> Result<Vec<Reserved>, Refused> {
+        let payer = payer.into();
         if releases.len() > MOST_RELEASES {
             let message = format!("a statement has at most {MOST_RELEASES} releases, and this one {}", releases.len());
             return Err(Refused::Store(Error::new(Sqlstate::StatementTooComplex, message)));
@@ -210,7 +245,7 @@ impl Ledger {
         if !charging.is_empty() {
             let fingerprints: Vec<_> = charging.iter().map(|release| release.fingerprint).collect();
             let (reply, done) = oneshot::channel();
-            let command = Command::Reserve { principal: principal.to_owned(), releases: charging, reply };
+            let command = Command::Reserve { payer, releases: charging, reply };
             self.writer.send(command).await.map_err(|_| Refused::Store(stopped()))?;
             entries.extend(fingerprints.into_iter().zip(done.await.map_err(|_| Refused::Store(stopped()))??));
         }
@@ -386,9 +421,10 @@ impl From<Refused> for Error {
 impl Shortage {
     fn to_error(&self) -> Error {
         let Shortage { kind, left, asked, .. } = self;
-        let whose = match &self.principal {
-            Some(principal) => format!("the privacy budget of \"{principal}\" for unit kind \"{kind}\""),
-            None => format!("the privacy budget of unit kind \"{kind}\""),
+        let whose = match &self.whose {
+            Whose::Principal(principal) => format!("the privacy budget of \"{principal}\" for unit kind \"{kind}\""),
+            Whose::Peer(node) => format!("the privacy budget of node \"{node}\" for unit kind \"{kind}\""),
+            Whose::Everybody => format!("the privacy budget of unit kind \"{kind}\""),
         };
         let error = Error::new(
             Sqlstate::BudgetExceeded,

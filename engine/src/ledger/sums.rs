@@ -18,8 +18,38 @@ const MOST_SCOPES: usize = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Scope {
     pub kind: String,
-    /// `None`: everybody's.
-    pub principal: Option<String>,
+    pub whose: Whose,
+}
+
+/// Whose charges of a kind.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Whose {
+    /// All.
+    Everybody,
+    /// Those of one principal.
+    Principal(String),
+    /// Those of all people of a peer: `…@cleveland`.
+    Peer(String),
+}
+
+impl Whose {
+    /// The condition of its charges on `?2`, which is [`Whose::bound`].
+    pub(super) fn condition(&self) -> &'static str {
+        match self {
+            Whose::Everybody => "?2 IS NULL",
+            Whose::Principal(_) => "principal = ?2",
+            // A node id holds no @, and no role that charges anything here does: what stands before the last one is the peer's.
+            Whose::Peer(_) => "substr(principal, -length(?2)) = ?2",
+        }
+    }
+
+    pub(super) fn bound(&self) -> Option<String> {
+        match self {
+            Whose::Everybody => None,
+            Whose::Principal(principal) => Some(principal.clone()),
+            Whose::Peer(node) => Some(format!("@{node}")),
+        }
+    }
 }
 
 /// A sum of the charges after a moment.
@@ -83,21 +113,14 @@ pub(super) fn start(window: Option<BudgetWindow>, now_ms: i64) -> i64 {
 
 /// The sum of a scope's charges later than `after_ms` and not later than `until_ms`.
 async fn read(connection: &mut SqliteConnection, scope: &Scope, after_ms: i64, until_ms: i64) -> Result<Amounts> {
-    let query = match &scope.principal {
-        None => sqlx::query(
-            "SELECT coalesce(sum(epsilon_nano), 0), coalesce(sum(delta_atto), 0), coalesce(sum(rho_pico), 0),
-                 coalesce(sum(zcdp_delta_atto), 0)
-             FROM charges WHERE kind = ? AND at_ms > ? AND at_ms <= ?",
-        )
-        .bind(&scope.kind),
-        Some(principal) => sqlx::query(
-            "SELECT coalesce(sum(epsilon_nano), 0), coalesce(sum(delta_atto), 0), coalesce(sum(rho_pico), 0),
-                 coalesce(sum(zcdp_delta_atto), 0)
-             FROM charges WHERE kind = ? AND principal = ? AND at_ms > ? AND at_ms <= ?",
-        )
-        .bind(&scope.kind)
-        .bind(principal),
-    };
+    let text = format!(
+        "SELECT coalesce(sum(epsilon_nano), 0), coalesce(sum(delta_atto), 0), coalesce(sum(rho_pico), 0),
+             coalesce(sum(zcdp_delta_atto), 0)
+         FROM charges WHERE kind = ?1 AND {} AND at_ms > ?3 AND at_ms <= ?4",
+        scope.whose.condition()
+    );
+    // Of constant parts: what came from outside is bound.
+    let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(&scope.kind).bind(scope.whose.bound());
     let row = query.bind(after_ms).bind(until_ms).fetch_one(connection).await.map_err(super::failed)?;
     amounts(&row, 0).map_err(super::failed)
 }

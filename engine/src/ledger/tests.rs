@@ -419,13 +419,13 @@ async fn a_principal_has_the_kind_s_budget_or_a_smaller_one_of_its_own() {
     site.store.alter_principal_budget("patient", "alice", |budget| budget.alter(&own)).await.unwrap();
     drop(site.charge(1, 0.25).await.unwrap());
     let refused = shortage(site.charge(2, 0.25).await.unwrap_err());
-    assert_eq!((refused.principal.as_deref(), refused.left.epsilon), (Some("alice"), 0.0));
+    assert_eq!((refused.whose, refused.left.epsilon), (Whose::Principal("alice".to_owned()), 0.0));
     // The same name through a peer is another principal.
     for number in 3..6 {
         drop(site.ledger.reserve("alice@cleveland", vec![release(number, "patient", 0.25)]).await.unwrap());
     }
     let refused = site.ledger.reserve("bob", vec![release(6, "patient", 0.25)]).await.unwrap_err();
-    assert_eq!(shortage(refused).principal, None, "everybody's together");
+    assert_eq!(shortage(refused).whose, Whose::Everybody);
     let budget = *site.store.catalog_records().await.unwrap().privacy_units.get("patient").unwrap();
     let all = site.ledger.spending("patient", budget).await.unwrap();
     let shown: Vec<_> = all.iter().map(|s| (s.principal.as_deref(), s.spent.epsilon, s.left.epsilon)).collect();
@@ -434,7 +434,7 @@ async fn a_principal_has_the_kind_s_budget_or_a_smaller_one_of_its_own() {
         .alter_principal_budget("patient", "alice", |budget| budget.reset(&["budget_epsilon".into()]))
         .await
         .unwrap();
-    assert_eq!(shortage(site.charge(7, 0.25).await.unwrap_err()).principal, None);
+    assert_eq!(shortage(site.charge(7, 0.25).await.unwrap_err()).whose, Whose::Everybody);
 }
 
 #[tokio::test]
@@ -607,4 +607,39 @@ async fn what_is_written_off_leaves_nothing_until_its_window_has_passed() {
     assert_eq!(site.spending("patient").await.left.epsilon, 0.0);
     site.set_days(1041);
     drop(site.charge(4, 1.0).await.unwrap());
+}
+
+#[tokio::test]
+async fn the_people_of_a_peer_have_a_budget_together() {
+    let site = Site::new().await;
+    site.unit("patient", &[("budget_epsilon", "10"), ("budget_window", "30 days")]).await;
+    let payer = |who: &str, peer: &str, epsilon: Option<f64>| Payer {
+        principal: format!("{who}@{peer}"),
+        peer: Some(peer.to_owned()),
+        peer_epsilon: epsilon.map(|epsilon| epsilon.try_into().unwrap()),
+    };
+    let mut number = 0;
+    let mut charge = async |payer: Payer| {
+        number += 1;
+        site.ledger.reserve(payer, vec![release(number, "patient", 0.5)]).await.map(drop)
+    };
+    // What was charged before there was a cap counts; a name that ends alike does not.
+    charge(payer("ana", "long_beach", None)).await.unwrap();
+    charge(payer("ana", "very_long_beach", None)).await.unwrap();
+    charge(payer("ana", "longxbeach", None)).await.unwrap();
+    charge(payer("ben", "long_beach", Some(1.0))).await.unwrap();
+    let refused = shortage(charge(payer("eve", "long_beach", Some(1.0))).await.unwrap_err());
+    assert_eq!((&refused.whose, refused.left.epsilon), (&Whose::Peer("long_beach".to_owned()), 0.0));
+    let error = Error::from(Refused::Budget(Box::new(refused)));
+    assert!(
+        error.message.starts_with("the privacy budget of node \"long_beach\" for unit kind \"patient\""),
+        "{error}"
+    );
+    // What is charged while there is none counts too.
+    charge(payer("eve", "long_beach", None)).await.unwrap();
+    shortage(charge(payer("ben", "long_beach", Some(1.5))).await.unwrap_err());
+    charge(payer("ben", "long_beach", Some(2.0))).await.unwrap();
+    charge("ana".into()).await.unwrap();
+    site.set_days(1100);
+    charge(payer("ben", "long_beach", Some(0.5))).await.unwrap();
 }

@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::account::Amounts;
 use super::budget::Budget;
 use super::clock::Clock;
-use super::sums::{Scope, Sums, start};
-use super::{Also, Refused, ReleaseFingerprint, ReleaseRequest, Shortage, failed};
+use super::sums::{Scope, Sums, Whose, start};
+use super::{Also, Payer, Refused, ReleaseFingerprint, ReleaseRequest, Shortage, failed};
 use crate::error::{Error, Result, Sqlstate};
 use crate::store::{Store, WeakStore, budget_of_row, written_off};
 
@@ -24,7 +24,7 @@ const WRITTEN_OFF: &str = "(written off)";
 /// What the writer is told to do.
 pub(super) enum Command {
     Reserve {
-        principal: String,
+        payer: Payer,
         releases: Vec<ReleaseRequest>,
         reply: oneshot::Sender<Result<Vec<Entry>, Refused>>,
     },
@@ -151,8 +151,8 @@ impl Writer {
         now_ms: i64,
     ) -> (Outcome, Option<Error>) {
         match command {
-            Command::Reserve { principal, releases, reply } => {
-                let result = self.reserve(transaction, &principal, &releases, now_ms).await;
+            Command::Reserve { payer, releases, reply } => {
+                let result = self.reserve(transaction, &payer, &releases, now_ms).await;
                 let fatal = match &result {
                     Err(Refused::Store(error)) => Some(error.clone()),
                     _ => None,
@@ -178,7 +178,7 @@ impl Writer {
     async fn reserve(
         &mut self,
         connection: &mut SqliteConnection,
-        principal: &str,
+        payer: &Payer,
         releases: &[ReleaseRequest],
         now_ms: i64,
     ) -> Result<Vec<Entry>, Refused> {
@@ -192,18 +192,18 @@ impl Writer {
             answers.push(answer);
         }
         for (kind, amounts) in &asked {
-            self.check(connection, kind, principal, *amounts, now_ms).await?;
+            self.check(connection, kind, payer, *amounts, now_ms).await?;
         }
         let mut entries = Vec::with_capacity(releases.len());
         for (release, answer) in releases.iter().zip(answers) {
             entries.push(match answer {
                 Some(answer) => Entry::Answered(answer),
-                None => Entry::Charged(insert(connection, principal, release, now_ms).await?),
+                None => Entry::Charged(insert(connection, &payer.principal, release, now_ms).await?),
             });
         }
         for (kind, amounts) in asked {
-            for principal in [None, Some(principal.to_owned())] {
-                self.sums.add(&Scope { kind: kind.to_owned(), principal }, amounts);
+            for whose in payer.scopes() {
+                self.sums.add(&Scope { kind: kind.to_owned(), whose }, amounts);
             }
         }
         Ok(entries)
@@ -222,25 +222,33 @@ impl Writer {
             let kind: String = row.try_get(0).map_err(failed)?;
             let amounts = Amounts::all_of(&budget_of_row(&row, 1)?);
             charge(connection, &kind, WRITTEN_OFF, &[0; 32], amounts, now_ms).await?;
-            self.sums.add(&Scope { kind, principal: None }, amounts);
+            self.sums.add(&Scope { kind, whose: Whose::Everybody }, amounts);
         }
         Ok(true)
     }
 
-    /// Whether so much more fits the kind's budget and the principal's.
+    /// Whether so much more fits the kind's budget, the principal's, and that of the people of its peer.
     async fn check(
         &mut self,
         connection: &mut SqliteConnection,
         kind: &str,
-        principal: &str,
+        payer: &Payer,
         asked: Amounts,
         now_ms: i64,
     ) -> Result<(), Refused> {
-        let Some((everybody, own)) = budgets(connection, kind, principal).await? else {
+        let Some((everybody, own)) = budgets(connection, kind, &payer.principal).await? else {
             return Err(Refused::NoBudget { kind: kind.to_owned() });
         };
-        for (scope_principal, budget) in [(None, everybody), (Some(principal), own)] {
-            let scope = Scope { kind: kind.to_owned(), principal: scope_principal.map(str::to_owned) };
+        for whose in payer.scopes() {
+            let budget = match &whose {
+                Whose::Everybody => everybody,
+                Whose::Principal(_) => own,
+                Whose::Peer(_) => match payer.peer_epsilon {
+                    Some(epsilon) => Budget { epsilon, ..everybody },
+                    None => continue,
+                },
+            };
+            let scope = Scope { kind: kind.to_owned(), whose };
             let sum = self.sums.get(connection, &scope, budget.window, now_ms).await?;
             let mut after = sum;
             after += asked;
@@ -248,7 +256,7 @@ impl Writer {
                 let more_at_ms = next_to_leave(connection, &scope, &budget, now_ms).await?;
                 return Err(Refused::Budget(Box::new(Shortage {
                     kind: scope.kind,
-                    principal: scope.principal,
+                    whose: scope.whose,
                     left: sum.left(&budget),
                     asked: asked.spent(&budget),
                     more_at_ms,
@@ -336,14 +344,9 @@ async fn next_to_leave(
     now_ms: i64,
 ) -> Result<Option<i64>> {
     let Some(window) = budget.window else { return Ok(None) };
-    let query = match &scope.principal {
-        None => sqlx::query_scalar("SELECT min(at_ms) FROM charges WHERE kind = ? AND at_ms > ?").bind(&scope.kind),
-        Some(principal) => {
-            sqlx::query_scalar("SELECT min(at_ms) FROM charges WHERE kind = ? AND principal = ? AND at_ms > ?")
-                .bind(&scope.kind)
-                .bind(principal)
-        }
-    };
+    let text = format!("SELECT min(at_ms) FROM charges WHERE kind = ?1 AND {} AND at_ms > ?3", scope.whose.condition());
+    // Of constant parts: what came from outside is bound.
+    let query = sqlx::query_scalar(sqlx::AssertSqlSafe(text)).bind(&scope.kind).bind(scope.whose.bound());
     let oldest: Option<i64> = query.bind(start(budget.window, now_ms)).fetch_one(connection).await.map_err(failed)?;
     Ok(oldest.map(|oldest| oldest.saturating_add(window.ms())))
 }

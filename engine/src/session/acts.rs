@@ -15,6 +15,8 @@ use super::{Answer, Session};
 use crate::auth::api_keys::{self, ApiKey, MAX_KEY_SECONDS, Scope};
 use crate::auth::tokens::MAX_TOKEN_SECONDS;
 use crate::error::{Error, Result, Sqlstate};
+use crate::federation::invite::{INVITE_SECONDS, MAX_INVITE_SECONDS};
+use crate::node::Node;
 use crate::pg_catalog::datetimes;
 use crate::principal::BuiltinRole;
 use crate::statement::steward::{self, Called};
@@ -126,6 +128,18 @@ impl Session {
                 notices = steward::call(&self.node, &self.principal(), Called::WriteOff).await?;
                 Arc::new(BooleanArray::from(vec![true]))
             }
+            Procedure::InviteNode => {
+                let seconds = given.seconds("valid_for", MAX_INVITE_SECONDS)?.unwrap_or(INVITE_SECONDS);
+                Arc::new(StringArray::from(vec![self.invite_node(seconds).await?]))
+            }
+            Procedure::AcceptInvite => {
+                let invite = required(given.text("invite")?, "invite")?;
+                Arc::new(StringArray::from(vec![self.accept_invite(&invite).await?]))
+            }
+            Procedure::RemoveNode => {
+                self.remove_node(&required(given.text("node_id")?, "node_id")?).await?;
+                Arc::new(BooleanArray::from(vec![true]))
+            }
         };
         let schema = schema(act);
         let batch = RecordBatch::try_new(Arc::clone(&schema), vec![answer]).map_err(Error::internal)?;
@@ -223,7 +237,12 @@ impl Session {
             Procedure::ExcludeUnit | Procedure::IncludeUnit => {
                 text("kind").map(|kind| format!("privacy unit {kind}")).into_iter().collect()
             }
-            Procedure::WriteOff => vec![format!("node {}", self.node.site())],
+            Procedure::WriteOff | Procedure::InviteNode => vec![format!("node {}", self.node.site())],
+            Procedure::AcceptInvite => {
+                let key = text("invite").and_then(|invite| Node::inviter_of(&invite));
+                vec![key.map_or_else(|| "what is no invite".to_owned(), |key| format!("node sha256:{key}"))]
+            }
+            Procedure::RemoveNode => text("node_id").map(|id| format!("node {id}")).into_iter().collect(),
         }
     }
 }

@@ -186,7 +186,7 @@ impl Session {
             Statement::Steward(statement) => statement,
             Statement::Act(act) => {
                 let objects = self.objects_of(act, stop.trail.values());
-                let action = if act.procedure.is_about_credentials() { Action::Credential } else { Action::Policy };
+                let action = act.procedure.action();
                 return Some(Draft { objects, ..stop.trail.entry(self.who(), action, Decision::Asked) });
             }
             _ => return None,

@@ -17,7 +17,7 @@ use crate::limits::{Running, too_many_rows};
 use crate::node::Node;
 use crate::pg_catalog::sessions::{Activity, OpenCursor, PreparedStatement, Sessions};
 use crate::principal::Principal;
-use crate::statement::Statement;
+use crate::statement::{Procedure, Statement};
 
 /// The open sessions of a node, by their numbers.
 #[derive(Default)]
@@ -179,6 +179,10 @@ impl Session {
         // A steward's may hold a password.
         doing.text = match &*prepared.statement {
             Statement::Steward(statement) => statement.tag().to_owned(),
+            // And this one a token.
+            Statement::Act(act) if act.procedure == Procedure::AcceptInvite => {
+                format!("kanon.{}", act.procedure.name())
+            }
             _ => prepared.text.clone(),
         };
         Doings { session: Arc::downgrade(self), number: doing.number, _running: running }

@@ -28,6 +28,7 @@ mod not_in;
 mod nothing;
 mod null_keys;
 mod parameters;
+mod peers;
 pub mod planning;
 mod position;
 mod private;

@@ -29,7 +29,7 @@ use super::versions::{self, Attempts, DataVersions};
 use crate::audit::Trail;
 use crate::error::{Error, Result, Sqlstate};
 use crate::federation::client::Asked;
-use crate::ledger::{Cost, Left, ReleaseFingerprint, ReleaseRequest, Reserved};
+use crate::ledger::{Cost, Left, Payer, ReleaseFingerprint, ReleaseRequest, Reserved};
 use crate::release::{Released, private};
 
 /// The private releases of a statement, by the units' numbers.
@@ -168,7 +168,7 @@ impl Session {
         let mut reserved = BTreeMap::new();
         if !requests.is_empty() {
             let fingerprints: Vec<ReleaseFingerprint> = requests.iter().map(|request| request.fingerprint).collect();
-            let all = self.node.ledger.reserve(&self.principal().display(), requests).await?;
+            let all = self.node.ledger.reserve(self.payer(), requests).await?;
             reserved.extend(fingerprints.into_iter().zip(all));
         }
         let here = proposed.into_iter().map(|Proposed { id, question, mechanisms, versions, request, is_shared }| {
@@ -181,6 +181,16 @@ impl Session {
             (id, Charged { question, mechanisms, versions, source, cost, is_shared })
         });
         Ok(PrivateReleases { here: here.collect(), of_sites })
+    }
+
+    fn payer(&self) -> Payer {
+        let principal = self.principal();
+        let rules = principal.via_peer.as_ref().map(|peer| self.node.store.directory().rules_of_peer(peer));
+        Payer {
+            principal: principal.display(),
+            peer: principal.via_peer.as_ref().map(ToString::to_string),
+            peer_epsilon: rules.and_then(|rules| rules.budget_epsilon),
+        }
     }
 
     /// What is left here of the budgets of the kinds of units that private releases are about.

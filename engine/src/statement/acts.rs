@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     SelectItem, SetExpr, Value,
 };
 
+use crate::audit::entry::Action;
 use crate::error::{Error, Result, Sqlstate};
 
 /// A function with effects.
@@ -28,11 +29,17 @@ pub enum Procedure {
     IncludeUnit,
     /// What a store that was put back cannot know counts as spent.
     WriteOff,
+    /// A token with which another node can become a peer.
+    InviteNode,
+    /// This node becomes a peer of the one that invited it.
+    AcceptInvite,
+    /// A node is no peer any more.
+    RemoveNode,
 }
 
 impl Procedure {
     /// All of them.
-    pub const ALL: [Procedure; 7] = [
+    pub const ALL: [Procedure; 10] = [
         Procedure::CreateApiKey,
         Procedure::RevokeApiKey,
         Procedure::CreateToken,
@@ -40,6 +47,9 @@ impl Procedure {
         Procedure::ExcludeUnit,
         Procedure::IncludeUnit,
         Procedure::WriteOff,
+        Procedure::InviteNode,
+        Procedure::AcceptInvite,
+        Procedure::RemoveNode,
     ];
 
     /// Its name in schema `kanon`.
@@ -52,6 +62,9 @@ impl Procedure {
             Procedure::ExcludeUnit => "exclude_unit",
             Procedure::IncludeUnit => "include_unit",
             Procedure::WriteOff => "write_off",
+            Procedure::InviteNode => "invite_node",
+            Procedure::AcceptInvite => "accept_invite",
+            Procedure::RemoveNode => "remove_node",
         }
     }
 
@@ -64,24 +77,30 @@ impl Procedure {
             Procedure::RevokeTokens => (&["role"], 0),
             Procedure::ExcludeUnit | Procedure::IncludeUnit => (&["kind", "unit"], 2),
             Procedure::WriteOff => (&[], 0),
+            Procedure::InviteNode => (&["valid_for"], 0),
+            Procedure::AcceptInvite => (&["invite"], 1),
+            Procedure::RemoveNode => (&["node_id"], 1),
         }
     }
 
     /// The type of its answer.
     pub fn answers(self) -> DataType {
         match self {
-            Procedure::CreateApiKey | Procedure::CreateToken => DataType::Utf8,
+            Procedure::CreateApiKey | Procedure::CreateToken | Procedure::InviteNode | Procedure::AcceptInvite => {
+                DataType::Utf8
+            }
             _ => DataType::Boolean,
         }
     }
 
-    /// Whether it makes or ends keys or tokens.
-    pub fn is_about_credentials(self) -> bool {
+    /// What it does, for the audit log.
+    pub(crate) fn action(self) -> Action {
         match self {
             Procedure::CreateApiKey | Procedure::RevokeApiKey | Procedure::CreateToken | Procedure::RevokeTokens => {
-                true
+                Action::Credential
             }
-            Procedure::ExcludeUnit | Procedure::IncludeUnit | Procedure::WriteOff => false,
+            Procedure::ExcludeUnit | Procedure::IncludeUnit | Procedure::WriteOff => Action::Policy,
+            Procedure::InviteNode | Procedure::AcceptInvite | Procedure::RemoveNode => Action::Peer,
         }
     }
 

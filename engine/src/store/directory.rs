@@ -3,12 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use kanon_planner::facts::SiteId;
 
 use super::identities::{Identity, Subject};
+use super::peer_rules::PeerRules;
+use super::rules;
 use crate::auth::CertificateName;
 use crate::auth::api_keys::{self, ApiKey, Scope};
+use crate::federation::identity::Fingerprint;
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
+
+/// Which key has which node id, as the federation knows it.
+pub(crate) type PeerIds = Arc<Mutex<BTreeMap<String, Fingerprint>>>;
 
 /// A role.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +41,7 @@ pub struct RoleInfo {
 #[derive(Clone, Default)]
 pub struct RoleDirectory {
     present: Arc<RwLock<Present>>,
+    peer_ids: PeerIds,
 }
 
 /// Who there is at a version of the store.
@@ -46,6 +55,8 @@ pub(super) struct Present {
     pub(super) identities: BTreeMap<Subject, Identity>,
     /// Roles by what their certificates call them.
     pub(super) certificates: BTreeMap<CertificateName, String>,
+    /// By fingerprint.
+    pub(super) peer_rules: BTreeMap<String, PeerRules>,
 }
 
 impl fmt::Debug for RoleDirectory {
@@ -71,6 +82,23 @@ impl RoleDirectory {
             }
             *present = newer;
         }
+    }
+
+    /// Which peer has which id: for the federation to keep.
+    pub(crate) fn peer_ids(&self) -> PeerIds {
+        Arc::clone(&self.peer_ids)
+    }
+
+    /// What the peer of a key may ask for.
+    pub(crate) fn rules_of_key(&self, key: &Fingerprint) -> PeerRules {
+        let present = self.present.read().unwrap_or_else(PoisonError::into_inner);
+        present.peer_rules.get(&key.to_string()).cloned().unwrap_or_default()
+    }
+
+    /// What the peer of an id may ask for; nothing if there is none.
+    pub fn rules_of_peer(&self, peer: &SiteId) -> PeerRules {
+        let key = self.peer_ids.lock().unwrap_or_else(PoisonError::into_inner).get(peer.as_str()).copied();
+        key.map_or_else(PeerRules::nothing, |key| self.rules_of_key(&key))
     }
 
     pub(super) fn verifier(&self, name: &str) -> Option<String> {
@@ -144,6 +172,7 @@ impl RoleDirectory {
         let mut names = self.memberships(&principal.display());
         names.extend(self.current(principal).roles.iter().map(|role| role.as_str().to_owned()));
         names.insert("public".to_owned());
+        names.extend(rules::of(principal));
         names
     }
 

@@ -10,9 +10,12 @@ mod directory;
 mod excluded;
 mod identities;
 mod lost;
+mod peer_rules;
 mod peers;
+mod pins;
 mod privacy_units;
 mod roles;
+mod rules;
 mod suspensions;
 mod tables;
 
@@ -27,13 +30,16 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use crate::config::Config;
 use crate::error::{Error, Result, Sqlstate};
 
+pub(crate) use directory::PeerIds;
 pub use directory::{RoleDirectory, RoleInfo};
 pub use excluded::{Excluded, Exclusion};
 pub use identities::Subject;
 pub(crate) use identities::{Identity, Welcomed};
 pub use lost::Lost;
 pub(crate) use lost::written_off;
+pub use peer_rules::PeerRules;
 pub use peers::PeerRecord;
+pub use pins::{InviteUse, PinRecord};
 pub(crate) use privacy_units::{budget_of_row, principal_budget_of_row};
 pub use suspensions::{Suspended, Suspension};
 pub(crate) use tables::{CatalogRecords, TableRecord, later_than};

@@ -61,9 +61,13 @@ impl Store {
             .map_err(failed)
     }
 
-    /// Forgets a peer.
-    pub async fn remove_peer(&self, node_id: &str) -> Result<()> {
-        sqlx::query("DELETE FROM peers WHERE node_id = ?").bind(node_id).execute(self.pool()).await.map_err(failed)?;
+    /// Forgets what the node of a key said of itself.
+    pub async fn forget_peer(&self, fingerprint: &[u8]) -> Result<()> {
+        sqlx::query("DELETE FROM peers WHERE fingerprint = ?")
+            .bind(fingerprint)
+            .execute(self.pool())
+            .await
+            .map_err(failed)?;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlx::{Row, SqliteConnection};
 
 use super::directory::Present;
-use super::{RoleInfo, Store, admins, api_keys, certificates, failed, identities, now};
+use super::{RoleInfo, Store, admins, api_keys, certificates, failed, identities, now, peer_rules, rules};
 use crate::auth::{self, TOKEN_USER};
 use crate::config::check_node_id;
 use crate::error::{Error, Result, Sqlstate};
@@ -192,9 +192,13 @@ impl Store {
         self.directory().verifier(name)
     }
 
-    /// Whether something can be granted to a name: a role, a built-in role, or `public`.
+    /// Whether SELECT can be granted to a name: a role, a built-in role, a rule for people of peers, or `public`.
     pub(crate) fn check_grantee(&self, name: &str) -> Result<()> {
-        if name == "public" { Ok(()) } else { self.check_grantable(name) }
+        match rules::rule(name) {
+            Some((role, peer)) => rules::check(role, peer),
+            None if name == "public" => Ok(()),
+            None => self.check_grantable(name),
+        }
     }
 
     fn check_grantable(&self, role: &str) -> Result<()> {
@@ -208,6 +212,9 @@ impl Store {
         }
         if BuiltinRole::parse(name).is_some() {
             return Err(Error::new(Sqlstate::InvalidParameterValue, format!("role \"{name}\" is built in")));
+        }
+        if rules::rule(name).is_some() {
+            return Err(rules::is_no_role(name));
         }
         let error = Error::new(Sqlstate::UndefinedObject, format!("role \"{name}\" does not exist"));
         if name.contains('@') {
@@ -264,9 +271,11 @@ impl Store {
         let api_keys = api_keys::load(&mut transaction).await?;
         let identities = identities::load(&mut transaction).await?;
         let certificates = certificates::load(&mut transaction).await?;
+        let peer_rules = peer_rules::load(&mut transaction).await?;
         transaction.commit().await.map_err(failed)?;
         let roles = Arc::new(roles);
-        self.directory().replace(Present { version, roles, verifiers, api_keys, identities, certificates });
+        let present = Present { version, roles, verifiers, api_keys, identities, certificates, peer_rules };
+        self.directory().replace(present);
         Ok(())
     }
 }
@@ -294,6 +303,9 @@ pub(super) fn check_role_name(name: &str) -> Result<()> {
         || name.starts_with("pg_")
     {
         return refused(format!("role name \"{name}\" is reserved"));
+    }
+    if rules::rule(name).is_some() {
+        return Err(rules::is_no_role(name));
     }
     let (local, node) = match name.split_once('@') {
         Some((local, node)) => (local, Some(node)),

@@ -92,11 +92,11 @@ async fn a_role_of_a_peer_is_not_a_role_of_the_same_name_here() {
     store.create_role("alice", Some("x"), true).await.unwrap();
     store.grant_role("admin", "alice").await.unwrap();
     let cleveland = SiteId::new("cleveland");
-    assert!(peer_principal(&store, &cleveland, "alice").roles.is_empty());
+    assert!(peer_principal(&store, &cleveland, "alice", &[]).roles.is_empty());
     assert!(store.create_role("alice@cleveland", Some("x"), true).await.is_err(), "it cannot log in here");
     store.create_role("alice@cleveland", None, false).await.unwrap();
     store.grant_role("analyst", "alice@cleveland").await.unwrap();
-    let alice = peer_principal(&store, &cleveland, "alice");
+    let alice = peer_principal(&store, &cleveland, "alice", &["admin".to_owned()]);
     assert!(alice.is(BuiltinRole::Analyst) && !alice.is(BuiltinRole::Admin));
 }
 
@@ -137,7 +137,7 @@ async fn an_older_descriptor_does_not_replace_a_newer_one() {
     assert!(!store.put_peer("cleveland", b"key", 1, b"one").await.unwrap());
     assert!(store.put_peer("cleveland", b"key", 3, b"three").await.unwrap());
     assert_eq!(store.peers().await.unwrap()[0].descriptor, b"three");
-    store.remove_peer("cleveland").await.unwrap();
+    store.forget_peer(b"key").await.unwrap();
     assert!(store.peers().await.unwrap().is_empty());
 }
 

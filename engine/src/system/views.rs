@@ -1,5 +1,6 @@
 //! The views of schema `kanon`, as tables in memory.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use super::{SystemContext, SystemTables, audit, qualified, sites, spending};
 use crate::auth::Scope;
 use crate::catalog::Table;
 use crate::error::{Error, Result};
+use crate::federation::PeerStatus;
 use crate::federation::status::NodeStatus;
 use crate::pg_catalog::types::PgType;
 use crate::principal::{BuiltinRole, Principal};
@@ -53,6 +55,7 @@ const VIEWS: &[(&str, ViewRows)] = &[
     ("columns", columns),
     ("policies", policies),
     ("suspensions", suspensions),
+    ("peers", peers),
     ("excluded_units", excluded_units),
     ("last_query", last_query),
     ("whoami", whoami),
@@ -247,6 +250,42 @@ fn suspensions(context: &SystemContext, tables: &[Arc<Table>]) -> Result<MemTabl
         .text("suspended_by", column(3))
         .text("reason", column(4))
         .table()
+}
+
+/// Where peers are pinned and what they may ask for, for those who run the node.
+fn peers(context: &SystemContext, _: &[Arc<Table>]) -> Result<MemTable> {
+    let who = &context.principal;
+    let runs = [BuiltinRole::Steward, BuiltinRole::Operator, BuiltinRole::Auditor].iter().any(|role| who.is(*role));
+    let directory = context.node.store.directory();
+    let mut all: Vec<_> = match runs && who.via_peer.is_none() {
+        true => context.node.federation.peers(),
+        false => Vec::new(),
+    }
+    .into_iter()
+    .map(|peer| (NodeStatus::of_peer(&peer), directory.rules_of_key(&peer.pin.fingerprint), peer))
+    .collect();
+    all.sort_by(|(a, _, _), (b, _, _)| a.node_id.cmp(&b.node_id));
+    let p = || all.iter();
+    let listed = |names: &BTreeSet<String>| format!("{{{}}}", names.iter().map(quoted).collect::<Vec<_>>().join(","));
+    Columns::default()
+        .text("node_id", p().map(|(shown, _, _)| Some(&shown.node_id)))
+        .text("fingerprint", p().map(|(shown, _, _)| shown.fingerprint.as_ref()))
+        .text("pinned_in", p().map(|(_, _, peer)| Some(if peer.configured { "configuration" } else { "store" })))
+        .bool("suspended", p().map(|(_, _, peer)| Some(peer.status == PeerStatus::Suspended)))
+        .bool("may_query", p().map(|(_, rules, _)| Some(rules.may_query)))
+        .text("tables", p().map(|(_, rules, _)| rules.tables.as_ref().map(listed)))
+        .bigint(
+            "max_statements_per_second",
+            p().map(|(_, rules, _)| rules.statements_per_second.map(|n| n.get().into())),
+        )
+        .double("budget_epsilon", p().map(|(_, rules, _)| rules.budget_epsilon.map(Epsilon::get)))
+        .table()
+}
+
+/// An item of a text array, in quotes if it needs them.
+fn quoted(item: &String) -> String {
+    let plain = !item.is_empty() && item.chars().all(|c| c.is_alphanumeric() || c == '_');
+    if plain { item.clone() } else { format!("\"{}\"", item.replace('\\', "\\\\").replace('"', "\\\"")) }
 }
 
 /// Units that opted out, for stewards alone.

@@ -63,6 +63,7 @@ impl House for TestHouse {
             auth_method: AuthMethod::ScramSha256,
             credential: None,
             via_peer: None,
+            told_roles: std::collections::BTreeSet::new(),
         });
         Ok(Credentials { verifier: verifier(PASSWORD), principal })
     }

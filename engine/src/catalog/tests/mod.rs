@@ -133,6 +133,7 @@ fn principal(name: &str, roles: &[BuiltinRole], via: Option<&str>) -> Principal 
         auth_method: AuthMethod::ScramSha256,
         credential: None,
         via_peer: via.map(SiteId::new),
+        told_roles: BTreeSet::new(),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Suspending, budgets and certificates of roles, as admins, operators and stewards say them.
 
+use std::collections::BTreeSet;
+
 use super::Called;
 use super::run::Caller;
 use crate::auth::CertificateName;
 use crate::brakes::Brake;
-use crate::catalog::{boolean, delta, unknown_option};
+use crate::catalog::{boolean, count, delta, parse_text_array, unknown_option};
 use crate::error::{Error, Result, Sqlstate};
 use crate::ledger::budget_epsilon;
 use crate::principal::BuiltinRole;
@@ -15,7 +17,7 @@ const ROLE_SETTINGS: &[&str] =
 /// The settings of ALTER SYSTEM.
 const SYSTEM_SETTINGS: &[&str] = &["kanon.suspended"];
 /// The options of ALTER SERVER.
-const SERVER_OPTIONS: &[&str] = &["suspended"];
+const SERVER_OPTIONS: &[&str] = &["suspended", "may_query", "tables", "max_statements_per_second", "budget_epsilon"];
 
 impl Caller<'_> {
     /// ALTER ROLE … SET.
@@ -86,15 +88,34 @@ impl Caller<'_> {
 
     /// ALTER SERVER … OPTIONS.
     pub(super) async fn alter_server(&self, name: &str, options: &[(String, Option<String>)]) -> Result<()> {
-        self.be_operator("suspend a peer")?;
+        self.be_operator("alter a peer")?;
         let [(option, value)] = options else {
             return Err(Error::new(Sqlstate::SyntaxError, "ALTER SERVER changes one option at a time"));
         };
-        if option != "suspended" {
-            return Err(unknown_option(option, SERVER_OPTIONS));
+        let value = value.as_deref();
+        match option.as_str() {
+            "suspended" => {
+                let suspended = value.map_or(Ok(false), |value| boolean(option, value))?;
+                self.node.suspend(&Brake::Peer(name.to_owned()), suspended, &self.principal.name).await
+            }
+            "may_query" => {
+                let may_query = value.map_or(Ok(true), |value| boolean(option, value))?;
+                self.node.alter_peer(name, |rules| rules.may_query = may_query).await
+            }
+            "tables" => {
+                let tables = value.map(tables_of).transpose()?;
+                self.node.alter_peer(name, |rules| rules.tables = tables).await
+            }
+            "max_statements_per_second" => {
+                let rate = value.map(|value| count(option, value)).transpose()?;
+                self.node.alter_peer(name, |rules| rules.statements_per_second = rate).await
+            }
+            "budget_epsilon" => {
+                let epsilon = value.map(|value| budget_epsilon(option, value)).transpose()?;
+                self.node.alter_peer(name, |rules| rules.budget_epsilon = epsilon).await
+            }
+            other => Err(unknown_option(other, SERVER_OPTIONS)),
         }
-        let suspended = value.as_deref().map_or(Ok(false), |value| boolean(option, value))?;
-        self.node.suspend(&Brake::Peer(name.to_owned()), suspended, &self.principal.name).await
     }
 
     /// ALTER SYSTEM SET.
@@ -144,5 +165,41 @@ impl Caller<'_> {
         }
         Err(Error::new(Sqlstate::InsufficientPrivilege, format!("permission denied to {what}"))
             .hint("Ask an operator or an admin of this node."))
+    }
+}
+
+/// The most tables that a peer can be bounded to by name.
+const MOST_TABLES: usize = 1_000;
+
+/// Names of tables of this node: `{patients,visits}`.
+fn tables_of(value: &str) -> Result<BTreeSet<String>> {
+    let invalid = |message: String| {
+        Error::new(Sqlstate::InvalidParameterValue, message)
+            .hint("Write names of this node's tables in braces: tables '{patients,visits}'; '{}' for none.")
+    };
+    let names = parse_text_array(value).map_err(|error| invalid(error.message))?;
+    if names.len() > MOST_TABLES {
+        return Err(invalid(format!("a peer can be bounded to at most {MOST_TABLES} tables by name")));
+    }
+    if let Some(name) = names.iter().find(|name| name.is_empty() || name.len() > 63) {
+        return Err(invalid(format!("\"{name}\" is not the name of a table")));
+    }
+    Ok(names.into_iter().collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_tables_are_read() {
+        assert_eq!(tables_of("{visits, \"Patients\"}").unwrap(), BTreeSet::from(["Patients".into(), "visits".into()]));
+        assert!(tables_of("{}").unwrap().is_empty());
+        let long = format!("{{{}}}", "a".repeat(64));
+        let many = format!("{{{}}}", (0..2_000).map(|i| format!("t{i}")).collect::<Vec<_>>().join(","));
+        for bad in ["", "patients", "{a,a}", "{a", "{\"\"}", "{null}", &long, &many] {
+            assert_eq!(tables_of(bad).unwrap_err().state, Sqlstate::InvalidParameterValue, "{bad}");
+        }
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn server(reader: &mut Reader<'_>) -> Result<StewardStatement> {
     let name = reader.name()?;
     if !reader.sees("options") {
         return Err(Error::unsupported("ALTER SERVER changes options only")
-            .hint("ALTER SERVER … OPTIONS (SET suspended 'true'). Peers are pinned in the node's configuration."));
+            .hint("ALTER SERVER … OPTIONS (SET suspended 'true'). Peers come by kanon.invite_node() or by the node's configuration."));
     }
     reader.expect(&["options"])?;
     let options = reader.parenthesized(|reader| {
