@@ -68,6 +68,7 @@ pub async fn serve(node: Arc<Node>, listener: TcpListener, shutdown: Cancellatio
         tls,
         allow_plaintext: !node.config.tls_required_on(address),
         max_connections: node.config.max_connections,
+        audit: node.audit.clone(),
     };
     let connections = listener::accept(listener, policy, shutdown.clone());
     let service = FlightServiceServer::new(Outer(Service::new(node)))

@@ -1,4 +1,5 @@
-//! Connections: TLS or, on loopback where it is allowed, plaintext; told apart by their first byte.
+//! Connections: TLS or, on loopback where it is allowed, plaintext; told apart by their first byte. Whoever does not begin to speak HTTP/2 in time is gone: one that says
+//! nothing would hold its place for ever.
 
 use std::io;
 use std::net::IpAddr;
@@ -8,10 +9,12 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use kanon_engine::audit::AuditLog;
+use kanon_engine::error::Sqlstate;
 use kanon_engine::federation::identity::PublicKey;
 use kanon_engine::federation::tls::key_of;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
@@ -25,12 +28,16 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The first byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
+/// What every client of HTTP/2 says first (RFC 9113, section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What a listener takes.
 pub(crate) struct Policy {
     pub(crate) tls: Arc<ServerConfig>,
     pub(crate) allow_plaintext: bool,
     pub(crate) max_connections: usize,
+    /// Where it is entered that somebody showed a key that is not pinned.
+    pub(crate) audit: AuditLog,
 }
 
 /// Who is at the other end of a connection.
@@ -100,8 +107,12 @@ async fn greet(tcp: TcpStream, slot: OwnedSemaphorePermit, policy: &Policy) -> i
     if tcp.peek(&mut first).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let (stream, peer) = if first == [TLS_HANDSHAKE] {
-        let tls = TlsAcceptor::from(Arc::clone(&policy.tls)).accept(tcp).await?;
+    let (mut stream, peer) = if first == [TLS_HANDSHAKE] {
+        let tls = TlsAcceptor::from(Arc::clone(&policy.tls)).accept(tcp).await.inspect_err(|error| {
+            if is_untrusted(error) {
+                policy.audit.login_failed("", &from.to_string(), Sqlstate::InvalidAuthorization.code());
+            }
+        })?;
         // The handshake verified that the key is pinned, and that the peer holds it.
         let peer = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first()).and_then(key_of);
         (Transport::Tls(Box::new(tls)), peer)
@@ -110,14 +121,27 @@ async fn greet(tcp: TcpStream, slot: OwnedSemaphorePermit, policy: &Policy) -> i
     } else {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "plaintext where TLS is required"));
     };
+    for expected in PREFACE {
+        if stream.read_u8().await? != *expected {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "no HTTP/2"));
+        }
+    }
     let open = Arc::new(());
     let info = ConnectionInfo { peer, from, number, open: Arc::downgrade(&open) };
-    Ok(Connection { stream, info, _slot: slot, _open: open })
+    Ok(Connection { stream, again: PREFACE, info, _slot: slot, _open: open })
+}
+
+/// Whether a handshake failed because of the certificate that was shown.
+fn is_untrusted(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// A connection that is ready for HTTP/2.
 pub(crate) struct Connection {
     stream: Transport,
+    /// What was read of it and is to be read again.
+    again: &'static [u8],
     info: ConnectionInfo,
     _slot: OwnedSemaphorePermit,
     _open: Arc<()>,
@@ -136,12 +160,24 @@ impl Connected for Connection {
     }
 }
 
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
             Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Transport::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.again.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let (now, later) = self.again.split_at(self.again.len().min(buf.remaining()));
+        buf.put_slice(now);
+        self.again = later;
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -131,7 +131,9 @@ impl Logins {
         sql: &str,
     ) -> Result<Option<Arc<Session>>> {
         let Some(ticket) = metadata.get(TICKET_HEADER) else { return Ok(None) };
-        let key = peer_key(connection)?;
+        let key = peer_key(connection).inspect_err(|error| {
+            self.node.audit.login_failed("", &address(connection).to_string(), error.state.code());
+        })?;
         let ticket =
             ticket.to_str().map_err(|_| Error::new(Sqlstate::InvalidAuthorization, "the ticket cannot be read"))?;
         let admitted = self.node.federation.admit(ticket, sql, key).await.inspect_err(|error| {
