@@ -22,6 +22,8 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
+use crate::gate::MAX_READING;
+
 /// How long a client may take to say what it wants.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait after accepting failed (no file handles left).
@@ -51,6 +53,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) number: u64,
     /// As long as it is open.
     pub(crate) open: Weak<()>,
+    /// The rights to read a message of it.
+    pub(crate) reading: Arc<Semaphore>,
 }
 
 /// The number of the next connection.
@@ -127,7 +131,8 @@ async fn greet(tcp: TcpStream, slot: OwnedSemaphorePermit, policy: &Policy) -> i
         }
     }
     let open = Arc::new(());
-    let info = ConnectionInfo { peer, from, number, open: Arc::downgrade(&open) };
+    let reading = Arc::new(Semaphore::new(MAX_READING));
+    let info = ConnectionInfo { peer, from, number, open: Arc::downgrade(&open), reading };
     Ok(Connection { stream, again: PREFACE, info, _slot: slot, _open: open })
 }
 

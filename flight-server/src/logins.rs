@@ -76,12 +76,25 @@ impl Logins {
         Ok(Arc::new(Login { session, role, ends: Instant::now() + self.lifetime, shown_on }))
     }
 
+    /// Whether a call is worth reading: of a peer, or with a bearer that is taken now. Nothing is used up, and no session opened.
+    ///
+    /// # Errors
+    /// 28000, as the call itself would end.
+    pub(crate) fn may_call(&self, metadata: &MetadataMap, connection: Option<&ConnectionInfo>) -> Result<()> {
+        if connection.is_some_and(|connection| connection.peer.is_some()) {
+            return Ok(());
+        }
+        if metadata.contains_key(TICKET_HEADER) {
+            return self.peer_key(connection).map(drop);
+        }
+        let token = bearer(metadata).ok_or_else(not_authenticated)?;
+        let is_known = self.given.get(token).is_some() || self.shown.get(&shown_on(token, connection)).is_some();
+        if is_known { Ok(()) } else { self.principal_of(token, connection).map(drop) }
+    }
+
     /// The login of what a bearer `authorization` header shows: a token that was given here, or a token or API key of the node.
     pub(crate) async fn of(&self, shown: Option<&str>, connection: Option<&ConnectionInfo>) -> Result<Arc<Login>> {
-        let token = shown.ok_or_else(|| {
-            Error::new(Sqlstate::InvalidAuthorization, "the call is not authenticated")
-                .hint("Log in with Basic authentication first, or send a token or an API key as the bearer.")
-        })?;
+        let token = shown.ok_or_else(not_authenticated)?;
         let Some(login) = self.given.get(token) else { return self.of_bearer(token, connection).await };
         // A role that was dropped, or may not log in any more, is out at once.
         if Instant::now() >= login.ends || !self.stands(&login) {
@@ -104,15 +117,25 @@ impl Logins {
             }
             self.shown.remove(&name);
         }
-        let from = address(connection);
-        let principal = self.node.authenticator.bearer(token, Scope::Flight).inspect_err(|error| {
-            self.node.audit.login_failed(TOKEN_USER, &from.to_string(), error.state.code());
-        })?;
+        let principal = self.principal_of(token, connection)?;
         // Those whose connections are gone make room.
         self.shown.retain(|login| login.shown_on.as_ref().is_none_or(|open| open.strong_count() > 0));
         let open = connection.map(|connection| connection.open.clone());
-        let login = self.open(principal, from, open).await?;
+        let login = self.open(principal, address(connection), open).await?;
         self.shown.insert_as(name, &login.role, Arc::clone(&login))
+    }
+
+    fn principal_of(&self, token: &str, connection: Option<&ConnectionInfo>) -> Result<Principal> {
+        self.node.authenticator.bearer(token, Scope::Flight).inspect_err(|error| {
+            self.node.audit.login_failed(TOKEN_USER, &address(connection).to_string(), error.state.code());
+        })
+    }
+
+    /// The key of the peer that shows a ticket.
+    fn peer_key(&self, connection: Option<&ConnectionInfo>) -> Result<PublicKey> {
+        peer_key(connection).inspect_err(|error| {
+            self.node.audit.login_failed("", &address(connection).to_string(), error.state.code());
+        })
     }
 
     /// Ends the login of the token in the header. A token or API key of the node stays what it is.
@@ -131,9 +154,7 @@ impl Logins {
         sql: &str,
     ) -> Result<Option<Arc<Session>>> {
         let Some(ticket) = metadata.get(TICKET_HEADER) else { return Ok(None) };
-        let key = peer_key(connection).inspect_err(|error| {
-            self.node.audit.login_failed("", &address(connection).to_string(), error.state.code());
-        })?;
+        let key = self.peer_key(connection)?;
         let ticket =
             ticket.to_str().map_err(|_| Error::new(Sqlstate::InvalidAuthorization, "the ticket cannot be read"))?;
         let admitted = self.node.federation.admit(ticket, sql, key).await.inspect_err(|error| {
@@ -159,6 +180,11 @@ pub(crate) fn peer_key(connection: Option<&ConnectionInfo>) -> Result<PublicKey>
     connection
         .and_then(|c| c.peer)
         .ok_or_else(|| Error::new(Sqlstate::InvalidAuthorization, "the connection is not that of a trusted node"))
+}
+
+fn not_authenticated() -> Error {
+    Error::new(Sqlstate::InvalidAuthorization, "the call is not authenticated")
+        .hint("Log in with Basic authentication first, or send a token or an API key as the bearer.")
 }
 
 /// The name of the login of a token or API key on a connection.

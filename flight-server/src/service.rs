@@ -62,7 +62,7 @@ pub(crate) struct Statement {
 /// Flight SQL over a node's sessions.
 pub(crate) struct Service {
     pub(crate) node: Arc<Node>,
-    pub(crate) logins: Logins,
+    pub(crate) logins: Arc<Logins>,
     pub(crate) statements: Handles<Statement>,
     pub(crate) prepared: Handles<Statement>,
     pub(crate) running: Arc<Running>,
@@ -77,7 +77,7 @@ pub(crate) fn failed(error: Error) -> Status {
 impl Service {
     pub(crate) fn new(node: Arc<Node>) -> Self {
         Service {
-            logins: Logins::new(Arc::clone(&node)),
+            logins: Arc::new(Logins::new(Arc::clone(&node))),
             node,
             statements: Handles::new(MAX_STATEMENTS, STATEMENT_IDLE),
             prepared: Handles::new(MAX_PREPARED, PREPARED_IDLE),
