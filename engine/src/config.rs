@@ -212,7 +212,8 @@ impl fmt::Display for TrustedNode {
 
 fn parse_hex_32(text: &str) -> Option<[u8; 32]> {
     let text = text.replace(':', "");
-    if text.len() != 64 || !text.is_ascii() {
+    // Digits alone: numbers may have a sign.
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     let mut out = [0u8; 32];

@@ -11,12 +11,11 @@ use arrow_flight::{
 use kanon_engine::audit::{self, CHECKPOINT_ACTION};
 use kanon_engine::error::{Error, Sqlstate};
 use kanon_engine::federation::descriptor::DESCRIPTOR_ACTION;
-use kanon_engine::federation::invite::INVITE_ACTION;
 use prost::Message as _;
 use tonic::{Request, Response};
 
 use crate::listener::ConnectionInfo;
-use crate::logins::{Login, address, peer_key};
+use crate::logins::{Login, peer_key};
 use crate::options;
 use crate::service::{Service, StatusResult, failed, name, unknown_statement};
 
@@ -87,11 +86,6 @@ impl Service {
                     return Err(failed(Error::new(Sqlstate::InvalidAuthorization, "the node is not trusted any more")));
                 }
                 audit::answer_checkpoint(&self.node, &key.fingerprint(), &action.body).await.map_err(failed)?
-            }
-            INVITE_ACTION => {
-                // From whoever: it is no peer yet, and no user.
-                let from = address(request.extensions().get::<ConnectionInfo>());
-                self.node.answer_acceptance(from, &action.body).await.map_err(failed)?
             }
             CLOSE_SESSION => {
                 self.login(&request).await?;

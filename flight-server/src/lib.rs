@@ -11,6 +11,7 @@
 //! released: that is the session's.
 
 mod actions;
+mod gate;
 mod handles;
 mod info;
 mod listener;
@@ -34,11 +35,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
+use gate::Gate;
 use outer::Outer;
 use service::Service;
 
-/// The largest message taken: a statement may be long, and is refused with a reason by the session's own bound.
-const MAX_REQUEST_BYTES: usize = 16 << 20;
+/// The largest message taken: a statement may be long, and is refused with a reason by the session's own bound; its values may be more than it.
+const MAX_REQUEST_BYTES: usize = 4 << 20;
 /// Most calls at once on one connection.
 const MAX_STREAMS: u32 = 256;
 /// What may be on its way to a client before a query waits for it to read.
@@ -57,9 +59,12 @@ pub async fn serve(node: Arc<Node>, listener: TcpListener, shutdown: Cancellatio
         max_connections: node.config.max_connections,
     };
     let connections = listener::accept(listener, policy, shutdown.clone());
-    let service = FlightServiceServer::new(Outer(Service::new(node)))
+    let service = Service::new(node);
+    let logins = Arc::clone(&service.logins);
+    let behind = FlightServiceServer::new(Outer(service))
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .max_encoding_message_size(usize::MAX);
+    let service = Gate { logins, behind };
     Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)

@@ -1,4 +1,5 @@
-//! Connections: TLS or, on loopback where it is allowed, plaintext; told apart by their first byte.
+//! Connections: TLS or, on loopback where it is allowed, plaintext; told apart by their first byte. Whoever does not begin to speak HTTP/2 in time is gone: one that says
+//! nothing would hold its place for ever.
 
 use std::io;
 use std::net::IpAddr;
@@ -8,12 +9,13 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use kanon_engine::error::Sqlstate;
 use kanon_engine::federation::identity::PublicKey;
 use kanon_engine::federation::tls::key_of;
 use kanon_engine::limits::Place;
 use kanon_engine::node::Node;
 use rustls::pki_types::CertificateDer;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
@@ -21,12 +23,16 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
+use crate::gate::MAX_READING;
+
 /// How long a client may take to say what it wants.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait after accepting failed (no file handles left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The first byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
+/// What every client of HTTP/2 says first (RFC 9113, section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What a listener takes.
 pub(crate) struct Policy {
@@ -49,6 +55,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) number: u64,
     /// As long as it is open.
     pub(crate) open: Weak<()>,
+    /// The rights to read a message of it.
+    pub(crate) reading: Arc<Semaphore>,
 }
 
 /// The number of the next connection.
@@ -113,8 +121,14 @@ async fn greet(tcp: TcpStream, mut held: (OwnedSemaphorePermit, Place), policy: 
     }
     let mut chain: Arc<[_]> = Arc::default();
     let mut peer = None;
-    let stream = if first == [TLS_HANDSHAKE] {
-        let tls = TlsAcceptor::from(Arc::clone(&policy.node.tls.present().flight)).accept(tcp).await?;
+    let mut stream = if first == [TLS_HANDSHAKE] {
+        let acceptor = TlsAcceptor::from(Arc::clone(&policy.node.tls.present().flight));
+        let tls = acceptor.accept(tcp).await.inspect_err(|error| {
+            if is_untrusted(error) {
+                let rule = Sqlstate::InvalidAuthorization.code();
+                policy.node.audit.login_failed("", &from.to_string(), rule);
+            }
+        })?;
         // The handshake verified that whoever is there holds the key, and that it is pinned or of an authority of people. It is one or the other: a peer is no person.
         let shown = tls.get_ref().1.peer_certificates().unwrap_or_default();
         let trusted = policy.node.federation.trusted_keys();
@@ -131,6 +145,11 @@ async fn greet(tcp: TcpStream, mut held: (OwnedSemaphorePermit, Place), policy: 
     } else {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "plaintext where TLS is required"));
     };
+    for expected in PREFACE {
+        if stream.read_u8().await? != *expected {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "no HTTP/2"));
+        }
+    }
     let open = Arc::new(());
     let untrusted: Untrusted = match peer.map(PublicKey::fingerprint) {
         Some(key) => {
@@ -139,8 +158,15 @@ async fn greet(tcp: TcpStream, mut held: (OwnedSemaphorePermit, Place), policy: 
         }
         None => Box::pin(std::future::pending()),
     };
-    let info = ConnectionInfo { peer, chain, from, number, open: Arc::downgrade(&open) };
-    Ok(Connection { stream, info, untrusted, _held: held, _open: open })
+    let reading = Arc::new(Semaphore::new(MAX_READING));
+    let info = ConnectionInfo { peer, chain, from, number, open: Arc::downgrade(&open), reading };
+    Ok(Connection { stream, again: PREFACE, info, untrusted, _held: held, _open: open })
+}
+
+/// Whether a handshake failed because of the certificate that was shown.
+fn is_untrusted(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// Ends when the key of a connection's peer is not trusted any more.
@@ -149,6 +175,8 @@ type Untrusted = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// A connection that is ready for HTTP/2.
 pub(crate) struct Connection {
     stream: Transport,
+    /// What was read of it and is to be read again.
+    again: &'static [u8],
     info: ConnectionInfo,
     _held: (OwnedSemaphorePermit, Place),
     untrusted: Untrusted,
@@ -168,6 +196,15 @@ impl Connected for Connection {
     }
 }
 
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Transport::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // HTTP/2 reads for as long as a connection lives: with this, all that is under way on it ends.
@@ -178,10 +215,13 @@ impl AsyncRead for Connection {
                 "the peer is not trusted any more",
             )));
         }
-        match &mut self.stream {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Transport::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        if self.again.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
         }
+        let (now, later) = self.again.split_at(self.again.len().min(buf.remaining()));
+        buf.put_slice(now);
+        self.again = later;
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -77,6 +77,29 @@ impl Logins {
         Ok(Arc::new(Login { session, role, ends: Instant::now() + self.lifetime, shown_on }))
     }
 
+    /// Whether a call is worth reading: of a peer, with a bearer that is taken now, or over a connection with a certificate. Nothing is used up, and no session opened.
+    ///
+    /// # Errors
+    /// 28000, as the call itself would end.
+    pub(crate) async fn may_call(&self, metadata: &MetadataMap, connection: Option<&ConnectionInfo>) -> Result<()> {
+        if connection.is_some_and(|connection| connection.peer.is_some()) {
+            return Ok(());
+        }
+        if metadata.contains_key(TICKET_HEADER) {
+            return self.peer_key(connection).map(drop);
+        }
+        match Shown::by(metadata) {
+            Shown::Bearer(token) => {
+                let is_known =
+                    self.given.get(&token).is_some() || self.shown.get(&shown_on(&token, connection)).is_some();
+                if is_known { Ok(()) } else { self.principal_of(&token, connection).await.map(drop) }
+            }
+            // The handshake looked at it.
+            Shown::Nothing if connection.is_some_and(|connection| !connection.chain.is_empty()) => Ok(()),
+            Shown::Nothing | Shown::Other => Err(not_authenticated()),
+        }
+    }
+
     /// The login of what a call shows: a token that was given here, a token or API key of the node, or the certificate of its connection.
     pub(crate) async fn of(&self, shown: Shown, connection: Option<&ConnectionInfo>) -> Result<Arc<Login>> {
         let token = match &shown {
@@ -99,12 +122,8 @@ impl Logins {
 
     /// The login of a token or API key. Each connection that shows it has a session of its own: programs that share a key are not to share settings.
     async fn of_bearer(&self, token: &str, connection: Option<&ConnectionInfo>) -> Result<Arc<Login>> {
-        self.shown_login(shown_on(token, connection), connection, async {
-            self.node.authenticator.bearer(token, Scope::Flight).await.inspect_err(|error| {
-                self.login_failed(TOKEN_USER, connection, error);
-            })
-        })
-        .await
+        let principal = self.principal_of(token, connection);
+        self.shown_login(shown_on(token, connection), connection, principal).await
     }
 
     /// The login of the certificate of a connection: one for all its calls that show nothing else.
@@ -148,6 +167,17 @@ impl Logins {
         self.shown.insert_as(name, &login.role, Arc::clone(&login))
     }
 
+    async fn principal_of(&self, token: &str, connection: Option<&ConnectionInfo>) -> Result<Principal> {
+        self.node.authenticator.bearer(token, Scope::Flight).await.inspect_err(|error| {
+            self.login_failed(TOKEN_USER, connection, error);
+        })
+    }
+
+    /// The key of the peer that shows a ticket.
+    fn peer_key(&self, connection: Option<&ConnectionInfo>) -> Result<PublicKey> {
+        peer_key(connection).inspect_err(|error| self.login_failed("", connection, error))
+    }
+
     /// Ends the login of the token in the header, or of the connection's certificate. A token, API key or certificate stays what it is.
     pub(crate) fn log_out(&self, metadata: &MetadataMap, connection: Option<&ConnectionInfo>) {
         match (Shown::by(metadata), connection) {
@@ -170,7 +200,7 @@ impl Logins {
         sql: &str,
     ) -> Result<Option<Arc<Session>>> {
         let Some(ticket) = metadata.get(TICKET_HEADER) else { return Ok(None) };
-        let key = peer_key(connection)?;
+        let key = self.peer_key(connection)?;
         let ticket =
             ticket.to_str().map_err(|_| Error::new(Sqlstate::InvalidAuthorization, "the ticket cannot be read"))?;
         let admitted = self.node.federation.admit(ticket, sql, key).await.inspect_err(|error| {
@@ -197,6 +227,11 @@ pub(crate) fn peer_key(connection: Option<&ConnectionInfo>) -> Result<PublicKey>
     connection
         .and_then(|c| c.peer)
         .ok_or_else(|| Error::new(Sqlstate::InvalidAuthorization, "the connection is not that of a trusted node"))
+}
+
+fn not_authenticated() -> Error {
+    Error::new(Sqlstate::InvalidAuthorization, "the call is not authenticated")
+        .hint("Log in with Basic authentication first, or send a token or an API key as the bearer.")
 }
 
 /// The name of the login of a token or API key on a connection.

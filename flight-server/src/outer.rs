@@ -10,6 +10,7 @@ use arrow_flight::{
 use futures::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::gate::read;
 use crate::service::Service;
 
 /// The service with them.
@@ -33,25 +34,25 @@ impl FlightService for Outer {
     }
 
     async fn list_flights(&self, request: Request<Criteria>) -> StatusResult<Self::ListFlightsStream> {
-        FlightService::list_flights(&self.0, request).await
+        FlightService::list_flights(&self.0, read(request)).await
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> StatusResult<FlightInfo> {
-        FlightService::get_flight_info(&self.0, request).await
+        FlightService::get_flight_info(&self.0, read(request)).await
     }
 
     /// Everything that is asked for can be fetched at once: what it takes is waited for there.
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> StatusResult<PollInfo> {
-        let info = FlightService::get_flight_info(&self.0, request).await?.into_inner();
+        let info = FlightService::get_flight_info(&self.0, read(request)).await?.into_inner();
         Ok(Response::new(PollInfo { progress: Some(1.0), ..PollInfo::new().with_info(info) }))
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> StatusResult<SchemaResult> {
-        self.0.schema_of(request).await.map(Response::new)
+        self.0.schema_of(read(request)).await.map(Response::new)
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> StatusResult<Self::DoGetStream> {
-        FlightService::do_get(&self.0, request).await
+        FlightService::do_get(&self.0, read(request)).await
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> StatusResult<Self::DoPutStream> {
@@ -59,11 +60,11 @@ impl FlightService for Outer {
     }
 
     async fn do_action(&self, request: Request<Action>) -> StatusResult<Self::DoActionStream> {
-        FlightService::do_action(&self.0, request).await
+        FlightService::do_action(&self.0, read(request)).await
     }
 
     async fn list_actions(&self, request: Request<Empty>) -> StatusResult<Self::ListActionsStream> {
-        FlightService::list_actions(&self.0, request).await
+        FlightService::list_actions(&self.0, read(request)).await
     }
 
     async fn do_exchange(&self, request: Request<Streaming<FlightData>>) -> StatusResult<Self::DoExchangeStream> {

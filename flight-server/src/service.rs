@@ -26,6 +26,7 @@ use datafusion::arrow::ipc::writer::IpcWriteOptions;
 use datafusion::scalar::ScalarValue;
 use futures::{Stream, StreamExt as _};
 use kanon_engine::error::{Error, Result as KanonResult, Sqlstate};
+use kanon_engine::federation::invite::INVITE_HEADER;
 use kanon_engine::federation::wire::to_status;
 use kanon_engine::node::Node;
 use kanon_engine::session::{Answer, Prepared, Session};
@@ -36,7 +37,7 @@ use crate::actions;
 use crate::handles::Handles;
 use crate::info;
 use crate::listener::ConnectionInfo;
-use crate::logins::{Login, Logins, Shown};
+use crate::logins::{Login, Logins, Shown, address};
 use crate::running::Running;
 use crate::stream::{self, FlightStream, public_schema};
 use crate::types;
@@ -62,7 +63,7 @@ pub(crate) struct Statement {
 /// Flight SQL over a node's sessions.
 pub(crate) struct Service {
     pub(crate) node: Arc<Node>,
-    pub(crate) logins: Logins,
+    pub(crate) logins: Arc<Logins>,
     pub(crate) statements: Handles<Statement>,
     pub(crate) prepared: Handles<Statement>,
     pub(crate) running: Arc<Running>,
@@ -77,7 +78,7 @@ pub(crate) fn failed(error: Error) -> Status {
 impl Service {
     pub(crate) fn new(node: Arc<Node>) -> Self {
         Service {
-            logins: Logins::new(Arc::clone(&node)),
+            logins: Arc::new(Logins::new(Arc::clone(&node))),
             node,
             statements: Handles::new(MAX_STATEMENTS, STATEMENT_IDLE),
             prepared: Handles::new(MAX_PREPARED, PREPARED_IDLE),
@@ -251,6 +252,13 @@ impl FlightSqlService for Service {
         request: Request<Streaming<HandshakeRequest>>,
     ) -> StatusResult<Response<Pin<Box<dyn Stream<Item = StatusResult<HandshakeResponse>> + Send>>>> {
         let connection = request.extensions().get::<ConnectionInfo>().cloned();
+        if let Some(acceptance) = request.metadata().get(INVITE_HEADER) {
+            // From whoever: it is no peer yet, and no user.
+            let from = address(connection.as_ref());
+            let id = self.node.answer_acceptance(from, acceptance.as_bytes()).await.map_err(failed)?;
+            let answer = HandshakeResponse { protocol_version: 0, payload: id.into() };
+            return Ok(Response::new(Box::pin(futures::stream::once(async { Ok(answer) }))));
+        }
         let token = self.logins.log_in(request.metadata(), connection.as_ref()).await.map_err(failed)?;
         let header = format!("Bearer {token}").parse().map_err(|e| failed(Error::internal(e)))?;
         let answer = HandshakeResponse { protocol_version: 0, payload: token.into() };

@@ -363,8 +363,15 @@ async fn the_server_says_all_that_can_be_said_of_it() {
     }
     let batches: Vec<RecordBatch> = client.sql.do_get(types(Some(4))).await.unwrap().try_collect().await.unwrap();
     assert_eq!(batches[0].column(0).as_string::<i32>().iter().collect::<Vec<_>>(), [Some("integer")]);
-    let actions: Vec<_> =
-        client.raw.list_actions(arrow_flight::Empty {}).await.unwrap().into_inner().try_collect().await.unwrap();
+    let actions: Vec<_> = {
+        let request = client.request(arrow_flight::Empty {});
+        client.raw.list_actions(request).await
+    }
+    .unwrap()
+    .into_inner()
+    .try_collect()
+    .await
+    .unwrap();
     let names: BTreeSet<&str> = actions.iter().map(|action| action.r#type.as_str()).collect();
     for name in ["SetSessionOptions", "GetSessionOptions", "CloseSession", "CancelFlightInfo", "RenewFlightEndpoint"] {
         assert!(names.contains(name), "{names:?}");

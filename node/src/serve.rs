@@ -14,8 +14,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::backup;
 use crate::ServeArgs;
+use crate::backup;
 use crate::demo;
 
 /// `kanon serve`.

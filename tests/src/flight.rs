@@ -3,7 +3,7 @@
 use arrow_flight::FlightInfo;
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::client::FlightSqlServiceClient;
-use datafusion::arrow::array::Array;
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
 use tonic::Status;
@@ -51,19 +51,23 @@ impl FlightClient {
         for endpoint in info.endpoint {
             let mut stream = self.inner.do_get(endpoint.ticket.unwrap()).await.map_err(of_flight)?;
             while let Some(batch) = stream.try_next().await.map_err(of_flight)? {
-                let options = FormatOptions::default();
-                let columns: Vec<_> =
-                    batch.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
-                lines.extend((0..batch.num_rows()).map(|row| {
-                    let cells = columns.iter().zip(batch.columns());
-                    let cells =
-                        cells.map(|(text, c)| if c.is_null(row) { String::new() } else { text.value(row).to_string() });
-                    cells.collect::<Vec<_>>().join("|")
-                }));
+                lines.extend(lines_of(&batch));
             }
         }
         Ok(lines)
     }
+}
+
+/// The rows of a batch: columns by `|`, NULL as nothing.
+pub fn lines_of(batch: &RecordBatch) -> Vec<String> {
+    let options = FormatOptions::default();
+    let columns: Vec<_> =
+        batch.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
+    let cell = |(text, c): (&ArrayFormatter<'_>, &ArrayRef), row| {
+        if c.is_null(row) { String::new() } else { text.value(row).to_string() }
+    };
+    let line = |row| columns.iter().zip(batch.columns()).map(|pair| cell(pair, row)).collect::<Vec<_>>().join("|");
+    (0..batch.num_rows()).map(line).collect()
 }
 
 fn of_flight(error: FlightError) -> ServerError {

@@ -4,6 +4,9 @@
 //! The mutations are the same every time. `KANON_FUZZ_SECONDS=600` goes on for so long, with others every time round.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "fuzz/credentials.rs"]
+mod credentials;
+
 use std::time::{Duration, Instant};
 
 use kanon_engine::error::Result;

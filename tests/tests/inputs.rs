@@ -4,10 +4,14 @@
 
 #[path = "inputs/bounds.rs"]
 mod bounds;
+#[path = "inputs/disks.rs"]
+mod disks;
 #[path = "inputs/files.rs"]
 mod files;
 #[path = "inputs/private.rs"]
 mod private;
+#[path = "inputs/roles.rs"]
+mod roles;
 #[path = "inputs/values.rs"]
 mod values;
 

@@ -12,7 +12,6 @@
 
 use std::time::Duration;
 
-use arrow_flight::Action;
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use futures::TryStreamExt as _;
@@ -32,8 +31,8 @@ use super::wire::{describe, from_status};
 use crate::config::TrustedNode;
 use crate::error::{Error, Result, Sqlstate};
 
-/// The Flight action with which an invite is accepted.
-pub const INVITE_ACTION: &str = "kanon.accept_invite";
+/// The header of Flight's handshake with which an invite is accepted: whoever is no peer yet, and no user, may call nothing else.
+pub const INVITE_HEADER: &str = "x-kanon-acceptance";
 /// How tokens of invites begin.
 pub const PREFIX: &str = "kanon-invite_";
 /// How long an invite is good for unless told, in seconds.
@@ -235,10 +234,12 @@ pub async fn send(pin: &Pin, acceptance: String) -> Result<()> {
         Error::new(Sqlstate::SiteUnreachable, format!("the node at {place} gave no answer: {why}"))
             .hint("Accept the invite again: if that node has pinned this one already, it is finished then.")
     };
+    let acceptance = acceptance.parse().map_err(Error::internal)?;
     let mut service = connect::channel(pin, tls::stranger_config(pin.fingerprint)?)?;
     let asking = async {
-        let action = Action { r#type: INVITE_ACTION.to_owned(), body: acceptance.into_bytes().into() };
-        let mut answers = service.do_action(action).await?.into_inner();
+        let mut request = tonic::Request::new(futures::stream::empty());
+        request.metadata_mut().insert(INVITE_HEADER, acceptance);
+        let mut answers = service.handshake(request).await?.into_inner();
         while answers.try_next().await?.is_some() {}
         Ok::<(), tonic::Status>(())
     };

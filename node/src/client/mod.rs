@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result, anyhow, bail};
 use futures::StreamExt;
 use kanon_engine::config::Config;
-use tokio_postgres::error::DbError;
 use tokio_postgres::config::SslMode;
+use tokio_postgres::error::DbError;
 use tokio_postgres::{AsyncMessage, Connection, NoTls, SimpleQueryMessage, Socket};
 
 use crate::{ConnectArgs, SqlArgs};
