@@ -116,13 +116,7 @@ impl Limits {
     pub(crate) fn of(config: &Config) -> Limits {
         let settings = config.limits;
         let rates = || settings.statements_per_second.map(|rate| RateLimiter::keyed(Quota::per_second(rate)));
-        Limits {
-            settings,
-            rates: rates(),
-            planned: rates(),
-            running: Arc::default(),
-            connected: Arc::default(),
-        }
+        Limits { settings, rates: rates(), planned: rates(), running: Arc::default(), connected: Arc::default() }
     }
 
     /// Takes a statement of a principal that is to be planned, unless it is part of one that was taken.

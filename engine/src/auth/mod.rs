@@ -246,6 +246,7 @@ impl Authenticator {
                 let is_still =
                     |identity: Identity| identity.role == principal.name && *issued_at > identity.tokens_from;
                 directory.identity(subject).is_some_and(is_still) && now < *expires_at
+            }
             Some(Credential::Certificate(shown)) => {
                 now <= shown.expires_at
                     && directory.role_of_certificate(&shown.name).is_some_and(|role| role == principal.name)

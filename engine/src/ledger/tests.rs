@@ -30,7 +30,7 @@ impl Site {
                 Err(error) if error.state == Sqlstate::ObjectNotInPrerequisiteState => {}
                 _ => break,
             }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
             store = Store::open(&config).await;
         }
         let store = store.unwrap();
@@ -195,7 +195,7 @@ async fn of_64_that_race_for_the_last_charge_exactly_one_wins() {
         .map(|number| {
             let ledger = site.ledger.clone();
             tokio::spawn(async move {
-                ledger.reserve(&format!("analyst {number}"), vec![release(number, "patient", 0.1)]).await
+                ledger.reserve(format!("analyst {number}").as_str(), vec![release(number, "patient", 0.1)]).await
             })
         })
         .collect();
@@ -212,11 +212,11 @@ async fn of_64_that_race_for_the_last_charge_exactly_one_wins() {
 
 /// Asks as a client does: computes if it is to, and takes what is there if not. Gives the answer and whether it computed.
 async fn ask(ledger: Ledger, principal: String, number: u32, computed: &str) -> (Bytes, bool) {
-    let mut all = ledger.reserve(&principal, vec![release(number, "patient", 0.1)]).await.unwrap();
+    let mut all = ledger.reserve(principal.as_str(), vec![release(number, "patient", 0.1)]).await.unwrap();
     match all.remove(0) {
         Reserved::Answered(answer) => (answer, false),
         Reserved::Charged(reservation) => {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
             (reservation.commit(Bytes::from(computed.to_owned()), None).await.unwrap(), true)
         }
     }
@@ -307,7 +307,7 @@ async fn statements_that_share_releases_do_not_wait_in_a_circle() {
         })
         .collect();
     let all = futures::future::join_all(tasks);
-    let ended = tokio::time::timeout(std::time::Duration::from_secs(60), all).await.expect("nobody hangs");
+    let ended = tokio::time::timeout(Duration::from_secs(60), all).await.expect("nobody hangs");
     ended.into_iter().for_each(|one| one.unwrap());
     assert_eq!(site.ledger.flights.len(), 0);
     for number in 0..5 {
