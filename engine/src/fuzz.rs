@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kanon_planner::facts::SiteId;
 
+use crate::auth::{self, CertificateName};
 use crate::catalog::Snapshot;
 use crate::error::{Error, Result};
 use crate::pg_catalog::sessions::NoSessions;
@@ -33,6 +34,23 @@ pub fn text(data: &[u8]) -> Result<usize> {
         read(&piece.text)?;
     }
     Ok(pieces.len())
+}
+
+/// Reads a certificate as a client may show it, or the name of one as an admin may write it.
+///
+/// # Errors
+/// What an admin would be told. XX000 for a name that is another once it was written.
+pub fn certificate(data: &[u8]) -> Result<()> {
+    let names = match auth::holder(data) {
+        Some(holder) => holder.names,
+        None => vec![CertificateName::parse(&String::from_utf8_lossy(data))?],
+    };
+    for name in names {
+        if !CertificateName::parse(name.as_str()).is_ok_and(|again| again == name) {
+            return Err(Error::internal(format!("a name is another once it was written: {name}")));
+        }
+    }
+    Ok(())
 }
 
 fn read(text: &str) -> Result<()> {

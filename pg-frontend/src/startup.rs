@@ -49,16 +49,12 @@ pub async fn start(tcp: TcpStream, from: SocketAddr, patience: Duration, server:
         Ok(Ok(Some(opened))) => opened,
         Ok(Ok(None) | Err(Gone)) | Err(_) => return None,
     };
-    let (place, refused) = match place {
-        Ok(place) => (place, None),
-        Err(error) => (Place::uncounted(), Some(error)),
-    };
-    let logged_in = match refused {
-        Some(error) => Err(Stop::Fatal(error)),
-        None => log_in(&mut wire, parameters, encryption, from, server).await,
+    let logged_in = match place {
+        Ok(place) => log_in(&mut wire, parameters, encryption, from, server).await.map(|session| (session, place)),
+        Err(error) => Err(Stop::Fatal(error)),
     };
     let stop = match logged_in {
-        Ok((desk, cancelable, permit, registered)) => {
+        Ok(((desk, cancelable, permit, registered), place)) => {
             let connection = Connection::new(wire, desk, cancelable, server.clone());
             return Some(LoggedIn { connection, permit, registered, place });
         }

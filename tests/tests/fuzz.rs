@@ -284,3 +284,32 @@ fn parameters_of_statements() {
     ];
     goes_well(kanon_pg::fuzz::parameter, seeds, PARTS, 60_000);
 }
+
+#[test]
+fn certificates_and_their_names() {
+    let ia5 = |text: &str| text.try_into().unwrap();
+    let names = vec![
+        rcgen::SanType::Rfc822Name(ia5("alice@clinic.example")),
+        rcgen::SanType::DnsName(ia5("etl.clinic.example")),
+        rcgen::SanType::URI(ia5("spiffe://clinic/etl")),
+    ];
+    let certificate = |names: Vec<rcgen::SanType>| {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, "Clinic, Zürich + \"Co\"");
+        params.distinguished_name.push(rcgen::DnType::CommonName, " #alice\\");
+        params.subject_alt_names = names;
+        params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    };
+    let mut seeds = vec![certificate(names), certificate(Vec::new())];
+    let texts = [
+        "CN=alice,O=Clinic",
+        "cn = \\#a\\20 + 2.5.4.10 = b\\C3\\BC\\, , DC=clinic,DC=example",
+        "email:alice@clinic.example",
+        "dns:etl.clinic.example",
+        "uri:spiffe://clinic/etl",
+    ];
+    seeds.extend(texts.map(|text| text.as_bytes().to_vec()));
+    const PARTS: &[&str] =
+        &["=", ",", "+", "\\", "\\,", "\\C3", " ", "#", ";", "\"", "CN=", "1.2.3=", "\u{0}", "é", ":", "*"];
+    goes_well(kanon_engine::fuzz::certificate, seeds, PARTS, 100_000);
+}
