@@ -98,7 +98,7 @@ fn attempts() -> Vec<(&'static str, Value, Comes)> {
             asks("SELECT count(*) FROM pg_stat_activity WHERE usename = 'ana'"),
             Rows(&["0"]),
         ),
-        ("somebody's session", asks("SELECT pg_terminate_backend(1)"), Rows(&["false"])),
+        ("somebody's session", asks("SELECT pg_terminate_backend(1)"), Refused("0A000", "")),
     ];
     let times = vec![
         ("a clock 50 s ahead", at(50, 100), Rows(&["42"])),
