@@ -400,7 +400,9 @@ impl FlightSqlService for Service {
         {
             let prepared = prepare_one(&session, sql).await.map_err(failed)?;
             if prepared.schema.is_none() {
-                return Err(failed(Error::new(Sqlstate::InsufficientPrivilege, "peers may only ask queries")));
+                let refused = Error::new(Sqlstate::InsufficientPrivilege, "peers may only ask queries");
+                self.node.audit.turned_away(session.opened_by(), refused.state.code());
+                return Err(failed(refused));
             }
             let answer = session.execute(&prepared, Vec::new()).await.map_err(failed)?;
             return Ok(Response::new(stream::encode(answer, session)));

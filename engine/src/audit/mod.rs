@@ -228,8 +228,8 @@ impl AuditLog {
         self.logins.count(Action::Login, address, known.map(|_| role), None, rule);
     }
 
-    /// Somebody asked for more than it may, with a SQLSTATE. It is counted as failed logins are.
-    pub(crate) fn turned_away(&self, principal: &Principal, rule: &'static str) {
+    /// Somebody asked for more than it may, before a session looked at it, with a SQLSTATE. It is counted as failed logins are.
+    pub fn turned_away(&self, principal: &Principal, rule: &'static str) {
         let peer = principal.via_peer.as_ref().map(|peer| peer.as_str());
         self.logins.count(Action::Refusal, "", Some(&principal.name), peer, rule);
     }

@@ -1,6 +1,7 @@
 //! Asking a peer: a subplan with its ticket over Flight SQL, and the answer as it arrives.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,7 +105,10 @@ impl PeerSite {
         let message = self.message(request)?;
         let answer = self.peer.service().do_get(message).await.map_err(|status| from_status(&status))?;
         let data = answer.into_inner().map_err(FlightError::from);
-        let mut decoder = FlightDataDecoder::new(data);
+        // Arrow panics at some messages that no node sends.
+        let mut decoder = AssertUnwindSafe(FlightDataDecoder::new(data))
+            .catch_unwind()
+            .map(|item| item.unwrap_or_else(|_| Err(FlightError::DecodeError("a message that cannot be".to_owned()))));
         let schema: SchemaRef = match decoder.next().await {
             Some(Ok(first)) => match first.payload {
                 DecodedPayload::Schema(schema) => schema,

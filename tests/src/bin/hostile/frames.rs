@@ -291,6 +291,7 @@ async fn hoard(world: &World, command: &Value) -> Value {
             let begun = [frame(HEADERS, END_HEADERS, 2 * n + 1, &call()), frame(DATA, 0, 2 * n + 1, &prefix)].concat();
             write.write_all(&begun).await?;
             sent[n as usize] = prefix.len();
+            seen.lock().unwrap().window -= i64::try_from(prefix.len()).unwrap();
         }
         let mut last = Instant::now();
         while last.elapsed() < Duration::from_secs(1) {
@@ -318,10 +319,10 @@ async fn hoard(world: &World, command: &Value) -> Value {
         std::io::Result::Ok(())
     };
     let done = tokio::time::timeout(SENDING, all).await.is_ok_and(|done| done.is_ok());
-    let (resets, headers, ended) = {
+    let (resets, headers, ended, goaway) = {
         let seen = seen.lock().unwrap();
-        (seen.resets, seen.headers, seen.ended)
+        (seen.resets, seen.headers, seen.ended, seen.goaway.clone())
     };
     KEPT.lock().unwrap().push(Box::new((listening, write)));
-    json!({"sent": sent.iter().sum::<usize>(), "all": done, "resets": resets, "headers": headers, "ended": ended})
+    json!({"sent": sent.iter().sum::<usize>(), "all": done, "resets": resets, "headers": headers, "ended": ended, "goaway": goaway})
 }
