@@ -174,7 +174,7 @@ async fn of_64_that_race_for_the_last_charge_exactly_one_wins() {
         .map(|number| {
             let ledger = site.ledger.clone();
             tokio::spawn(async move {
-                ledger.reserve(&format!("analyst {number}"), vec![release(number, "patient", 0.1)]).await
+                ledger.reserve(format!("analyst {number}").as_str(), vec![release(number, "patient", 0.1)]).await
             })
         })
         .collect();
@@ -191,7 +191,7 @@ async fn of_64_that_race_for_the_last_charge_exactly_one_wins() {
 
 /// Asks as a client does: computes if it is to, and takes what is there if not. Gives the answer and whether it computed.
 async fn ask(ledger: Ledger, principal: String, number: u32, computed: &str) -> (Bytes, bool) {
-    let mut all = ledger.reserve(&principal, vec![release(number, "patient", 0.1)]).await.unwrap();
+    let mut all = ledger.reserve(principal.as_str(), vec![release(number, "patient", 0.1)]).await.unwrap();
     match all.remove(0) {
         Reserved::Answered(answer) => (answer, false),
         Reserved::Charged(reservation) => {

@@ -117,7 +117,7 @@ pub(crate) fn viewer() -> Viewer {
             auth_method: AuthMethod::ScramSha256,
             credential: None,
             via_peer: None,
-            told_roles: std::collections::BTreeSet::new(),
+            told_roles: BTreeSet::new(),
         },
         node_id: "cleveland".to_owned(),
         roles: vec![

@@ -41,7 +41,7 @@ fn principal(node: &Node, name: &str) -> Principal {
         auth_method: AuthMethod::ScramSha256,
         credential: None,
         via_peer: None,
-        told_roles: std::collections::BTreeSet::new(),
+        told_roles: BTreeSet::new(),
     }
 }
 
