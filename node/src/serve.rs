@@ -10,9 +10,9 @@ use kanon_engine::node::Node;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::ServeArgs;
 use crate::backup;
@@ -22,7 +22,7 @@ use crate::demo;
 pub(crate) async fn run(args: ServeArgs) -> Result<()> {
     let config = Config::load(&args.config)?;
     let filter = EnvFilter::try_new(&config.log_level).context("log_level")?;
-    let (filter, log_level) = tracing_subscriber::reload::Layer::new(filter);
+    let (filter, log_level) = reload::Layer::new(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     tracing_subscriber::registry().with(filter).with(lines).init();
 
@@ -51,26 +51,6 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
     servers.spawn(kanon_flight::serve(Arc::clone(&node), flight, shutdown.clone()));
     tracing::info!(node = %node.config.node_id, pg = %node.config.pg_listen, flight = %node.config.flight_listen, "node is up");
 
-    let reload = async || {
-        let config = match Config::load(&args.config) {
-            Ok(config) => config,
-            Err(error) => {
-                tracing::error!(%error, "log level and peers stay as they were");
-                // The files of certificates are those of the configuration in force.
-                return reload_tls(&node, &node.config);
-            }
-        };
-        match EnvFilter::try_new(&config.log_level).map(|filter| log_level.reload(filter)) {
-            Ok(Ok(())) => tracing::info!("the log level was read again"),
-            Ok(Err(error)) => tracing::warn!(%error, "the log level stays as it was"),
-            Err(error) => tracing::warn!(%error, "the log level stays as it was"),
-        }
-        match node.pin_as_configured(&config.trusted_nodes).await {
-            Ok(()) => tracing::info!("the trusted nodes were read again"),
-            Err(error) => tracing::error!(%error, "the trusted nodes could not be read again"),
-        }
-        reload_tls(&node, &config);
-    };
     tokio::select! {
         ended = servers.join_next() => {
             let why = match ended {
@@ -81,7 +61,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
             return Err(why);
         }
         () = asked_to_stop() => {}
-        () = on_hangup(reload) => {}
+        () = on_hangup(&node, &args.config, &log_level) => {}
     }
     tracing::info!("draining");
     shutdown.cancel();
@@ -114,11 +94,29 @@ fn reload_tls(node: &Node, config: &Config) {
     }
 }
 
-/// Calls `reload` at every SIGHUP, for ever.
-async fn on_hangup(reload: impl AsyncFn()) {
+/// Reads the configuration again at every SIGHUP, for ever.
+async fn on_hangup(node: &Arc<Node>, file: &Path, log_level: &reload::Handle<EnvFilter, Registry>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
     while hangup.recv().await.is_some() {
-        reload().await;
+        let config = match Config::load(file) {
+            Ok(config) => config,
+            Err(error) => {
+                tracing::error!(%error, "log level and trusted nodes stay as they were");
+                // The files of certificates are those of the configuration in force.
+                reload_tls(node, &node.config);
+                continue;
+            }
+        };
+        match EnvFilter::try_new(&config.log_level).map(|filter| log_level.reload(filter)) {
+            Ok(Ok(())) => tracing::info!("the log level was read again"),
+            Ok(Err(error)) => tracing::warn!(%error, "the log level stays as it was"),
+            Err(error) => tracing::warn!(%error, "the log level stays as it was"),
+        }
+        match node.pin_as_configured(&config.trusted_nodes).await {
+            Ok(()) => tracing::info!("the trusted nodes were read again"),
+            Err(error) => tracing::error!(%error, "the trusted nodes could not be read again"),
+        }
+        reload_tls(node, &config);
     }
     std::future::pending().await
 }

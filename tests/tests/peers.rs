@@ -205,7 +205,8 @@ async fn no_bad_invite_makes_a_peer() {
     assert!(error.message.ends_with(unknown), "{error:?}");
     assert_eq!(code(&at_basel, &accept(&token)).await, "42710", "a peer already");
     // Who flooded it with them would be turned away for a while.
-    let flood = (0..30).map(|_| invite::send(&pin_of(zurich), "a.b.c".to_owned()));
+    let pin = pin_of(zurich);
+    let flood = (0..30).map(|_| invite::send(&pin, "a.b.c".to_owned()));
     let codes: Vec<_> =
         futures::future::join_all(flood).await.into_iter().map(|sent| sent.unwrap_err().state.code()).collect();
     assert!(codes.contains(&"53300"), "{codes:?}");

@@ -242,8 +242,10 @@ impl Federation {
         self.suspend_as_in(snapshot);
         new.iter().for_each(|peer| inner.follow(peer));
         inner.publish();
-        for peer in gone.iter().filter(|peer| !keys.contains(&peer.pin.fingerprint)) {
-            inner.store.forget_peer(peer.pin.fingerprint.as_bytes()).await?;
+        for peer in gone {
+            if !keys.contains(&peer.pin.fingerprint) {
+                inner.store.forget_peer(peer.pin.fingerprint.as_bytes()).await?;
+            }
         }
         self.log_pins(log).await
     }
@@ -256,8 +258,10 @@ impl Federation {
         let pins: BTreeSet<String> = self.inner.peers().iter().map(|peer| peer.pin.to_string()).collect();
         self.log_new(log, pins.clone()).await?;
         let logged = self.logged().await?;
-        for pin in logged.difference(&pins) {
-            log.peer(pin, Decision::Allowed, "no longer trusted").await?;
+        for pin in &logged {
+            if !pins.contains(pin) {
+                log.peer(pin, Decision::Allowed, "no longer trusted").await?;
+            }
         }
         if logged == pins { Ok(()) } else { self.set_logged(&pins).await }
     }
