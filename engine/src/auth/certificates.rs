@@ -62,7 +62,7 @@ impl CertificateName {
             Some(("email", rest)) => entry("email", rest),
             Some(("dns", rest)) => entry("dns", rest),
             Some(("uri", rest)) => entry("uri", rest),
-            _ => subject_of_text(text).and_then(|subject| written(subject)),
+            _ => subject_of_text(text).and_then(written),
         };
         name.ok_or_else(|| {
             Error::new(
