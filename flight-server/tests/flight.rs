@@ -251,7 +251,7 @@ fn subplan(sql: &str) -> SubplanRequest {
             auth_method: AuthMethod::Password,
             credential: None,
             via_peer: None,
-            told_roles: std::collections::BTreeSet::new(),
+            told_roles: BTreeSet::new(),
         },
         participants: vec![SiteId::new("zurich")],
         min_sites: 1,
