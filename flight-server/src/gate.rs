@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::sync::OwnedSemaphorePermit;
+use tonic::Request;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Status};
 
 use crate::listener::ConnectionInfo;
 use crate::logins::Logins;
@@ -41,14 +41,13 @@ pub(crate) struct Gate<S> {
     pub(crate) behind: S,
 }
 
-async fn lets_in(logins: &Logins, request: &http::Request<Body>) -> Result<(), Status> {
-    if request.uri().path() == HANDSHAKE {
-        return Ok(());
-    }
+/// What is to be seen of a call before it is read; `None` for the one that may always be made.
+fn shown(request: &http::Request<Body>) -> Option<(MetadataMap, Option<ConnectionInfo>)> {
     // Headers only: what is to be read of them is bounded by HTTP/2's own limit.
-    let metadata = MetadataMap::from_headers(request.headers().clone());
-    let connection = request.extensions().get::<ConnectionInfo>().cloned();
-    logins.may_call(&metadata, connection.as_ref()).await.map_err(failed)
+    (request.uri().path() != HANDSHAKE).then(|| {
+        let connection = request.extensions().get::<ConnectionInfo>().cloned();
+        (MetadataMap::from_headers(request.headers().clone()), connection)
+    })
 }
 
 impl<S> Service<http::Request<Body>> for Gate<S>
@@ -66,10 +65,12 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        let (logins, mut behind) = (Arc::clone(&self.logins), self.behind.clone());
+        let (logins, mut behind, shown) = (Arc::clone(&self.logins), self.behind.clone(), shown(&request));
         Box::pin(async move {
-            if let Err(status) = lets_in(&logins, &request).await {
-                return Ok(status.into_http());
+            if let Some((metadata, connection)) = shown
+                && let Err(error) = logins.may_call(&metadata, connection.as_ref()).await
+            {
+                return Ok(failed(error).into_http());
             }
             let reading =
                 request.extensions().get::<ConnectionInfo>().map(|connection| Arc::clone(&connection.reading));

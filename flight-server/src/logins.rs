@@ -250,11 +250,6 @@ fn certificate_of(connection: &ConnectionInfo) -> String {
     format!("{} certificate", connection.number)
 }
 
-fn not_authenticated() -> Error {
-    Error::new(Sqlstate::InvalidAuthorization, "the call is not authenticated")
-        .hint("Log in with Basic authentication first, or send a token or an API key as the bearer.")
-}
-
 /// What a call shows of who calls.
 pub(crate) enum Shown {
     /// A bearer `authorization` header.
