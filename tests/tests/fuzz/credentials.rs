@@ -437,7 +437,10 @@ async fn tokens_and_api_keys() {
     let session = Session::open(Arc::clone(&node), principal);
     let issued = one(&session, "SELECT kanon.create_token()").await;
     let key = one(&session, "SELECT kanon.create_api_key('x')").await;
-    let role = |shown: &str| node.authenticator.bearer(shown, Scope::Flight).ok().map(|principal| principal.name);
+    let role = |shown: &str| {
+        let taken = futures::executor::block_on(node.authenticator.bearer(shown, Scope::Flight));
+        taken.ok().map(|principal| principal.name)
+    };
     for shown in [&issued, &key] {
         assert_eq!(role(shown).as_deref(), Some("alice"));
         let seeds = [shown.clone().into_bytes(), issued.clone().into_bytes(), key.clone().into_bytes()];

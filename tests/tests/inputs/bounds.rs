@@ -183,7 +183,7 @@ async fn statements_beyond_every_bound_over_flight_sql_and_from_a_peer() {
                 auth_method: AuthMethod::Password,
                 credential: None,
                 via_peer: None,
-                told_roles: std::collections::BTreeSet::new(),
+                told_roles: BTreeSet::new(),
             },
             participants: vec![site.clone()],
             min_sites: 1,
