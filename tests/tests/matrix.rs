@@ -58,6 +58,11 @@ opted out       SELECT count(*) > 0 FROM kanon.excluded_units
 write off       CALL kanon.write_off()
 node            ALTER SYSTEM RESET kanon.suspended
 peer            ALTER SERVER nobody OPTIONS (SET suspended 'true')
+peer's rules    ALTER SERVER nobody OPTIONS (SET may_query 'false')
+invite          SELECT kanon.invite_node(valid_for => '1 minute')
+accept          SELECT kanon.accept_invite('no invite')
+remove          SELECT kanon.remove_node('nobody')
+peers' rules    SELECT count(*) >= 0 FROM kanon.peers
 audit           SELECT count(DISTINCT principal) > 1 FROM kanon.audit_log
 literals        SELECT count(literals) > 0 FROM kanon.audit_log WHERE principal <> current_user
 verify          SELECT ok FROM kanon.audit_verify()
