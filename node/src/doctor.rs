@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
+use kanon_engine::auth::OidcSettings;
 use kanon_engine::config::Config;
 use kanon_engine::federation::identity;
 use serde_json::json;
@@ -67,6 +68,9 @@ async fn examine(args: &DoctorArgs) -> Vec<Finding> {
     });
     findings.push(certificate(&config));
     findings.extend(client_certificates(&config));
+    if let Some(oidc) = &config.oidc {
+        findings.push(issuer(oidc).await);
+    }
     findings.push(store(&config));
     findings.push(clock(&args.config));
     findings.push(memory(&config));
@@ -117,6 +121,16 @@ fn client_certificates(config: &Config) -> Option<Finding> {
         Err(error) => {
             Some(Finding { what, ok: false, text: format!("{}: see client_ca and client_crl", error.message) })
         }
+    }
+}
+
+/// The institution's issuer of tokens.
+async fn issuer(settings: &OidcSettings) -> Finding {
+    let what = "issuer of tokens";
+    match kanon_engine::auth::count_keys(settings).await {
+        Ok(0) => Finding { what, ok: false, text: format!("{} lists no key for RS256 or ES256", settings.issuer) },
+        Ok(keys) => Finding { what, ok: true, text: format!("{} lists {keys} keys", settings.issuer) },
+        Err(error) => Finding { what, ok: false, text: format!("{}: see oidc_issuer", error.message) },
     }
 }
 

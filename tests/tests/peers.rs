@@ -186,13 +186,16 @@ async fn no_bad_invite_makes_a_peer() {
     let for_geneva = Invite::parse(&one(&at_geneva, "SELECT kanon.invite_node()").await).unwrap();
     let at = "127.0.0.1:5";
     for acceptance in
-        [invite::accept(&for_geneva, "mallory", &mallory, at).unwrap(), "a.b.c".to_owned(), "x".repeat(1_000_000)]
+        [invite::accept(&for_geneva, "mallory", &mallory, at).unwrap(), "a.b.c".to_owned(), "x".repeat(8_000)]
     {
         pause().await;
         let error = invite::send(&pin_of(zurich), acceptance).await.unwrap_err();
         assert_eq!(error.state.code(), "28000", "{error}");
         assert!(error.message.ends_with(unknown), "{error}");
     }
+    // More than a header holds is not read at all.
+    let error = invite::send(&pin_of(zurich), "x".repeat(1_000_000)).await.unwrap_err();
+    assert_eq!(error.state.code(), "08001", "{error}");
     pause().await;
     let taken = invite::accept(&good, "zurich", &mallory, at).unwrap();
     assert_eq!(invite::send(&pin_of(zurich), taken).await.unwrap_err().state.code(), "42710");

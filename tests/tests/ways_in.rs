@@ -256,6 +256,9 @@ async fn people_of_the_institution_s_issuer_come_in_with_its_tokens() {
     admin.ask("GRANT SELECT ON wards TO vera").await.unwrap();
     let mut flight = FlightClient::connect(site.flight_port, ("token", &vera)).await;
     assert_eq!(flight.ask("SELECT count(*) FROM wards").await.unwrap(), ["3"]);
+    let config = site.dir.join("kanon.toml");
+    let doctor = run(&kanon(), &["doctor", "--config", config.to_str().unwrap()], &[], "").await;
+    assert!(doctor.text().contains("lists 2 keys"), "{}", doctor.text());
     for stranger in [token("wim", &[]), token("wim", &["others"]), token(ADMIN.0, &["researchers"])] {
         let error = refused(site, ("token", &stranger)).await;
         assert_eq!((error.code.as_str(), error.message.as_str()), ("28000", "the token is unknown or has expired"));

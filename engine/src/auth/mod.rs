@@ -35,7 +35,7 @@ use tokio::sync::Semaphore;
 
 pub use api_keys::Scope;
 pub use certificates::{CertificateName, Holder, ShownCertificate, holder};
-pub use oidc::OidcSettings;
+pub use oidc::{OidcSettings, count_keys};
 pub use scram::{ScramVerifier, salted_password, verifier_for, verify_password};
 pub(crate) use standing::keep;
 

@@ -1,5 +1,6 @@
 //! Passwords as PostgreSQL keeps them: SCRAM-SHA-256 verifiers, RFC 5802 and RFC 7677. A password is never stored and never logged.
 
+use std::borrow::Cow;
 use std::num::NonZeroU32;
 
 use base64::Engine;
@@ -76,12 +77,13 @@ impl ScramVerifier {
 
 /// SCRAM's `SaltedPassword`.
 ///
-/// PostgreSQL prepares the password with SASLprep first; for ASCII that changes nothing, and other passwords are used as they
-/// are, which is also what PostgreSQL does with those that cannot be prepared.
+/// As PostgreSQL does, a password is prepared with SASLprep (RFC 4013) first, as clients do too, and is used as it is if it cannot be.
 pub fn salted_password(password: &str, salt: &[u8], iterations: u32) -> [u8; 32] {
     let mut out = [0u8; 32];
     let iterations = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
-    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt, password.as_bytes(), &mut out);
+    let prepared = stringprep::saslprep(password).ok().filter(|prepared| !prepared.is_empty());
+    let prepared = prepared.unwrap_or(Cow::Borrowed(password));
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt, prepared.as_bytes(), &mut out);
     out
 }
 
@@ -192,6 +194,26 @@ mod tests {
                             s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
         let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &verifier.server_key), auth_message.as_bytes());
         assert_eq!(BASE64.encode(signature.as_ref()), "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+    }
+
+    /// What people type one way on one keyboard and another way on the next.
+    #[test]
+    fn passwords_are_prepared_as_clients_prepare_them() {
+        for (one, other) in [
+            ("Zo\u{eb}", "Zoe\u{308}"),
+            ("\u{2168}", "IX"),
+            ("a\u{a0}b", "a b"),
+            ("I\u{ad}X", "IX"),
+            ("\u{fb01}", "fi"),
+        ] {
+            assert!(verify_password(&verifier_for(one).unwrap(), other), "{one:?} {other:?}");
+            assert!(verify_password(&verifier_for(other).unwrap(), one), "{one:?} {other:?}");
+        }
+        // Not to be prepared, and used as they are.
+        for odd in ["a\u{7}b", "\u{627}1", "\u{e000}", "\u{ad}"] {
+            assert!(verify_password(&verifier_for(odd).unwrap(), odd), "{odd:?}");
+            assert!(!verify_password(&verifier_for(odd).unwrap(), "a b"), "{odd:?}");
+        }
     }
 
     #[test]

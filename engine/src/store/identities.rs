@@ -59,18 +59,26 @@ impl Store {
         {
             return Ok(Welcomed { role: identity.role.clone(), ..Welcomed::default() });
         }
+        if known.is_none() && given.is_empty() {
+            return Err(nobody());
+        }
         let mut transaction = self.begin_change().await?;
         let before = admins::able(&mut transaction).await?;
+        // Once more: somebody may have come with a token of the same subject meanwhile.
+        let known: Option<String> =
+            sqlx::query_scalar("SELECT role FROM role_identities WHERE issuer = ? AND subject = ?")
+                .bind(&subject.issuer)
+                .bind(&subject.subject)
+                .fetch_optional(&mut *transaction)
+                .await
+                .map_err(failed)?;
         let mut welcomed = match known {
-            Some(identity) => Welcomed { role: identity.role, ..Welcomed::default() },
-            None if given.is_empty() => {
-                return Err(Error::new(Sqlstate::InvalidAuthorization, "its subject is no role of this node"));
+            Some(role) => Welcomed { role, ..Welcomed::default() },
+            None if given.is_empty() => return Err(nobody()),
+            None => {
+                let role = create(&mut transaction, &subject, visitor).await?;
+                Welcomed { role, created: true, ..Welcomed::default() }
             }
-            None => Welcomed {
-                role: create(&mut transaction, &subject, visitor).await?,
-                created: true,
-                ..Welcomed::default()
-            },
         };
         let role = welcomed.role.clone();
         let held: Vec<String> = sqlx::query_scalar("SELECT role FROM memberships WHERE member = ?")
@@ -147,6 +155,10 @@ impl Store {
         transaction.commit().await.map_err(failed)?;
         self.load_roles().await
     }
+}
+
+fn nobody() -> Error {
+    Error::new(Sqlstate::InvalidAuthorization, "its subject is no role of this node")
 }
 
 /// A role for a subject, without a password.

@@ -98,6 +98,11 @@ impl IssuerKeys {
         self.known(id)
     }
 
+    /// How many keys the issuer lists that tokens can be signed with; otherwise why they cannot be had.
+    pub(super) async fn count(&self) -> Result<usize, &'static str> {
+        Ok(self.fetch().await?.len())
+    }
+
     /// Asks for the keys again.
     pub(super) async fn refresh(&self) {
         let mut asked = self.asked.lock().await;

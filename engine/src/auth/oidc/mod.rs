@@ -21,7 +21,7 @@ pub use settings::OidcSettings;
 pub(crate) use settings::Written;
 
 use crate::audit::hex;
-use crate::error::Result;
+use crate::error::{Error, Result, Sqlstate};
 use crate::federation::ticket::CLOCK_SKEW_SECONDS;
 use keys::IssuerKeys;
 
@@ -32,6 +32,18 @@ const MAX_TEXT_BYTES: usize = 255;
 const MAX_ROLES: usize = 1_000;
 /// What the header may call a token: an ID token, an access token (RFC 9068), or nothing.
 const TYPES: [&str; 3] = ["jwt", "at+jwt", "application/at+jwt"];
+
+/// How many keys an issuer lists that tokens can be signed with.
+///
+/// # Errors
+/// 58000 if the authorities of its TLS cannot be used; 08001 if it does not answer as an issuer does, with why.
+pub async fn count_keys(settings: &OidcSettings) -> Result<usize> {
+    let keys = IssuerKeys::of(settings)?;
+    keys.count().await.map_err(|why| {
+        Error::new(Sqlstate::SiteUnreachable, format!("the keys of {} cannot be had: {why}", settings.issuer))
+            .hint("Check oidc_issuer, oidc_jwks_url and oidc_ca in the configuration.")
+    })
+}
 
 /// The issuer that a node takes tokens of.
 pub(crate) struct Oidc {

@@ -16,6 +16,7 @@ use kanon_privacy::policy::{Access, ColumnRole};
 use super::{Catalog, ExternalTable, GuardedTable, Table};
 use crate::config::Config;
 use crate::error::{Error, Sqlstate};
+use crate::federation::identity::Fingerprint;
 use crate::principal::{AuthMethod, BuiltinRole, Principal};
 use crate::store::Store;
 
@@ -384,7 +385,11 @@ async fn grants_are_in_force_at_once() {
     site.store.grant_role("team", "alice").await.unwrap();
     assert!(seen(&site, &alice).is_empty(), "a new role of an old name has none of its grants");
     site.catalog.grant_select("public", "people", "public").await.unwrap();
-    assert_eq!(seen(&site, &principal("bob", &[], Some("cleveland"))), ["public.people"]);
+    let bob = principal("bob", &[], Some("cleveland"));
+    assert!(seen(&site, &bob).is_empty(), "of a node that is no peer");
+    let key = Fingerprint::from_bytes([7; 32]);
+    site.store.directory().peer_ids().lock().unwrap().insert("cleveland".to_owned(), key);
+    assert_eq!(seen(&site, &bob), ["public.people"]);
     assert_eq!(
         site.catalog.grant_select("public", "people", "nobody").await.unwrap_err().state,
         Sqlstate::UndefinedObject
