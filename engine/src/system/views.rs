@@ -266,7 +266,9 @@ fn peers(context: &SystemContext, _: &[Arc<Table>]) -> Result<MemTable> {
     .collect();
     all.sort_by(|(a, _, _), (b, _, _)| a.node_id.cmp(&b.node_id));
     let p = || all.iter();
-    let listed = |names: &BTreeSet<String>| format!("{{{}}}", names.iter().map(quoted).collect::<Vec<_>>().join(","));
+    let listed = |names: &BTreeSet<String>| {
+        format!("{{{}}}", names.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(","))
+    };
     Columns::default()
         .text("node_id", p().map(|(shown, _, _)| Some(&shown.node_id)))
         .text("fingerprint", p().map(|(shown, _, _)| shown.fingerprint.as_ref()))
@@ -283,9 +285,9 @@ fn peers(context: &SystemContext, _: &[Arc<Table>]) -> Result<MemTable> {
 }
 
 /// An item of a text array, in quotes if it needs them.
-fn quoted(item: &String) -> String {
+fn quoted(item: &str) -> String {
     let plain = !item.is_empty() && item.chars().all(|c| c.is_alphanumeric() || c == '_');
-    if plain { item.clone() } else { format!("\"{}\"", item.replace('\\', "\\\\").replace('"', "\\\"")) }
+    if plain { item.to_owned() } else { format!("\"{}\"", item.replace('\\', "\\\\").replace('"', "\\\"")) }
 }
 
 /// Units that opted out, for stewards alone.

@@ -283,7 +283,7 @@ fn descriptors_that_the_right_key_signed_and_others() {
         }
         let mut claims = claims.clone();
         claims["tables"][0]["columns"] =
-            json!(BASE64_STANDARD.encode(mutated(chance, &[raw.clone()], &["\0\0\0\0", "\u{7f}"])));
+            json!(BASE64_STANDARD.encode(mutated(chance, std::slice::from_ref(&raw), &["\0\0\0\0", "\u{7f}"])));
         claims.to_string().into_bytes()
     };
     tried(10_000, 300, next, |data| {
