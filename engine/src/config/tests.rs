@@ -61,7 +61,7 @@ fn every_key_is_read_from_file_and_environment() {
             ("database_url", _) => "sqlite:x.db".to_owned(),
             ("tls_cert" | "tls_key" | "data_root" | "client_ca", _) => "/".to_owned(),
             (name, _) if name.ends_with("_listen") || name.ends_with("_advertise") => "127.0.0.1:1234".to_owned(),
-            ("max_memory_mb", _) => "100".to_owned(),
+            ("max_memory_mb" | "max_memory_per_statement_mb", _) => "100".to_owned(),
             (_, Kind::Text) => "x".to_owned(),
             (_, Kind::Integer | Kind::Number) => "20".to_owned(),
             (_, Kind::Bool) => "true".to_owned(),
