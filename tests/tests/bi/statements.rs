@@ -116,5 +116,7 @@ async fn values_of_a_domain_do_not_depend_on_people() {
     assert_eq!(client.ask(asked[0]).await.unwrap_err().code, "55000");
     admin.ask("ALTER TABLE stays RESET (suspended)").await.unwrap();
     admin.ask(&format!("REVOKE SELECT ON stays FROM {}", ANALYST.0)).await.unwrap();
-    assert_eq!(client.ask(asked[0]).await.unwrap_err().code, "42501");
+    // The name is then that of the federation's table, which its site refuses, or of none.
+    let code = client.ask(asked[0]).await.unwrap_err().code;
+    assert!(["42501", "42P01"].contains(&code.as_str()), "{code}");
 }
