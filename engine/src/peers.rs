@@ -15,10 +15,11 @@ use crate::error::{Error, Result, Sqlstate};
 use crate::federation::identity::Fingerprint;
 use crate::federation::invite::{self, Invite};
 use crate::federation::tables;
+use crate::limits::network;
 use crate::node::Node;
 use crate::store::{InviteUse, PinRecord, now};
 
-/// Acceptances of one address that are looked at in a second.
+/// Acceptances of one address, or of one network of 64 bits, that are looked at in a second.
 const ACCEPTANCES_A_SECOND: NonZeroU32 = match NonZeroU32::new(5) {
     Some(rate) => rate,
     None => NonZeroU32::MIN,
@@ -42,7 +43,7 @@ impl Strangers {
         if self.0.len() > MANY_ADDRESSES {
             self.0.retain_recent();
         }
-        self.0.check_key(&from).map_err(|_| {
+        self.0.check_key(&network(from)).map_err(|_| {
             Error::new(Sqlstate::TooManyConnections, "too many invites were shown").hint("Try again in a second.")
         })
     }

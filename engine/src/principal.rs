@@ -7,6 +7,7 @@ use std::sync::Arc;
 use kanon_planner::facts::SiteId;
 
 use crate::auth::ShownCertificate;
+use crate::error::{Error, Result, Sqlstate};
 use crate::store::Subject;
 
 /// The built-in roles a role can be granted.
@@ -149,6 +150,17 @@ impl Principal {
     /// Whether it holds a built-in role.
     pub fn is(&self, role: BuiltinRole) -> bool {
         self.roles.contains(&role) || self.roles.contains(&BuiltinRole::Admin)
+    }
+    /// Whoever steals a key, token or certificate is not to gain more with it, or for longer, than it stands for: `cannot` is what its session cannot do.
+    ///
+    /// # Errors
+    /// 42501 if it came with one.
+    pub(crate) fn be_by_password(&self, cannot: &str) -> Result<()> {
+        if self.credential.is_none() {
+            return Ok(());
+        }
+        let message = format!("a session that was opened with a key, token or certificate {cannot}");
+        Err(Error::new(Sqlstate::InsufficientPrivilege, message).hint("Log in with a password."))
     }
     /// `alice`, or `alice@cleveland` when it comes through a peer.
     pub fn display(&self) -> String {

@@ -60,19 +60,19 @@ async fn a_backup_of_a_running_node_is_restored_with_its_key_alone() {
     assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".kanon-")), "{left:?}");
 
     // What a backup that was killed left behind is gone with the next one; what is being written stays.
-    let (old, new) = ("6f2e0f0a-3a55-4f6b-9b0a-0d7f6f1e2a11", "6f2e0f0a-3a55-4f6b-9b0a-0d7f6f1e2a22");
+    let (stale, new) = ("6f2e0f0a-3a55-4f6b-9b0a-0d7f6f1e2a11", "6f2e0f0a-3a55-4f6b-9b0a-0d7f6f1e2a22");
     let folder = |id: &str| site.dir.join(format!(".kanon-{id}"));
-    for id in [old, new] {
+    for id in [stale, new] {
         std::fs::create_dir(folder(id)).unwrap();
         std::fs::write(folder(id).join("kanon.db"), "rows").unwrap();
     }
-    for path in [folder(old).join("kanon.db"), folder(old)] {
+    for path in [folder(stale).join("kanon.db"), folder(stale)] {
         assert!(Command::new("touch").args(["-d", "2 hours ago"]).arg(path).status().unwrap().success());
     }
     let second = place.path().join("second.kanon");
     let backup = run(&["backup"], &[("--config", &config), ("--to", &second), ("--key-file", &key)]);
     assert!(backup.status.success(), "{}", text(&backup));
-    assert!(!folder(old).exists() && folder(new).exists());
+    assert!(!folder(stale).exists() && folder(new).exists());
 
     // Not into a node's folder, not with another key, not cut off: and then nothing is written.
     let over = run(&["restore"], &[("--from", &file), ("--dir", &site.dir), ("--key-file", &key)]);
@@ -99,8 +99,13 @@ async fn a_backup_of_a_running_node_is_restored_with_its_key_alone() {
     for name in ["node.key", "audit.key", "kanon.toml"] {
         assert_eq!(std::fs::read(old.join(name)).unwrap(), std::fs::read(dir.join(name)).unwrap(), "{name}");
     }
+    // What a backup left behind is gone when the node starts, too.
+    let left = dir.join(format!(".kanon-{stale}"));
+    std::fs::create_dir(&left).unwrap();
+    assert!(Command::new("touch").args(["-d", "2 hours ago"]).arg(&left).status().unwrap().success());
     site.spawn();
     site.wait().await;
+    assert!(!left.exists());
     let ana = site.connect(ANA).await.unwrap();
     assert_eq!(ana.ask(first).await.unwrap().lines(), answer);
     use std::os::unix::fs::PermissionsExt;

@@ -19,6 +19,8 @@ fn spec(id: &'static str) -> SiteSpec {
         "ALTER TABLE secret SET (access = 'private', unit = 'pid', unit_kind = 'patient', unit_unique = true, epsilon_per_query = 1000)",
         "CREATE EXTERNAL TABLE bare (pid text, ward text, age int) STORED AS CSV LOCATION '{dir}/people.csv'",
         "ALTER TABLE bare SET (access = 'cohort', unit = 'pid', min_cohort = 5)",
+        "CREATE EXTERNAL TABLE numbered STORED AS CSV LOCATION '{dir}/people.csv'",
+        "ALTER TABLE numbered SET (access = 'cohort', unit = 'pid', min_cohort = 5)",
         "CREATE EXTERNAL TABLE public_people STORED AS CSV LOCATION '{dir}/people.csv'",
         "ALTER TABLE public_people SET (access = 'open')",
     ];
@@ -97,6 +99,10 @@ async fn whoever_opted_out_is_in_no_protected_scan() {
     assert_eq!(lines(&ana, "SELECT count(*) FROM public_people").await, ["40"]);
     admin.ask("CALL kanon.exclude_unit('unit', '7')").await.unwrap();
     assert_eq!(lines(&ana, "SELECT count(*) FROM bare").await, ["39"], "tables without a kind are of kind unit");
+
+    let told = admin.ask("CALL kanon.exclude_unit('unit', 'p-7')").await.unwrap();
+    assert!(told.notices.iter().any(|notice| notice.contains("unit column of numbered")), "{told:?}");
+    admin.ask("CALL kanon.include_unit('unit', 'p-7')").await.unwrap();
 
     // Who it is stands in no entry but sealed, and only stewards see the list.
     let listed = "SELECT unit_kind, unit, excluded_by FROM kanon.excluded_units ORDER BY 1";

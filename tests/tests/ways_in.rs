@@ -220,6 +220,16 @@ async fn limits_are_those_of_the_configuration() {
     assert!(error.hint.unwrap().starts_with("Try again in "));
     let admin = site.connect(ADMIN).await.unwrap();
     value(&admin, "SELECT 1").await;
+    // Who prepares and never runs is turned away as well.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let mut turned_away = None;
+    for i in 0..200 {
+        if let Err(error) = one.inner.prepare(&format!("SELECT {i}, $1::bigint")).await {
+            turned_away = Some(ServerError::from(error.as_db_error().unwrap()));
+            break;
+        }
+    }
+    assert_eq!(turned_away.expect("too many are planned").message, "more than 50 statements a second");
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     let log = admin.ask("SELECT principal, action, rule FROM kanon.audit_log").await.unwrap().lines();
     assert!(log.contains(&format!("{}|refusal|53300", ANALYST.0)), "{log:?}");
@@ -281,6 +291,20 @@ async fn people_of_the_institution_s_issuer_come_in_with_its_tokens() {
     assert_eq!(value(&wim, "SELECT current_user").await, ANALYST.0);
     admin.ask(&format!("ALTER ROLE \"{}\" RESET kanon.oidc_subject", ANALYST.0)).await.unwrap();
     ended(&wim).await;
+    // An admin by a token opens no other way in, for itself or for a node.
+    admin.ask(&format!("ALTER ROLE \"{}\" SET kanon.oidc_subject = 'subject of ada'", ADMIN.0)).await.unwrap();
+    let ada = site.connect(("token", &token("ada", &[]))).await.unwrap();
+    for sql in [
+        "SELECT kanon.invite_node()",
+        "SELECT kanon.accept_invite('kanon-invite_x')",
+        "SELECT kanon.create_token()",
+        "CREATE ROLE eve LOGIN PASSWORD 'a long password'",
+        "ALTER ROLE vera SET kanon.oidc_subject = 'subject of eve'",
+        "ALTER ROLE vera SET kanon.certificate = 'CN=eve'",
+    ] {
+        let error = ada.ask(sql).await.unwrap_err();
+        assert!(error.code == "42501" && error.message.contains("opened with a key, token"), "{sql}: {error:?}");
+    }
     admin.ask("ALTER ROLE vera SET kanon.suspended = on").await.unwrap();
     ended(&by_token).await;
     assert_eq!(refused(site, ("token", &vera)).await.code, "28000");

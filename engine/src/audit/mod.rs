@@ -39,6 +39,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use kanon_planner::facts::SiteId;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 pub(crate) use chain::{Draft, Who};
@@ -56,8 +57,6 @@ use entry::{Action, Decision};
 use logins::FailedLogins;
 use seal::Sealer;
 use writer::{Command, MOST_AT_ONCE, Writer, stopped};
-
-use kanon_planner::facts::SiteId;
 
 use crate::config::Config;
 use crate::error::Result;

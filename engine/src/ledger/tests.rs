@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
 use crate::config::Config;
+use crate::node::Node;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -131,6 +132,34 @@ async fn an_old_answer_is_forgotten_and_its_charge_is_not() {
     drop(site.charge(0, 0.3).await.unwrap());
     assert_eq!(site.charges().await, 3);
     shortage(site.charge(2, 0.3).await.unwrap_err());
+}
+
+#[tokio::test]
+async fn a_node_forgets_as_its_configuration_says() {
+    let site = Site::new().await;
+    site.unit("patient", &[("budget_epsilon", "1")]).await;
+    site.charge(0, 0.3).await.unwrap().commit(Bytes::from_static(b"42"), None).await.unwrap();
+    let Site { dir, store, ledger, .. } = site;
+    drop(ledger);
+    store.close().await;
+    drop(store);
+    for (retention, kept) in [(None, 1), (Some(Duration::from_secs(24 * 60 * 60)), 0)] {
+        let config = Config { answer_retention: retention, ..Config::new("zurich", dir.path()) };
+        let node = loop {
+            match Node::start(config.clone()).await {
+                // The node before it lets go of the store.
+                Err(error) if error.state == Sqlstate::ObjectNotInPrerequisiteState => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                started => break started.unwrap(),
+            }
+        };
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let answers: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM answers").fetch_one(node.store.pool()).await.unwrap();
+        assert_eq!(answers, kept, "{retention:?}");
+        node.stop().await;
+    }
 }
 
 #[tokio::test]

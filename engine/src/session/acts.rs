@@ -165,13 +165,7 @@ impl Session {
     /// As [`Session::role_of`], of a role that may log in, for somebody who did so with a password: nothing makes another of itself.
     fn role_for_new(&self, given: &Given<'_>) -> Result<String> {
         let role = self.role_of(given)?;
-        if self.opened_by.credential.is_some() {
-            return Err(Error::new(
-                Sqlstate::InsufficientPrivilege,
-                "a session that was opened with a key, token or certificate makes no others",
-            )
-            .hint("Log in with a password."));
-        }
+        self.opened_by.be_by_password("makes no others")?;
         match self.node.store.directory().all().get(&role) {
             Some(info) if info.login => Ok(role),
             Some(_) => {

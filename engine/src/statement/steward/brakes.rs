@@ -9,7 +9,7 @@ use crate::brakes::Brake;
 use crate::catalog::{boolean, count, delta, parse_text_array, unknown_option};
 use crate::error::{Error, Result, Sqlstate};
 use crate::ledger::budget_epsilon;
-use crate::principal::BuiltinRole;
+use crate::principal::{BuiltinRole, Principal};
 
 /// The settings of ALTER ROLE.
 const ROLE_SETTINGS: &[&str] =
@@ -44,31 +44,23 @@ impl Caller<'_> {
             }
             "kanon.certificate" => {
                 self.be_admin("set the certificate of a role")?;
-                self.be_here_by_password(value)?;
+                if value.is_some() {
+                    self.principal.be_by_password("opens no other ways into roles")?;
+                }
                 let certificate = value.map(CertificateName::parse).transpose()?;
                 self.node.store.alter_role_certificate(name, certificate.as_ref()).await
             }
             "kanon.oidc_subject" => {
                 self.be_admin("say who a role is at the issuer of tokens")?;
-                self.be_here_by_password(value)?;
+                if value.is_some() {
+                    self.principal.be_by_password("opens no other ways into roles")?;
+                }
                 self.link_identity(name, value).await
             }
             other if other.starts_with("kanon.") => Err(unknown_option(other, ROLE_SETTINGS)),
             _ => Err(Error::unsupported("settings of sessions cannot be kept with a role")
                 .hint(format!("Roles have {}.", ROLE_SETTINGS.join(", ")))),
         }
-    }
-
-    /// Whoever steals a key, token or certificate is not to have a role for good by opening another way into it.
-    fn be_here_by_password(&self, value: Option<&str>) -> Result<()> {
-        if value.is_none() || self.principal.credential.is_none() {
-            return Ok(());
-        }
-        Err(Error::new(
-            Sqlstate::InsufficientPrivilege,
-            "a session that was opened with a key, token or certificate opens no other ways into roles",
-        )
-        .hint("Log in with a password."))
     }
 
     async fn link_identity(&self, role: &str, subject: Option<&str>) -> Result<()> {
@@ -88,7 +80,7 @@ impl Caller<'_> {
 
     /// ALTER SERVER … OPTIONS.
     pub(super) async fn alter_server(&self, name: &str, options: &[(String, Option<String>)]) -> Result<()> {
-        self.be_operator("alter a peer")?;
+        be_operator(self.principal, "alter a peer")?;
         let [(option, value)] = options else {
             return Err(Error::new(Sqlstate::SyntaxError, "ALTER SERVER changes one option at a time"));
         };
@@ -120,7 +112,7 @@ impl Caller<'_> {
 
     /// ALTER SYSTEM SET.
     pub(super) async fn alter_system(&self, setting: &str, value: Option<&str>) -> Result<()> {
-        self.be_operator("suspend the node")?;
+        be_operator(self.principal, "suspend the node")?;
         if setting != "kanon.suspended" {
             return Err(unknown_option(setting, SYSTEM_SETTINGS));
         }
@@ -158,14 +150,18 @@ impl Caller<'_> {
             }
         }
     }
+}
 
-    fn be_operator(&self, what: &str) -> Result<()> {
-        if self.is(BuiltinRole::Operator) {
-            return Ok(());
-        }
-        Err(Error::new(Sqlstate::InsufficientPrivilege, format!("permission denied to {what}"))
-            .hint("Ask an operator or an admin of this node."))
+/// Whether somebody may do what operators do: never through a peer.
+///
+/// # Errors
+/// 42501 if not.
+pub(crate) fn be_operator(principal: &Principal, what: &str) -> Result<()> {
+    if principal.via_peer.is_none() && principal.is(BuiltinRole::Operator) {
+        return Ok(());
     }
+    Err(Error::new(Sqlstate::InsufficientPrivilege, format!("permission denied to {what}"))
+        .hint("Ask an operator or an admin of this node."))
 }
 
 /// The most tables that a peer can be bounded to by name.

@@ -15,6 +15,7 @@ mod run;
 mod settings;
 mod units;
 
+pub(crate) use brakes::be_operator;
 pub use run::{call, run};
 
 /// A statement that changes what a node offers or who may ask for it.

@@ -32,13 +32,8 @@ pub async fn run(
         statement,
         StewardStatement::AlterRole { password: Some(_), .. } | StewardStatement::CreateRole { password: Some(_), .. }
     );
-    if sets_password && principal.credential.is_some() {
-        // Else whoever steals one has the role for good.
-        return Err(Error::new(
-            Sqlstate::InsufficientPrivilege,
-            "a session that was opened with a key, token or certificate sets no passwords",
-        )
-        .hint("Log in with a password."));
+    if sets_password {
+        principal.be_by_password("sets no passwords")?;
     }
     let notices = match statement {
         StewardStatement::CreateExternalTable(definition) => caller.create_table(definition).await?,
