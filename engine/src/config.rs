@@ -72,6 +72,7 @@ const KEYS: &[Key] = &[
     Key("oidc_roles_claim", Kind::Text, None),
     Key("oidc_roles", Kind::List, None),
     Key("answer_retention_days", Kind::Integer, None),
+    Key("four_eyes", Kind::Bool, None),
     Key("min_cohort", Kind::Integer, Some("MIN_COHORT_SIZE")),
     Key("log_level", Kind::Text, None),
     Key("demo", Kind::Bool, None),
@@ -124,6 +125,7 @@ struct Raw {
     oidc_roles_claim: Option<String>,
     oidc_roles: Vec<String>,
     answer_retention_days: Option<i64>,
+    four_eyes: Option<bool>,
     min_cohort: Option<i64>,
     log_level: Option<String>,
     demo: Option<bool>,
@@ -280,6 +282,8 @@ pub struct Config {
     pub oidc: Option<OidcSettings>,
     /// How long the answer of a release is kept, so that asking again gets it and costs nothing; for ever unless set.
     pub answer_retention: Option<Duration>,
+    /// What loosens a rule waits for a second steward; not unless set.
+    pub four_eyes: bool,
     /// The `min_cohort` of a policy that does not say one; 10 unless set.
     pub min_cohort: MinCohort,
     /// The log's level, as `tracing` reads it; `info` unless set.
@@ -332,6 +336,7 @@ impl Config {
             release_tick: None,
             oidc: None,
             answer_retention: None,
+            four_eyes: false,
             min_cohort: default_min_cohort(),
             log_level: "info".to_owned(),
             demo: false,
@@ -483,6 +488,7 @@ impl Config {
             })?,
             answer_retention: at_least_one("answer_retention_days", raw.answer_retention_days)?
                 .map(|days| Duration::from_secs((days as u64).saturating_mul(24 * 60 * 60))),
+            four_eyes: raw.four_eyes.unwrap_or(defaults.four_eyes),
             min_cohort: match raw.min_cohort {
                 None => defaults.min_cohort,
                 Some(k) => MinCohort::try_from(k).map_err(|error| invalid(error.to_string()))?,

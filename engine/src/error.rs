@@ -16,6 +16,8 @@ use crate::limits::STATEMENT_MEMORY;
 pub enum Sqlstate {
     /// 0A000
     FeatureNotSupported,
+    /// 01000
+    Warning,
     /// 08001: a site could not be reached
     SiteUnreachable,
     /// 08P01
@@ -155,6 +157,7 @@ impl Sqlstate {
     pub fn code(self) -> &'static str {
         use Sqlstate::*;
         match self {
+            Warning => "01000",
             FeatureNotSupported => "0A000",
             SiteUnreachable => "08001",
             ProtocolViolation => "08P01",
@@ -284,7 +287,8 @@ impl Sqlstate {
             }
             QueryCanceled => Code::Cancelled,
             AdminShutdown | IdleSessionTimeout => Code::Unavailable,
-            BelowBoundary | SystemError | IoError | Internal => Code::Internal,
+            // No error has it.
+            Warning | BelowBoundary | SystemError | IoError | Internal => Code::Internal,
         }
     }
 }
@@ -292,6 +296,7 @@ impl Sqlstate {
 const ALL: &[Sqlstate] = {
     use Sqlstate::*;
     &[
+        Warning,
         FeatureNotSupported,
         SiteUnreachable,
         ProtocolViolation,

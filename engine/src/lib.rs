@@ -13,6 +13,7 @@ pub mod auth;
 pub(crate) mod brakes;
 pub mod catalog;
 pub mod config;
+mod difference;
 pub mod error;
 pub mod federation;
 pub mod functions;

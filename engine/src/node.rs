@@ -55,6 +55,8 @@ pub struct Node {
     pub sessions: OpenSessions,
     /// How much each may ask for.
     pub(crate) limits: Limits,
+    /// Held by whoever changes rules.
+    pub(crate) changing: tokio::sync::Mutex<()>,
     /// Who may come in.
     pub authenticator: Authenticator,
     /// What listeners show, and whose certificates they take.
@@ -100,6 +102,7 @@ impl Node {
             stopping,
             sessions,
             limits,
+            changing: tokio::sync::Mutex::default(),
             authenticator,
             tls,
             site,

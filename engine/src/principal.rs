@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use kanon_planner::facts::SiteId;
 
@@ -85,6 +86,8 @@ impl AuthMethod {
 /// What a principal showed, where that can end before its role does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
+    /// A password.
+    Password(PasswordMark),
     /// An API key.
     ApiKey {
         /// The part of it that is shown.
@@ -114,9 +117,39 @@ pub enum Credential {
     Certificate(Arc<ShownCertificate>),
 }
 
+/// When the password that opened a session was set, in milliseconds of Unix time. Clones share it: the session that sets another one goes on with that.
+#[derive(Debug, Clone, Default)]
+pub struct PasswordMark(Arc<AtomicI64>);
+
+impl PasswordMark {
+    /// Of a password that was set then.
+    pub(crate) fn set_at(ms: i64) -> PasswordMark {
+        PasswordMark(Arc::new(AtomicI64::new(ms)))
+    }
+
+    /// When it was set.
+    pub(crate) fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Its session has set another one.
+    pub(crate) fn renew(&self, ms: i64) {
+        self.0.store(ms, Ordering::Relaxed);
+    }
+}
+
+impl PartialEq for PasswordMark {
+    fn eq(&self, other: &PasswordMark) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl Eq for PasswordMark {}
+
 impl fmt::Display for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Credential::Password(_) => f.write_str("password"),
             Credential::ApiKey { id } => write!(f, "api key {id}"),
             Credential::Token { id, .. } => write!(f, "token {id}"),
             Credential::Identity { subject, token_id, .. } => {
@@ -138,7 +171,7 @@ pub struct Principal {
     pub home_node: SiteId,
     /// How it came.
     pub auth_method: AuthMethod,
-    /// The key, token or certificate it showed, if it was one.
+    /// What it showed, if that was something.
     pub credential: Option<Credential>,
     /// Set if a peer asks on its behalf: the peer. Such a session may use the parts of averages that only peers may merge.
     pub via_peer: Option<SiteId>,
@@ -156,11 +189,28 @@ impl Principal {
     /// # Errors
     /// 42501 if it came with one.
     pub(crate) fn be_by_password(&self, cannot: &str) -> Result<()> {
-        if self.credential.is_none() {
+        if self.has_only_password() {
             return Ok(());
         }
         let message = format!("a session that was opened with a key, token or certificate {cannot}");
         Err(Error::new(Sqlstate::InsufficientPrivilege, message).hint("Log in with a password."))
+    }
+    /// What a person does itself, and no program with its key or token: `cannot` is what such a session cannot do.
+    ///
+    /// # Errors
+    /// 42501 if it came with an API key or a token of this node.
+    pub(crate) fn be_in_person(&self, cannot: &str) -> Result<()> {
+        match self.credential {
+            Some(Credential::ApiKey { .. } | Credential::Token { .. }) => {
+                let message = format!("a session that was opened with a key or token {cannot}");
+                Err(Error::new(Sqlstate::InsufficientPrivilege, message).hint("Log in yourself."))
+            }
+            None | Some(Credential::Password(_) | Credential::Identity { .. } | Credential::Certificate(_)) => Ok(()),
+        }
+    }
+    /// Whether it came without a key, token or certificate.
+    pub fn has_only_password(&self) -> bool {
+        matches!(self.credential, None | Some(Credential::Password(_)))
     }
     /// `alice`, or `alice@cleveland` when it comes through a peer.
     pub fn display(&self) -> String {

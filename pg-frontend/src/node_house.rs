@@ -52,7 +52,7 @@ impl House for NodeHouse {
     }
 
     async fn logged_in(&self, principal: &Principal, from: IpAddr) -> Result<()> {
-        if principal.credential.is_none() {
+        if principal.has_only_password() {
             self.node.authenticator.succeeded(&principal.name, from)?;
         }
         self.node.audit.logged_in(principal, &from.to_string()).await

@@ -60,6 +60,8 @@ pub(crate) struct Draft {
     pub(crate) delta: Option<f64>,
     pub(crate) sites: Vec<String>,
     pub(crate) result_digest: Option<Hash>,
+    /// What is different after a change.
+    pub(crate) difference: Option<String>,
 }
 
 impl Draft {
@@ -78,6 +80,7 @@ impl Draft {
             delta: None,
             sites: Vec::new(),
             result_digest: None,
+            difference: None,
         }
     }
 }
@@ -158,7 +161,10 @@ impl Chain {
             let normal = said.normal().await?;
             sealed =
                 said::literals(normal, &draft.values).map(|literals| self.sealer.seal(seq, &literals)).transpose()?;
-            statement = Some(normal.text.clone());
+            statement = Some(match &draft.difference {
+                Some(difference) => format!("{} -- {difference}", normal.text),
+                None => normal.text.clone(),
+            });
         }
         let entry = Entry {
             previous: head.hash,

@@ -50,6 +50,7 @@ pub(crate) use exchange::{farewell, keep};
 pub use read::{LogReader, Shown};
 pub(crate) use read::{Whose, hex};
 pub(crate) use said::Said;
+pub(crate) use stewards::text_of as text_of_steward;
 pub(crate) use trail::{TablesRead, Trail};
 
 use chain::Chain;
@@ -195,7 +196,7 @@ impl AuditLog {
     pub async fn logged_in(&self, principal: &Principal, address: &str) -> Result<()> {
         let who = Who::from(principal);
         let mut objects = vec![format!("address {address}")];
-        objects.extend(principal.credential.as_ref().map(ToString::to_string));
+        objects.extend(principal.credential.iter().filter(|_| !principal.has_only_password()).map(ToString::to_string));
         self.queue(Draft { objects, ..Draft::new(who, Action::Login, Decision::Allowed) }).await
     }
 

@@ -46,6 +46,11 @@ fn setting(name: &str, value: Option<&str>) -> String {
     }
 }
 
+/// Its text, without what people wrote in their own words.
+pub(crate) fn text_of(statement: &StewardStatement) -> String {
+    text(statement, &mut Vec::new())
+}
+
 /// Its text. What people wrote in their own words goes to `literals`.
 pub(super) fn text(statement: &StewardStatement, literals: &mut Vec<String>) -> String {
     let tag = statement.tag();

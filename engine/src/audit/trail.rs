@@ -39,6 +39,10 @@ struct Noted {
     releases: usize,
     written: usize,
     report: Option<Arc<PrivacyReport>>,
+    /// What is different after it.
+    difference: Option<String>,
+    /// Another steward has to approve it first.
+    waits: bool,
 }
 
 /// What a plan reads of what has entries.
@@ -133,6 +137,21 @@ impl Trail {
         }
     }
 
+    /// What is different after it, in words.
+    pub(crate) fn changes(&self, difference: Option<String>) {
+        self.noted().difference = difference;
+    }
+
+    /// It changes nothing yet: another steward has to approve it.
+    pub(crate) fn waits(&self) {
+        self.noted().waits = true;
+    }
+
+    /// Whether another steward has to approve it.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.noted().waits
+    }
+
     /// Whether it reads protected tables, or the log: then its entry is written before it is answered.
     pub(crate) fn is_protected(&self) -> bool {
         let noted = self.noted();
@@ -191,6 +210,7 @@ impl Trail {
             epsilon: if noted.written > 0 { None } else { sum(|site| site.epsilon) },
             delta: if noted.written > 0 { None } else { sum(|site| site.delta) },
             sites: named.collect(),
+            difference: noted.difference,
             ..Draft::new(who, action, decision)
         }
     }

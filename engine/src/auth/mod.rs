@@ -42,7 +42,7 @@ pub(crate) use standing::keep;
 use crate::audit::AuditLog;
 use crate::config::Config;
 use crate::error::{Error, Result, Sqlstate};
-use crate::principal::{AuthMethod, BuiltinRole, Credential, Principal};
+use crate::principal::{AuthMethod, BuiltinRole, Credential, PasswordMark, Principal};
 use crate::store::{Identity, Store, Subject};
 use crate::tls::ListenerTls;
 use lockout::Lockout;
@@ -100,8 +100,11 @@ impl Authenticator {
     /// 28P01 if the role is gone in this very moment.
     pub fn scram(&self, role: &str, from: IpAddr) -> Result<(ScramVerifier, Option<Principal>)> {
         let is_locked = self.lockout.is_locked(role, from);
+        // Looked at before the verifier: one that is newer only ends the session.
+        let set_at = self.store.directory().all().get(role).map_or(0, |info| info.password_set_at);
         let (verifier, own) = scram::verifier_of(&self.store, &self.mock_secret, role, is_locked);
-        let principal = own.then(|| self.principal(role, AuthMethod::ScramSha256, None)).transpose()?;
+        let shown = Some(Credential::Password(PasswordMark::set_at(set_at)));
+        let principal = own.then(|| self.principal(role, AuthMethod::ScramSha256, shown)).transpose()?;
         Ok((verifier, principal))
     }
 
@@ -229,7 +232,7 @@ impl Authenticator {
         Ok(Principal { credential, ..principal })
     }
 
-    /// Whether somebody that was let in would still be, but for the password.
+    /// Whether somebody that was let in would still be.
     pub fn stands(&self, principal: &Principal) -> bool {
         if principal.via_peer.is_some() || principal.auth_method == AuthMethod::Local {
             return true;
@@ -240,6 +243,7 @@ impl Authenticator {
         let now = Utc::now().timestamp();
         match &principal.credential {
             None => true,
+            Some(Credential::Password(mark)) => role.has_password && mark.get() >= role.password_set_at,
             Some(Credential::ApiKey { id }) => directory.has_api_key(id, now),
             Some(Credential::Token { issued_at, expires_at, .. }) => *issued_at > role.tokens_from && now < *expires_at,
             Some(Credential::Identity { subject, issued_at, expires_at, .. }) => {

@@ -56,7 +56,7 @@ async fn logging_in_tells_nothing_of_what_was_wrong() {
     let (mock, principal) = doors.scram("nobody", here()).unwrap();
     assert!(principal.is_none());
     assert_eq!(mock, doors.scram("nobody", here()).unwrap().0, "the same salt each time");
-    store.alter_role_password("alice", Some("other")).await.unwrap();
+    store.alter_role_password("alice", Some("other"), "alice").await.unwrap();
     assert!(doors.password("alice", "secret", here()).await.is_err());
     store.alter_role_login("alice", false).await.unwrap();
     assert!(doors.password("alice", "other", here()).await.is_err());

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use kanon_privacy::policy::Access;
 
-use super::options::boolean;
 use super::policy::undefined_column;
 use super::source::Source;
 use super::unique::{Found, count_units};
-use super::{Catalog, ColumnSettings, DEFAULT_UNIT_KIND, MAX_COLUMNS, Policy, Snapshot, excluding, read};
+use super::{Catalog, DEFAULT_UNIT_KIND, MAX_COLUMNS, Policy, Snapshot, excluding, read};
 use crate::error::{Error, Result, Sqlstate};
 use crate::nearest::did_you_mean;
 use crate::store::{TableRecord, later_than, now};
@@ -102,56 +101,6 @@ impl Catalog {
             (false, true) => Ok(vec![format!("table \"{name}\" does not exist, skipping")]),
             (false, false) => Err(self.undefined_table(name)),
         }
-    }
-
-    /// ALTER TABLE … SET (…). The texts are NOTICEs for the steward.
-    ///
-    /// # Errors
-    /// 42P01, 42703, 42704, 22023 with what to write; 55000 if another session changed the table meanwhile.
-    pub async fn alter_table_set(&self, name: &str, options: Vec<(String, String)>) -> Result<Vec<String>> {
-        let mut record = self.record(name)?;
-        let mut refresh = false;
-        for (position, (option, value)) in options.iter().enumerate() {
-            if options.iter().take(position).any(|(earlier, _)| earlier == option) {
-                return Err(Error::new(Sqlstate::SyntaxError, format!("option \"{option}\" is given twice")));
-            }
-            if option == "refresh" {
-                refresh = boolean(option, value)?;
-            }
-            record.policy.set(option, value)?;
-        }
-        self.put_policy(record, refresh).await
-    }
-
-    /// ALTER TABLE … RESET (…).
-    ///
-    /// # Errors
-    /// As [`Catalog::alter_table_set`].
-    pub async fn alter_table_reset(&self, name: &str, options: Vec<String>) -> Result<Vec<String>> {
-        let mut record = self.record(name)?;
-        for option in &options {
-            record.policy.reset(option)?;
-        }
-        self.put_policy(record, false).await
-    }
-
-    /// ALTER TABLE … ALTER COLUMN … SET (…).
-    ///
-    /// # Errors
-    /// As [`Catalog::alter_table_set`].
-    pub async fn alter_column_set(&self, table: &str, column: &str, options: Vec<(String, String)>) -> Result<()> {
-        self.change_column(table, column, |settings| {
-            options.iter().try_for_each(|(option, value)| settings.set(option, value))
-        })
-        .await
-    }
-
-    /// ALTER TABLE … ALTER COLUMN … RESET (…).
-    ///
-    /// # Errors
-    /// As [`Catalog::alter_table_set`].
-    pub async fn alter_column_reset(&self, table: &str, column: &str, options: Vec<String>) -> Result<()> {
-        self.change_column(table, column, |settings| options.iter().try_for_each(|option| settings.reset(option))).await
     }
 
     /// COMMENT ON TABLE; `None` takes it away.
@@ -267,7 +216,7 @@ impl Catalog {
         Ok((changed, unable.into_iter().map(|(table, _)| table).collect()))
     }
 
-    fn record(&self, name: &str) -> Result<TableRecord> {
+    pub(super) fn record(&self, name: &str) -> Result<TableRecord> {
         let present = self.read();
         present.records.tables.iter().find(|record| record.name == name).cloned().ok_or_else(|| {
             let names = present.records.tables.iter().map(|record| record.name.as_str());
@@ -288,82 +237,6 @@ impl Catalog {
         let names = snapshot.tables.iter().filter(|table| table.schema_name == schema).map(|table| table.name.as_str());
         let shown = if schema == "public" { name.to_owned() } else { format!("{schema}.{name}") };
         did_you_mean(Error::new(Sqlstate::UndefinedTable, format!("relation \"{shown}\" does not exist")), name, names)
-    }
-
-    async fn change_column(
-        &self,
-        table: &str,
-        column: &str,
-        change: impl FnOnce(&mut ColumnSettings) -> Result<()>,
-    ) -> Result<()> {
-        let mut record = self.record(table)?;
-        let Ok(field) = record.schema.field_with_name(column) else {
-            return Err(undefined_column(column, table, &record.schema));
-        };
-        let settings = record.columns.entry(column.to_owned()).or_default();
-        change(settings)?;
-        settings.validate(column, field.data_type())?;
-        record.policy.validate(table, &record.schema, &record.columns)?;
-        self.put(record).await
-    }
-
-    async fn put_policy(&self, mut record: TableRecord, refresh: bool) -> Result<Vec<String>> {
-        let name = record.name.clone();
-        record.policy.validate(&name, &record.schema, &record.columns)?;
-        let before = self.record(&name)?;
-        let unit_changed =
-            before.policy.unit != record.policy.unit || before.policy.unit_unique != record.policy.unit_unique;
-        let mut notices = Vec::new();
-        if refresh {
-            read::recheck(&self.state, &mut record.source, &record.schema, self.data_root.as_deref()).await?;
-        }
-        if let Some(unit) = record.policy.unit.clone()
-            && (unit_changed || refresh)
-        {
-            // Taken before the scan: a change while it runs makes it run again.
-            record.policy.unit_data_version = Some(read::data_version(&self.state, &record.source).await?);
-            record.policy.found_of_units(self.check_unit(&record, &unit, &mut notices).await?);
-        }
-        if let (Some(Access::Private), Some(_)) = (record.policy.access, &record.policy.unit) {
-            self.join_unit_kind(&mut record)?;
-            let kind = record.policy.unit_kind.as_deref().unwrap_or(DEFAULT_UNIT_KIND);
-            if !self.read().records.privacy_units.contains_key(kind) {
-                notices.push(format!(
-                    "unit kind \"{kind}\" has no budget, and nothing can be answered: CREATE PRIVACY UNIT {kind} WITH (budget_epsilon = …)"
-                ));
-            }
-        }
-        self.put(record).await?;
-        Ok(notices)
-    }
-
-    /// People have one budget, however often their data is registered: a table takes the kind of unit of those that read the same.
-    ///
-    /// # Errors
-    /// 22023 if it is said to have another one.
-    fn join_unit_kind(&self, record: &mut TableRecord) -> Result<()> {
-        let records = Arc::clone(&self.read().records);
-        for other in records.tables.iter().filter(|other| other.name != record.name) {
-            let theirs = other.policy.unit_kind.as_deref().unwrap_or(DEFAULT_UNIT_KIND);
-            if other.policy.access != Some(Access::Private) || !other.source.overlaps(&record.source) {
-                continue;
-            }
-            match record.policy.unit_kind.as_deref() {
-                None => record.policy.unit_kind = Some(theirs.to_owned()),
-                Some(own) if own == theirs => {}
-                Some(_) => {
-                    let message = format!(
-                        "table \"{}\" reads the same data as table \"{}\", whose unit kind is \"{theirs}\"",
-                        record.name, other.name
-                    );
-                    let hint = format!(
-                        "Set unit_kind = '{theirs}': people have one budget, however often their data is registered."
-                    );
-                    return Err(Error::new(Sqlstate::InvalidParameterValue, message).hint(hint));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The present snapshot, after tables that are said to have one row a unit were looked at again if their data has changed: what
@@ -410,7 +283,7 @@ impl Catalog {
     }
 
     /// Reads the unit column: it must name somebody. Whether units are unique is looked at if `unit_unique` is declared.
-    async fn check_unit(&self, record: &TableRecord, unit: &str, notices: &mut Vec<String>) -> Result<Found> {
+    pub(super) async fn check_unit(&self, record: &TableRecord, unit: &str, notices: &mut Vec<String>) -> Result<Found> {
         let field =
             record.schema.field_with_name(unit).map_err(|_| undefined_column(unit, &record.name, &record.schema))?;
         if !names_units(field.data_type()) {
@@ -444,7 +317,7 @@ impl Catalog {
         Ok(found)
     }
 
-    async fn put(&self, mut record: TableRecord) -> Result<()> {
+    pub(super) async fn put(&self, mut record: TableRecord) -> Result<()> {
         let seen = std::mem::take(&mut record.updated_at);
         record.updated_at = later_than(&seen);
         let done = self.store.update_table(&record, &seen).await;

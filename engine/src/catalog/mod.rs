@@ -9,6 +9,7 @@
 //! A change is committed to the store first, then a snapshot is made of what the store holds and swapped in: what a steward was
 //! told has happened holds for the very next statement of every session. [`GuardedTable`] is what plans hold.
 
+mod alter;
 mod change;
 mod column;
 mod excluding;
@@ -44,6 +45,7 @@ use crate::ledger::Budget;
 use crate::principal::{BuiltinRole, Principal};
 use crate::store::{CatalogRecords, Excluded, Lost, RoleDirectory, Store, Suspended, Suspension, TableRecord};
 
+pub use alter::{ChangedTable, TableChange};
 pub use change::{ColumnDefinition, ExternalTable};
 pub(crate) use column::parse_text_array;
 pub use column::{COLUMN_OPTIONS, ColumnSettings};

@@ -152,6 +152,33 @@ impl Policy {
         Ok(())
     }
 
+    /// An option's value as a steward writes it; `None` if it is not set, or is what it is when not set.
+    pub(super) fn shown(&self, option: &str) -> Option<String> {
+        fn of<T: ToString>(value: Option<T>) -> Option<String> {
+            value.map(|value| value.to_string())
+        }
+        let flag = |flag: bool| flag.then(|| "true".to_owned());
+        match option {
+            "access" => of(self.access.map(Access::as_str)),
+            "unit" => self.unit.clone(),
+            "unit_kind" => self.unit_kind.clone(),
+            "unit_unique" => flag(self.unit_unique),
+            "min_cohort" => of(self.min_cohort.map(MinCohort::get)),
+            "dominance_percent" => of(self.dominance_percent.map(DominancePercent::get)),
+            "suspended" => flag(self.suspended),
+            "epsilon_per_query" => of(self.epsilon_per_query.map(Epsilon::get)),
+            "delta_per_query" => of(self.delta_per_query.map(Delta::get)),
+            "epsilon_per_job" => of(self.epsilon_per_job.map(Epsilon::get)),
+            "max_groups_per_unit" => of(self.max_groups_per_unit),
+            "max_rows_per_group" => of(self.max_rows_per_group),
+            "max_norm" => of(self.max_norm),
+            "max_distinct" => of(self.max_distinct),
+            "min_cohort_public" => flag(self.min_cohort_public),
+            "disjoint" => flag(self.disjoint),
+            _ => None,
+        }
+    }
+
     /// Checks what can be checked without data: that access has what it needs, and that the unit column is there.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! What may be spent: budgets of kinds of units and of principals, as stewards set them.
 
+use std::fmt;
+
 use kanon_privacy::budget::{Delta, Epsilon};
 
 use super::window::BudgetWindow;
@@ -95,6 +97,16 @@ impl Budget {
             epsilon: own.epsilon.unwrap_or(self.epsilon),
             delta: own.delta.unwrap_or(self.delta),
             window: self.window,
+        }
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "epsilon {}, delta {}", self.epsilon.get(), self.delta.get())?;
+        match self.window {
+            Some(window) => write!(f, " in {window}"),
+            None => f.write_str(" for life"),
         }
     }
 }

@@ -98,6 +98,8 @@ pub(crate) fn viewer() -> Viewer {
         member_of: groups.iter().map(|g| (*g).to_owned()).collect(),
         created_at: String::new(),
         tokens_from: 0,
+        password_set_at: 0,
+        password_set_by: None,
     };
     let values = [
         ("search_path", "\"$user\", public"),

@@ -10,6 +10,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::parameters::Parameter;
 use super::query::memory_rows;
+use super::stream::Stop;
 use super::told::{Told, arrow_of_parameter};
 use super::{Answer, Session};
 use crate::auth::api_keys::{self, ApiKey, MAX_KEY_SECONDS, Scope};
@@ -72,6 +73,19 @@ impl Given<'_> {
         }
     }
 
+    /// What it calls, if that is what stewards do.
+    fn called(&self) -> Result<Option<Called>> {
+        let text = |name: &str| required(self.text(name)?, name);
+        Ok(Some(match self.act.procedure {
+            Procedure::ExcludeUnit => Called::Exclude { kind: text("kind")?, unit: text("unit")?, excluded: true },
+            Procedure::IncludeUnit => Called::Exclude { kind: text("kind")?, unit: text("unit")?, excluded: false },
+            Procedure::WriteOff => Called::WriteOff,
+            Procedure::ApproveChange => Called::Approve { change: text("change")? },
+            Procedure::RejectChange => Called::Reject { change: text("change")? },
+            _ => return Ok(None),
+        }))
+    }
+
     /// A span of time, in seconds, from one second to the most.
     fn seconds(&self, name: &str, most: i64) -> Result<Option<i64>> {
         let wanted = DataType::Interval(IntervalUnit::MonthDayNano);
@@ -102,7 +116,7 @@ impl Given<'_> {
 
 impl Session {
     /// Does what a function with effects does.
-    pub(super) async fn act(&self, act: &Act, values: &[ScalarValue]) -> Result<Answer> {
+    pub(super) async fn act(&self, act: &Act, values: &[ScalarValue], stop: &Stop) -> Result<Answer> {
         let given = Given { act, values };
         let mut notices = Vec::new();
         let answer: ArrayRef = match act.procedure {
@@ -117,16 +131,18 @@ impl Session {
                 self.node.store.revoke_tokens(&self.role_of(&given)?, Utc::now().timestamp()).await?;
                 Arc::new(BooleanArray::from(vec![true]))
             }
-            Procedure::ExcludeUnit | Procedure::IncludeUnit => {
-                let kind = required(given.text("kind")?, "kind")?;
-                let unit = required(given.text("unit")?, "unit")?;
-                let called = Called::Exclude { kind, unit, excluded: act.procedure == Procedure::ExcludeUnit };
-                notices = steward::call(&self.node, &self.principal(), called).await?;
-                Arc::new(BooleanArray::from(vec![true]))
-            }
-            Procedure::WriteOff => {
-                notices = steward::call(&self.node, &self.principal(), Called::WriteOff).await?;
-                Arc::new(BooleanArray::from(vec![true]))
+            Procedure::ExcludeUnit
+            | Procedure::IncludeUnit
+            | Procedure::WriteOff
+            | Procedure::ApproveChange
+            | Procedure::RejectChange => {
+                let called = given.called()?.ok_or_else(|| Error::internal("stewards do other things"))?;
+                let done = steward::call(&self.node, &self.principal(), called).await?;
+                if done.waits {
+                    stop.trail.waits();
+                }
+                notices = done.notices;
+                Arc::new(BooleanArray::from(vec![!done.waits]))
             }
             Procedure::InviteNode => {
                 let seconds = given.seconds("valid_for", MAX_INVITE_SECONDS)?.unwrap_or(INVITE_SECONDS);
@@ -166,6 +182,9 @@ impl Session {
     fn role_for_new(&self, given: &Given<'_>) -> Result<String> {
         let role = self.role_of(given)?;
         self.opened_by.be_by_password("makes no others")?;
+        if role != self.opened_by.name {
+            steward::refuse_for_another(&self.node, &role, "make keys and tokens")?;
+        }
         match self.node.store.directory().all().get(&role) {
             Some(info) if info.login => Ok(role),
             Some(_) => {
@@ -216,6 +235,19 @@ impl Session {
         authenticator.token_keys.issue(&role, seconds, after)
     }
 
+    /// What a call would change, for the log; nothing if that cannot be told: then it fails.
+    pub(super) fn difference_of(&self, act: &Act, values: &[ScalarValue]) -> Option<String> {
+        match (Given { act, values }).called().ok()?? {
+            Called::Approve { change } | Called::Reject { change } => {
+                let change = steward::pending(&self.node, &change).ok()?;
+                // Of a unit that opted out no more than that it did.
+                let said = change.statement.split_once("('").map_or(change.statement.as_str(), |(call, _)| call);
+                Some(format!("{said}, proposed by \"{}\": {}", change.proposed_by, change.difference))
+            }
+            Called::WriteOff | Called::Exclude { .. } => None,
+        }
+    }
+
     /// What a call is about, for the log.
     pub(super) fn objects_of(&self, act: &Act, values: &[ScalarValue]) -> Vec<String> {
         let given = Given { act, values };
@@ -235,6 +267,9 @@ impl Session {
             Procedure::AcceptInvite => {
                 let key = text("invite").and_then(|invite| Node::inviter_of(&invite));
                 vec![key.map_or_else(|| "what is no invite".to_owned(), |key| format!("node sha256:{key}"))]
+            }
+            Procedure::ApproveChange | Procedure::RejectChange => {
+                text("change").map(|change| format!("change {change}")).into_iter().collect()
             }
             Procedure::RemoveNode => text("node_id").map(|id| format!("node {id}")).into_iter().collect(),
         }

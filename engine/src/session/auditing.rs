@@ -18,7 +18,7 @@ use crate::audit::{Draft, Said, Trail, Who};
 use crate::error::{Error, Result, Sqlstate};
 use crate::ledger::Cost;
 use crate::principal::{BuiltinRole, Principal};
-use crate::statement::steward::{Relations, TableName};
+use crate::statement::steward::{self, Relations, TableName};
 use crate::statement::{Statement, StewardStatement};
 
 /// Whether somebody sees entries of others in the log.
@@ -70,6 +70,14 @@ impl Session {
     /// # Errors
     /// If the log cannot be written.
     pub(super) async fn announce(&self, stop: &Stop) -> Result<()> {
+        let difference = match stop.trail.said().map(|said| said.statement()) {
+            Some(Statement::Steward(statement)) => {
+                steward::told_difference(&self.node, &self.principal(), statement).await
+            }
+            Some(Statement::Act(act)) => self.difference_of(act, stop.trail.values()),
+            _ => None,
+        };
+        stop.trail.changes(difference);
         match self.change(stop) {
             Some(draft) => self.node.audit.write(Draft { decision: Decision::Asked, ..draft }).await,
             None => Ok(()),
@@ -83,6 +91,7 @@ impl Session {
         let error = answer.as_ref().err();
         if let Some(change) = self.change(stop) {
             let (decision, rule) = match error {
+                None if trail.is_waiting() => (Decision::Asked, Some("waits for another steward".to_owned())),
                 None => (Decision::Allowed, None),
                 Some(error) => (outcome(error), Some(error.state.code().to_owned())),
             };

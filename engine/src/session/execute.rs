@@ -24,6 +24,7 @@ use super::{Answer, MAX_PREPARED, MAX_PREPARED_MIB, Notice, Prepared, Rows, Sess
 use crate::error::{Error, Result, Sqlstate};
 use crate::pg_catalog::datetimes;
 use crate::pg_catalog::types::PgType;
+use crate::principal::Credential;
 use crate::statement::{
     Discard, Explain, ExplainFormat, Set, Settings, Statement, StewardStatement, Transaction, steward,
 };
@@ -214,7 +215,7 @@ impl Session {
             Statement::Discard(what) => self.run_discard(tag, *what),
             // Nobody notifies, so there is nothing to remember.
             Statement::Listen | Statement::Unlisten => Ok(Answer::done(tag)),
-            Statement::Act(act) => self.act(act, parameters.values()).await,
+            Statement::Act(act) => self.act(act, parameters.values(), stop).await,
             Statement::Call(function) => {
                 Err(Error::new(Sqlstate::UndefinedFunction, format!("procedure {} does not exist", function.name)))
             }
@@ -224,8 +225,12 @@ impl Session {
             }
             Statement::Steward(statement) => {
                 self.refuse_for_temporary(statement)?;
-                let (tag, notices) = steward::run(&self.node, &self.principal(), statement.clone()).await?;
-                Ok(Answer { notices, ..Answer::done(tag) })
+                let done = steward::run(&self.node, &self.principal(), statement.clone()).await?;
+                if done.waits {
+                    stop.trail.waits();
+                }
+                self.goes_on_with_its_password(statement);
+                Ok(Answer { notices: done.notices, ..Answer::done(tag) })
             }
         }
     }
@@ -318,6 +323,17 @@ impl Session {
             return Err(Error::unsupported("EXPLAIN (FORMAT JSON) is not supported").hint("Use EXPLAIN."));
         }
         Ok(Answer::rows("EXPLAIN", self.explain(&explain.query, parameters, explain.privacy).await?))
+    }
+
+    /// A session that sets its role's password does not end with the old one.
+    fn goes_on_with_its_password(&self, statement: &StewardStatement) {
+        if let StewardStatement::AlterRole { name, password: Some(_), .. } = statement
+            && let Some(Credential::Password(mark)) = &self.opened_by.credential
+            && *name == self.opened_by.name
+            && let Some(role) = self.node.store.directory().all().get(name)
+        {
+            mark.renew(role.password_set_at);
+        }
     }
 
     fn run_set(&self, set: &Set) -> Result<Answer> {

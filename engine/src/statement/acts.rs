@@ -35,11 +35,15 @@ pub enum Procedure {
     AcceptInvite,
     /// A node is no peer any more.
     RemoveNode,
+    /// Another steward's change is made.
+    ApproveChange,
+    /// It is not.
+    RejectChange,
 }
 
 impl Procedure {
     /// All of them.
-    pub const ALL: [Procedure; 10] = [
+    pub const ALL: [Procedure; 12] = [
         Procedure::CreateApiKey,
         Procedure::RevokeApiKey,
         Procedure::CreateToken,
@@ -50,6 +54,8 @@ impl Procedure {
         Procedure::InviteNode,
         Procedure::AcceptInvite,
         Procedure::RemoveNode,
+        Procedure::ApproveChange,
+        Procedure::RejectChange,
     ];
 
     /// Its name in schema `kanon`.
@@ -65,6 +71,8 @@ impl Procedure {
             Procedure::InviteNode => "invite_node",
             Procedure::AcceptInvite => "accept_invite",
             Procedure::RemoveNode => "remove_node",
+            Procedure::ApproveChange => "approve_change",
+            Procedure::RejectChange => "reject_change",
         }
     }
 
@@ -80,6 +88,7 @@ impl Procedure {
             Procedure::InviteNode => (&["valid_for"], 0),
             Procedure::AcceptInvite => (&["invite"], 1),
             Procedure::RemoveNode => (&["node_id"], 1),
+            Procedure::ApproveChange | Procedure::RejectChange => (&["change"], 1),
         }
     }
 
@@ -99,7 +108,11 @@ impl Procedure {
             Procedure::CreateApiKey | Procedure::RevokeApiKey | Procedure::CreateToken | Procedure::RevokeTokens => {
                 Action::Credential
             }
-            Procedure::ExcludeUnit | Procedure::IncludeUnit | Procedure::WriteOff => Action::Policy,
+            Procedure::ExcludeUnit
+            | Procedure::IncludeUnit
+            | Procedure::WriteOff
+            | Procedure::ApproveChange
+            | Procedure::RejectChange => Action::Policy,
             Procedure::InviteNode | Procedure::AcceptInvite | Procedure::RemoveNode => Action::Peer,
         }
     }

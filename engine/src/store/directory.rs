@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use kanon_planner::facts::SiteId;
 
 use super::identities::{Identity, Subject};
+use super::pending::PendingChange;
 use super::peer_rules::PeerRules;
 use super::rules;
 use crate::auth::CertificateName;
@@ -35,6 +36,10 @@ pub struct RoleInfo {
     pub created_at: String,
     /// Tokens that were issued up to this second, of Unix time, are not taken.
     pub tokens_from: i64,
+    /// When its password was set, in milliseconds of Unix time; 0 if it never was.
+    pub password_set_at: i64,
+    /// By which role; `None`: by whoever made this one.
+    pub password_set_by: Option<String>,
 }
 
 /// All roles at this moment. Clones share it: a GRANT is seen at once by whoever holds one.
@@ -57,6 +62,7 @@ pub(super) struct Present {
     pub(super) certificates: BTreeMap<CertificateName, String>,
     /// By fingerprint.
     pub(super) peer_rules: BTreeMap<String, PeerRules>,
+    pub(super) pending_changes: Arc<Vec<PendingChange>>,
 }
 
 impl fmt::Debug for RoleDirectory {
@@ -140,6 +146,27 @@ impl RoleDirectory {
         self.present.read().unwrap_or_else(PoisonError::into_inner).certificates.clone()
     }
 
+    /// Changes that wait for another steward, the oldest first.
+    pub(crate) fn pending_changes(&self) -> Arc<Vec<PendingChange>> {
+        Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner).pending_changes)
+    }
+
+    /// How somebody can come in as a role: for whoever has to say whether that is a person of its own.
+    pub(crate) fn ways_in(&self, role: &str) -> Vec<String> {
+        let present = self.present.read().unwrap_or_else(PoisonError::into_inner);
+        let info = present.roles.get(role);
+        let password = info.filter(|info| info.has_password).map(|info| {
+            let at = chrono::DateTime::from_timestamp_millis(info.password_set_at).unwrap_or_default();
+            let by = info.password_set_by.as_deref().map_or("whoever made the role".to_owned(), |by| format!("\"{by}\""));
+            format!("a password that {by} set at {}", at.format("%Y-%m-%d %H:%M:%S UTC"))
+        });
+        let certificates = present.certificates.iter().filter(|(_, of)| *of == role);
+        let identities = present.identities.iter().filter(|(_, identity)| identity.role == role);
+        let certificates = certificates.map(|(name, _)| format!("certificate {name}"));
+        let identities = identities.map(|(of, _)| format!("subject {} at {}", of.subject, of.issuer));
+        password.into_iter().chain(certificates).chain(identities).collect()
+    }
+
     /// Every role that `name` is a member of, through others too, and itself.
     pub fn memberships(&self, name: &str) -> BTreeSet<String> {
         let roles = self.all();
@@ -160,6 +187,42 @@ impl RoleDirectory {
         let found: BTreeSet<BuiltinRole> =
             self.memberships(name).iter().filter_map(|role| BuiltinRole::parse(role)).collect();
         if found.contains(&BuiltinRole::Admin) { BuiltinRole::ALL.into_iter().collect() } else { found }
+    }
+
+    /// Which of the built-in roles that decide what a node tells, and who may ask, a name holds here, through others too.
+    pub(crate) fn decides(&self, name: &str) -> BTreeSet<BuiltinRole> {
+        let held = self.builtin_roles(name);
+        held.into_iter().filter(|role| matches!(role, BuiltinRole::Steward | BuiltinRole::Admin)).collect()
+    }
+
+    /// The people among the roles that are members of one, through others too, and itself: who can log in, or could if it were let. Groups are nobody.
+    pub(crate) fn people_of(&self, role: &str) -> BTreeSet<String> {
+        let all = self.all();
+        let is_person = |info: &&RoleInfo| {
+            info.login || info.suspended || info.has_password || !self.ways_in(&info.name).is_empty()
+        };
+        let is_member = |info: &&RoleInfo| self.memberships(&info.name).contains(role);
+        all.values().filter(is_person).filter(is_member).map(|info| info.name.clone()).collect()
+    }
+
+    /// The people who decide what this node tells.
+    pub(crate) fn stewards(&self) -> BTreeSet<String> {
+        let of = |role: BuiltinRole| self.people_of(role.as_str());
+        of(BuiltinRole::Steward).into_iter().chain(of(BuiltinRole::Admin)).collect()
+    }
+
+    /// A copy that nothing is written to, with other roles.
+    pub(crate) fn with(&self, change: impl FnOnce(&mut BTreeMap<String, RoleInfo>)) -> RoleDirectory {
+        let mut roles = (*self.all()).clone();
+        change(&mut roles);
+        let present = self.present.read().unwrap_or_else(PoisonError::into_inner);
+        let present = Present {
+            roles: Arc::new(roles),
+            identities: present.identities.clone(),
+            certificates: present.certificates.clone(),
+            ..Present::default()
+        };
+        RoleDirectory { present: Arc::new(RwLock::new(present)), peer_ids: PeerIds::default() }
     }
 
     /// The names by which a principal may be granted SELECT: its own, those of its roles, and `public`.

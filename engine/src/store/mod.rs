@@ -12,6 +12,7 @@ mod identities;
 mod lost;
 mod peer_rules;
 mod peers;
+mod pending;
 mod pins;
 mod privacy_units;
 mod roles;
@@ -39,8 +40,10 @@ pub use lost::Lost;
 pub(crate) use lost::written_off;
 pub use peer_rules::PeerRules;
 pub use peers::PeerRecord;
+pub use pending::PendingChange;
 pub use pins::{InviteUse, PinRecord};
 pub(crate) use privacy_units::{budget_of_row, principal_budget_of_row};
+pub(crate) use rules::is_rule;
 pub use suspensions::{Suspended, Suspension};
 pub(crate) use tables::{CatalogRecords, TableRecord, later_than};
 

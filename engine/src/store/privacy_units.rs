@@ -69,14 +69,7 @@ impl Store {
     ) -> Result<()> {
         let mut transaction = self.begin_change().await?;
         budget_of(&mut transaction, kind).await?;
-        let row = sqlx::query("SELECT epsilon, delta FROM principal_budgets WHERE kind = ? AND principal = ?")
-            .bind(kind)
-            .bind(principal)
-            .fetch_optional(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        let before = row.map(|row| principal_budget_of_row(&row, 0)).transpose()?.unwrap_or_default();
-        let changed = change(before)?;
+        let changed = change(principal_budget_of(&mut transaction, kind, principal).await?)?;
         sqlx::query(
             "INSERT INTO principal_budgets (kind, principal, epsilon, delta) VALUES (?, ?, ?, ?)
              ON CONFLICT (kind, principal) DO UPDATE SET epsilon = excluded.epsilon, delta = excluded.delta",
@@ -94,17 +87,15 @@ impl Store {
     /// Changes what a role may spend of every kind.
     ///
     /// # Errors
-    /// 42704 if there is no such role.
-    pub(crate) async fn alter_role_budget(&self, role: &str, change: impl FnOnce(&mut PrincipalBudget)) -> Result<()> {
+    /// 42704 if there is no such role, and what `change` finds.
+    pub(crate) async fn alter_role_budget(
+        &self,
+        role: &str,
+        change: impl FnOnce(PrincipalBudget) -> Result<PrincipalBudget>,
+    ) -> Result<()> {
         self.check_role(role)?;
         let mut transaction = self.begin_change().await?;
-        let row = sqlx::query("SELECT epsilon, delta FROM role_budgets WHERE role = ?")
-            .bind(role)
-            .fetch_optional(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        let mut budget = row.map(|row| principal_budget_of_row(&row, 0)).transpose()?.unwrap_or_default();
-        change(&mut budget);
+        let budget = change(role_budget_of(&mut transaction, role).await?)?;
         sqlx::query(
             "INSERT INTO role_budgets (role, epsilon, delta) VALUES (?, ?, ?)
              ON CONFLICT (role) DO UPDATE SET epsilon = excluded.epsilon, delta = excluded.delta",
@@ -116,6 +107,18 @@ impl Store {
         .await
         .map_err(failed)?;
         transaction.commit().await.map_err(failed)
+    }
+
+    /// What a principal may spend of a kind; nothing of its own unless a steward said so.
+    pub(crate) async fn principal_budget(&self, kind: &str, principal: &str) -> Result<PrincipalBudget> {
+        let mut connection = self.pool().acquire().await.map_err(failed)?;
+        principal_budget_of(&mut connection, kind, principal).await
+    }
+
+    /// What a role may spend of every kind; nothing of its own unless a steward said so.
+    pub(crate) async fn role_budget(&self, role: &str) -> Result<PrincipalBudget> {
+        let mut connection = self.pool().acquire().await.map_err(failed)?;
+        role_budget_of(&mut connection, role).await
     }
 
     /// Removes a kind and its budgets; its charges stay. Whether it was there.
@@ -186,6 +189,29 @@ pub(crate) fn principal_budget_of_row(row: &SqliteRow, first: usize) -> Result<P
 fn unreadable(what: impl std::fmt::Display) -> Error {
     tracing::error!(%what, "a budget in the store cannot be read");
     Error::new(Sqlstate::SystemError, "the node's store holds a budget that this version cannot read")
+}
+
+async fn principal_budget_of(
+    connection: &mut SqliteConnection,
+    kind: &str,
+    principal: &str,
+) -> Result<PrincipalBudget> {
+    let row = sqlx::query("SELECT epsilon, delta FROM principal_budgets WHERE kind = ? AND principal = ?")
+        .bind(kind)
+        .bind(principal)
+        .fetch_optional(connection)
+        .await
+        .map_err(failed)?;
+    Ok(row.map(|row| principal_budget_of_row(&row, 0)).transpose()?.unwrap_or_default())
+}
+
+async fn role_budget_of(connection: &mut SqliteConnection, role: &str) -> Result<PrincipalBudget> {
+    let row = sqlx::query("SELECT epsilon, delta FROM role_budgets WHERE role = ?")
+        .bind(role)
+        .fetch_optional(connection)
+        .await
+        .map_err(failed)?;
+    Ok(row.map(|row| principal_budget_of_row(&row, 0)).transpose()?.unwrap_or_default())
 }
 
 async fn budget_of(transaction: &mut Transaction<'static, Sqlite>, kind: &str) -> Result<Budget> {

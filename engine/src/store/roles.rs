@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlx::{Row, SqliteConnection};
 
 use super::directory::Present;
-use super::{RoleInfo, Store, admins, api_keys, certificates, failed, identities, now, peer_rules, rules};
+use super::{RoleInfo, Store, admins, api_keys, certificates, failed, identities, now, peer_rules, pending, rules};
 use crate::auth::{self, TOKEN_USER};
 use crate::config::check_node_id;
 use crate::error::{Error, Result, Sqlstate};
@@ -35,10 +35,12 @@ impl Store {
         let verifier = password.map(auth::verifier_for).transpose()?;
         let mut transaction = self.begin_change().await?;
         let done = sqlx::query(
-            "INSERT INTO roles (name, verifier, login, created_at, tokens_from) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO roles (name, verifier, password_set_at, login, created_at, tokens_from) VALUES (?, ?, ?, ?, ?, ?)
+             ON CONFLICT DO NOTHING",
         )
         .bind(name)
-        .bind(verifier)
+        .bind(&verifier)
+        .bind(verifier.as_ref().map_or(0, |_| chrono::Utc::now().timestamp_millis()))
         .bind(login)
         .bind(now())
         // Tokens of a role of this name that was dropped are not its own.
@@ -53,11 +55,11 @@ impl Store {
         self.load_roles().await
     }
 
-    /// ALTER ROLE … PASSWORD; `None` takes the password away. Tokens that the role has are no longer taken.
+    /// ALTER ROLE … PASSWORD, by a role; `None` takes the password away. Tokens that the role has are no longer taken, and sessions that were opened with the old one end.
     ///
     /// # Errors
     /// 42704 if there is no such role, 22023 for a password that cannot be, 55000 if no admin could log in any more.
-    pub async fn alter_role_password(&self, name: &str, password: Option<&str>) -> Result<()> {
+    pub async fn alter_role_password(&self, name: &str, password: Option<&str>, by: &str) -> Result<()> {
         self.check_role(name)?;
         if name.contains('@') && password.is_some() {
             return Err(Error::new(
@@ -69,13 +71,18 @@ impl Store {
         let mut transaction = self.begin_change().await?;
         let admins = admins::able(&mut transaction).await?;
         // Whoever had the old one may have made tokens with it.
-        sqlx::query("UPDATE roles SET verifier = ?, tokens_from = max(tokens_from + 1, ?) WHERE name = ?")
-            .bind(verifier)
-            .bind(chrono::Utc::now().timestamp())
-            .bind(name)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
+        sqlx::query(
+            "UPDATE roles SET verifier = ?, tokens_from = max(tokens_from + 1, ?),
+                 password_set_at = max(password_set_at + 1, ?), password_set_by = ? WHERE name = ?",
+        )
+        .bind(verifier)
+        .bind(chrono::Utc::now().timestamp())
+        .bind(chrono::Utc::now().timestamp_millis())
+        .bind(by)
+        .bind(name)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
         admins::keep_one(&mut transaction, &admins).await?;
         transaction.commit().await.map_err(failed)?;
         self.load_roles().await
@@ -134,6 +141,7 @@ impl Store {
             "DELETE FROM memberships WHERE role = ?",
             "DELETE FROM grants WHERE grantee = ?",
             "DELETE FROM suspensions WHERE kind = 'role' AND name = ?",
+            "DELETE FROM pending_changes WHERE proposed_by = ?",
             "DELETE FROM roles WHERE name = ?",
         ] {
             sqlx::query(delete).bind(name).execute(&mut *transaction).await.map_err(failed)?;
@@ -201,7 +209,7 @@ impl Store {
         }
     }
 
-    fn check_grantable(&self, role: &str) -> Result<()> {
+    pub(crate) fn check_grantable(&self, role: &str) -> Result<()> {
         if BuiltinRole::parse(role).is_some() { Ok(()) } else { self.check_role(role) }
     }
 
@@ -240,7 +248,7 @@ impl Store {
             memberships.entry(member).or_default().insert(role);
         }
         let rows = sqlx::query(
-            "SELECT name, login, verifier, created_at, EXISTS (SELECT 1 FROM suspensions s WHERE s.kind = 'role' AND s.name = roles.name), tokens_from
+            "SELECT name, login, verifier, created_at, EXISTS (SELECT 1 FROM suspensions s WHERE s.kind = 'role' AND s.name = roles.name), tokens_from, password_set_at, password_set_by
              FROM roles",
         )
             .fetch_all(&mut *transaction)
@@ -260,6 +268,8 @@ impl Store {
                 has_password: verifier.is_some(),
                 created_at: row.try_get(3).map_err(failed)?,
                 tokens_from: row.try_get(5).map_err(failed)?,
+                password_set_at: row.try_get(6).map_err(failed)?,
+                password_set_by: row.try_get(7).map_err(failed)?,
                 member_of: memberships.remove(&name).unwrap_or_default(),
                 name: name.clone(),
             };
@@ -272,9 +282,11 @@ impl Store {
         let identities = identities::load(&mut transaction).await?;
         let certificates = certificates::load(&mut transaction).await?;
         let peer_rules = peer_rules::load(&mut transaction).await?;
+        let pending_changes = Arc::new(pending::load(&mut transaction).await?);
         transaction.commit().await.map_err(failed)?;
         let roles = Arc::new(roles);
-        let present = Present { version, roles, verifiers, api_keys, identities, certificates, peer_rules };
+        let present =
+            Present { version, roles, verifiers, api_keys, identities, certificates, peer_rules, pending_changes };
         self.directory().replace(present);
         Ok(())
     }

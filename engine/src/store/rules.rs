@@ -15,6 +15,11 @@ pub(super) fn rule(name: &str) -> Option<(BuiltinRole, &str)> {
     Some((BuiltinRole::parse(role)?, peer))
 }
 
+/// Whether a name is a rule's.
+pub(crate) fn is_rule(name: &str) -> bool {
+    rule(name).is_some()
+}
+
 /// Whether SELECT can be granted to a rule.
 ///
 /// # Errors

@@ -55,6 +55,7 @@ const VIEWS: &[(&str, ViewRows)] = &[
     ("columns", columns),
     ("policies", policies),
     ("suspensions", suspensions),
+    ("pending_changes", pending_changes),
     ("peers", peers),
     ("excluded_units", excluded_units),
     ("last_query", last_query),
@@ -249,6 +250,27 @@ fn suspensions(context: &SystemContext, tables: &[Arc<Table>]) -> Result<MemTabl
         .time("since", column(2).map(|since| since.as_deref().and_then(microseconds)))
         .text("suspended_by", column(3))
         .text("reason", column(4))
+        .table()
+}
+
+/// Changes that wait for another steward, for stewards and auditors.
+fn pending_changes(context: &SystemContext, _: &[Arc<Table>]) -> Result<MemTable> {
+    let who = &context.principal;
+    let decides = [BuiltinRole::Steward, BuiltinRole::Auditor].iter().any(|role| who.is(*role));
+    let now = chrono::Utc::now().timestamp();
+    let changes = match decides && who.via_peer.is_none() {
+        true => context.node.store.directory().pending_changes(),
+        false => Arc::default(),
+    };
+    let waiting = || changes.iter().filter(move |change| now < change.expires_at());
+    let time = |seconds: i64| Some(seconds.saturating_mul(1_000_000));
+    Columns::default()
+        .bigint("change", waiting().map(|change| Some(change.id)))
+        .text("statement", waiting().map(|change| Some(change.statement.as_str())))
+        .text("difference", waiting().map(|change| Some(change.difference.as_str())))
+        .text("proposed_by", waiting().map(|change| Some(change.proposed_by.as_str())))
+        .time("proposed_at", waiting().map(|change| time(change.proposed_at)))
+        .time("expires_at", waiting().map(|change| time(change.expires_at())))
         .table()
 }
 

@@ -13,7 +13,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use kanon_planner::facts::SiteId;
 use kanon_privacy::policy::{Access, ColumnRole};
 
-use super::{Catalog, ExternalTable, GuardedTable, Table};
+use super::{Catalog, ExternalTable, GuardedTable, Table, TableChange};
 use crate::config::Config;
 use crate::error::{Error, Sqlstate};
 use crate::federation::identity::Fingerprint;
@@ -96,7 +96,11 @@ impl Site {
 
     pub(super) async fn set(&self, table: &str, options: &[(&str, &str)]) -> Result<Vec<String>, Error> {
         let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        self.catalog.alter_table_set(table, options).await
+        self.alter(table, TableChange::Set(options)).await
+    }
+
+    async fn alter(&self, table: &str, change: TableChange) -> Result<Vec<String>, Error> {
+        self.catalog.change_table(self.catalog.changed(table, &change)?).await
     }
 
     async fn people(&self) -> PathBuf {
@@ -188,8 +192,9 @@ async fn a_policy_is_in_force_at_once_and_after_a_restart() {
         ("lower".to_owned(), "0".to_owned()),
         ("upper".to_owned(), "110".to_owned()),
     ];
-    site.catalog.alter_column_set("people", "age", options).await.unwrap();
-    site.catalog.alter_column_set("people", "sex", vec![("domain".into(), "{female,male}".into())]).await.unwrap();
+    site.alter("people", TableChange::SetColumn("age".into(), options)).await.unwrap();
+    let domain = vec![("domain".into(), "{female,male}".into())];
+    site.alter("people", TableChange::SetColumn("sex".into(), domain)).await.unwrap();
     site.catalog.comment_table("people", Some("who was here".into())).await.unwrap();
     site.catalog.comment_column("people", "age", Some("in years".into())).await.unwrap();
     for site in [site.table("people"), { site.restarted().await }.table("people")] {
@@ -249,7 +254,7 @@ async fn a_wrong_policy_changes_nothing_and_says_what_to_do() {
     let column = |column: &str, name: &str, value: &str| {
         let (column, options) = (column.to_owned(), vec![(name.to_owned(), value.to_owned())]);
         let site = &site;
-        async move { site.catalog.alter_column_set("people", &column, options).await }
+        async move { site.alter("people", TableChange::SetColumn(column, options)).await }
     };
     for (on, name, value, state) in [
         ("aeg", "role", "measure", Sqlstate::UndefinedColumn),
@@ -356,9 +361,9 @@ async fn closed_tables_say_why() {
     assert_eq!(closed(), None);
     site.set("people", &[("suspended", "true")]).await.unwrap();
     assert!(closed().unwrap().contains("suspended"));
-    site.catalog.alter_table_reset("people", vec!["suspended".into(), "access".into()]).await.unwrap();
+    site.alter("people", TableChange::Reset(vec!["suspended".into(), "access".into()])).await.unwrap();
     assert_eq!(closed().as_deref(), Some("has no policy yet"));
-    assert!(site.catalog.alter_table_reset("people", vec!["axess".into()]).await.is_err());
+    assert!(site.alter("people", TableChange::Reset(vec!["axess".into()])).await.is_err());
 }
 
 #[tokio::test]

@@ -118,7 +118,7 @@ impl Session {
         }
         if !others.is_empty() {
             let others = StewardStatement::DropTable { if_exists, names: others };
-            notices.extend(steward::run(&self.node, &self.principal(), others).await?.1);
+            notices.extend(steward::run(&self.node, &self.principal(), others).await?.notices);
         }
         self.change_temporaries(|all| {
             for name in &own {

@@ -1,15 +1,48 @@
 //! Suspending, budgets and certificates of roles, as admins, operators and stewards say them.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+
+use kanon_privacy::budget::Epsilon;
 
 use super::Called;
-use super::run::Caller;
+use super::run::{Caller, Done};
 use crate::auth::CertificateName;
 use crate::brakes::Brake;
 use crate::catalog::{boolean, count, delta, parse_text_array, unknown_option};
 use crate::error::{Error, Result, Sqlstate};
-use crate::ledger::budget_epsilon;
+use crate::ledger::{PrincipalBudget, budget_epsilon};
 use crate::principal::{BuiltinRole, Principal};
+use crate::store::PeerRules;
+
+/// What ALTER SERVER says.
+pub(super) enum ServerChange {
+    /// The peer is suspended, or no longer.
+    Suspended(bool),
+    /// What it may ask for.
+    Rules(RulesChange),
+}
+
+/// What is changed of what a peer may ask for: see [`PeerRules`].
+pub(super) enum RulesChange {
+    MayQuery(bool),
+    Tables(Option<BTreeSet<String>>),
+    StatementsPerSecond(Option<NonZeroU32>),
+    BudgetEpsilon(Option<Epsilon>),
+}
+
+impl RulesChange {
+    /// What it makes of a peer's rules.
+    pub(super) fn of(&self, rules: &PeerRules) -> PeerRules {
+        let rules = rules.clone();
+        match self {
+            RulesChange::MayQuery(may_query) => PeerRules { may_query: *may_query, ..rules },
+            RulesChange::Tables(tables) => PeerRules { tables: tables.clone(), ..rules },
+            RulesChange::StatementsPerSecond(rate) => PeerRules { statements_per_second: *rate, ..rules },
+            RulesChange::BudgetEpsilon(epsilon) => PeerRules { budget_epsilon: *epsilon, ..rules },
+        }
+    }
+}
 
 /// The settings of ALTER ROLE.
 const ROLE_SETTINGS: &[&str] =
@@ -22,9 +55,9 @@ const SERVER_OPTIONS: &[&str] = &["suspended", "may_query", "tables", "max_state
 impl Caller<'_> {
     /// ALTER ROLE … SET.
     pub(super) async fn set_role(&self, name: &str, setting: &str, value: Option<&str>) -> Result<()> {
+        self.may_set_role(setting, value)?;
         match setting {
             "kanon.suspended" => {
-                self.be_admin("suspend role")?;
                 let suspended = value.map_or(Ok(false), |value| boolean(setting, value))?;
                 if suspended && self.principal.display() == name {
                     let message = "current user cannot be suspended";
@@ -32,35 +65,52 @@ impl Caller<'_> {
                 }
                 self.node.suspend(&Brake::Role(name.to_owned()), suspended, &self.principal.name).await
             }
-            "kanon.budget_epsilon" => {
-                self.be_steward("set the budget of a role")?;
-                let epsilon = value.map(|value| budget_epsilon(setting, value)).transpose()?;
-                self.node.store.alter_role_budget(name, |budget| budget.epsilon = epsilon).await
-            }
-            "kanon.budget_delta" => {
-                self.be_steward("set the budget of a role")?;
-                let delta = value.map(|value| delta(setting, value)).transpose()?;
-                self.node.store.alter_role_budget(name, |budget| budget.delta = delta).await
+            "kanon.budget_epsilon" | "kanon.budget_delta" => {
+                let store = &self.node.store;
+                store.alter_role_budget(name, |budget| self.role_budget(budget, setting, value)).await
             }
             "kanon.certificate" => {
-                self.be_admin("set the certificate of a role")?;
-                if value.is_some() {
-                    self.principal.be_by_password("opens no other ways into roles")?;
-                }
                 let certificate = value.map(CertificateName::parse).transpose()?;
                 self.node.store.alter_role_certificate(name, certificate.as_ref()).await
             }
-            "kanon.oidc_subject" => {
-                self.be_admin("say who a role is at the issuer of tokens")?;
+            _ => self.link_identity(name, value).await,
+        }
+    }
+
+    /// Whether the caller may set this of a role.
+    ///
+    /// # Errors
+    /// 42501 if not; 42704 and 0A000 for what roles do not have.
+    pub(super) fn may_set_role(&self, setting: &str, value: Option<&str>) -> Result<()> {
+        match setting {
+            "kanon.suspended" => self.be_admin("suspend role"),
+            "kanon.budget_epsilon" | "kanon.budget_delta" => self.be_steward("set the budget of a role"),
+            "kanon.certificate" | "kanon.oidc_subject" => {
+                self.be_admin("say how a role comes in")?;
                 if value.is_some() {
                     self.principal.be_by_password("opens no other ways into roles")?;
                 }
-                self.link_identity(name, value).await
+                Ok(())
             }
             other if other.starts_with("kanon.") => Err(unknown_option(other, ROLE_SETTINGS)),
             _ => Err(Error::unsupported("settings of sessions cannot be kept with a role")
                 .hint(format!("Roles have {}.", ROLE_SETTINGS.join(", ")))),
         }
+    }
+
+    /// What a budget of a role is with another `kanon.budget_epsilon` or `kanon.budget_delta`.
+    pub(super) fn role_budget(
+        &self,
+        budget: PrincipalBudget,
+        setting: &str,
+        value: Option<&str>,
+    ) -> Result<PrincipalBudget> {
+        Ok(match setting {
+            "kanon.budget_epsilon" => {
+                PrincipalBudget { epsilon: value.map(|value| budget_epsilon(setting, value)).transpose()?, ..budget }
+            }
+            _ => PrincipalBudget { delta: value.map(|value| delta(setting, value)).transpose()?, ..budget },
+        })
     }
 
     async fn link_identity(&self, role: &str, subject: Option<&str>) -> Result<()> {
@@ -80,34 +130,38 @@ impl Caller<'_> {
 
     /// ALTER SERVER … OPTIONS.
     pub(super) async fn alter_server(&self, name: &str, options: &[(String, Option<String>)]) -> Result<()> {
+        match self.server_change(options)? {
+            ServerChange::Suspended(suspended) => {
+                self.node.suspend(&Brake::Peer(name.to_owned()), suspended, &self.principal.name).await
+            }
+            ServerChange::Rules(change) => self.node.alter_peer(name, |rules| *rules = change.of(rules)).await,
+        }
+    }
+
+    /// What ALTER SERVER says.
+    ///
+    /// # Errors
+    /// 42501 for whoever runs no node, 42601, 42704, 22023 for options that cannot be.
+    pub(super) fn server_change(&self, options: &[(String, Option<String>)]) -> Result<ServerChange> {
         be_operator(self.principal, "alter a peer")?;
         let [(option, value)] = options else {
             return Err(Error::new(Sqlstate::SyntaxError, "ALTER SERVER changes one option at a time"));
         };
         let value = value.as_deref();
-        match option.as_str() {
+        Ok(ServerChange::Rules(match option.as_str() {
             "suspended" => {
-                let suspended = value.map_or(Ok(false), |value| boolean(option, value))?;
-                self.node.suspend(&Brake::Peer(name.to_owned()), suspended, &self.principal.name).await
+                return Ok(ServerChange::Suspended(value.map_or(Ok(false), |value| boolean(option, value))?));
             }
-            "may_query" => {
-                let may_query = value.map_or(Ok(true), |value| boolean(option, value))?;
-                self.node.alter_peer(name, |rules| rules.may_query = may_query).await
-            }
-            "tables" => {
-                let tables = value.map(tables_of).transpose()?;
-                self.node.alter_peer(name, |rules| rules.tables = tables).await
-            }
+            "may_query" => RulesChange::MayQuery(value.map_or(Ok(true), |value| boolean(option, value))?),
+            "tables" => RulesChange::Tables(value.map(tables_of).transpose()?),
             "max_statements_per_second" => {
-                let rate = value.map(|value| count(option, value)).transpose()?;
-                self.node.alter_peer(name, |rules| rules.statements_per_second = rate).await
+                RulesChange::StatementsPerSecond(value.map(|value| count(option, value)).transpose()?)
             }
             "budget_epsilon" => {
-                let epsilon = value.map(|value| budget_epsilon(option, value)).transpose()?;
-                self.node.alter_peer(name, |rules| rules.budget_epsilon = epsilon).await
+                RulesChange::BudgetEpsilon(value.map(|value| budget_epsilon(option, value)).transpose()?)
             }
-            other => Err(unknown_option(other, SERVER_OPTIONS)),
-        }
+            other => return Err(unknown_option(other, SERVER_OPTIONS)),
+        }))
     }
 
     /// ALTER SYSTEM SET.
@@ -120,13 +174,15 @@ impl Caller<'_> {
         self.node.suspend(&Brake::Node, suspended, &self.principal.name).await
     }
 
-    /// CALL.
-    pub(super) async fn call(&self, called: Called) -> Result<Vec<String>> {
+    /// Does what a function with effects does.
+    pub(super) async fn call(&self, called: Called) -> Result<Done> {
         match called {
+            Called::Approve { change } => self.approve(&change).await,
+            Called::Reject { change } => self.reject(&change).await.map(|()| Done::default()),
             Called::WriteOff => {
                 self.be_steward("write off budgets")?;
                 self.node.write_off().await?;
-                Ok(vec!["all budgets count as spent until their windows have passed".to_owned()])
+                Ok(Done::told(vec!["all budgets count as spent until their windows have passed".to_owned()]))
             }
             Called::Exclude { kind, unit, excluded } => {
                 self.be_steward("leave units out")?;
@@ -146,7 +202,7 @@ impl Caller<'_> {
                         unable.join(", ")
                     ));
                 }
-                Ok(notices)
+                Ok(Done::told(notices))
             }
         }
     }

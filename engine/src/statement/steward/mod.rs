@@ -7,16 +7,21 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::reader::Reader;
 use super::{Statement, temporary};
+pub use crate::catalog::TableChange;
 use crate::error::{Error, Result, Sqlstate};
 
 mod brakes;
+mod difference;
+mod four_eyes;
 mod roles;
 mod run;
 mod settings;
 mod units;
 
 pub(crate) use brakes::be_operator;
-pub use run::{call, run};
+pub(crate) use four_eyes::{pending, refuse_for_another};
+pub(crate) use run::told_difference;
+pub use run::{Done, call, run};
 
 /// A statement that changes what a node offers or who may ask for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,6 +162,16 @@ pub enum Called {
         /// Left out, or no longer.
         excluded: bool,
     },
+    /// `kanon.approve_change(change)`
+    Approve {
+        /// Its number.
+        change: String,
+    },
+    /// `kanon.reject_change(change)`
+    Reject {
+        /// Its number.
+        change: String,
+    },
 }
 
 /// What ALTER PRIVACY UNIT changes.
@@ -221,19 +236,6 @@ pub struct ColumnDefinition {
     pub data_type: DataType,
     /// NOT NULL.
     pub not_null: bool,
-}
-
-/// What ALTER TABLE changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TableChange {
-    /// SET (option = value, …)
-    Set(Vec<(String, String)>),
-    /// RESET (option, …)
-    Reset(Vec<String>),
-    /// ALTER COLUMN … SET (option = value, …)
-    SetColumn(String, Vec<(String, String)>),
-    /// ALTER COLUMN … RESET (option, …)
-    ResetColumn(String, Vec<String>),
 }
 
 /// A password: shown nowhere.

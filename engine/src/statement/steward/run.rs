@@ -11,135 +11,75 @@ use datafusion::sql::sqlparser::ast::{self, ExactNumberInfo, TimezoneInfo};
 use super::{
     BudgetChange, Called, ColumnDefinition, ExternalTable, Relations, StewardStatement, TableChange, TableName,
 };
-use crate::catalog::{self, Table};
+use crate::catalog::{self, ChangedTable, Table};
 use crate::error::{Error, Result, Sqlstate};
 use crate::node::Node;
 use crate::principal::{BuiltinRole, Principal};
 use crate::session::Notice;
 
-/// Runs a statement for a principal. The change is durable and seen by every session when this returns.
+/// What a statement of a steward came to.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// What to tell whoever said it.
+    pub notices: Vec<Notice>,
+    /// Nothing is changed yet: another steward has to approve it.
+    pub waits: bool,
+}
+
+impl Done {
+    pub(super) fn told(notices: Vec<String>) -> Done {
+        Done { notices: notices.into_iter().map(Notice::new).collect(), waits: false }
+    }
+}
+
+/// Runs a statement for a principal. The change is durable and seen by every session when this returns, unless it waits for another steward.
 ///
 /// # Errors
 /// 42501 without the right, 42P01, 42704 and others for what is not there or cannot be.
-pub async fn run(
-    node: &Arc<Node>,
-    principal: &Principal,
-    statement: StewardStatement,
-) -> Result<(String, Vec<Notice>)> {
+pub async fn run(node: &Arc<Node>, principal: &Principal, statement: StewardStatement) -> Result<Done> {
     let tag = statement.tag();
     let caller = Caller { node, principal };
-    let sets_password = matches!(
-        statement,
-        StewardStatement::AlterRole { password: Some(_), .. } | StewardStatement::CreateRole { password: Some(_), .. }
-    );
-    if sets_password {
-        principal.be_by_password("sets no passwords")?;
-    }
-    let notices = match statement {
-        StewardStatement::CreateExternalTable(definition) => caller.create_table(definition).await?,
-        StewardStatement::DropTable { if_exists, names } => caller.drop_tables(if_exists, &names).await?,
-        StewardStatement::AlterTable { if_exists, name, changes } => {
-            let notices = caller.alter_table(if_exists, &name, changes).await?;
-            node.stop_what_is_halted();
-            notices
-        }
-        StewardStatement::Comment { table, column, text } => {
-            let own = caller.own_table(&table)?;
-            match column {
-                Some(column) => node.catalog.comment_column(&own.name, &column, text).await?,
-                None => node.catalog.comment_table(&own.name, text).await?,
-            }
-            Vec::new()
-        }
-        StewardStatement::CreateRole { name, login, password, member_of } => {
-            caller.be_admin("create role")?;
-            caller.create_role(&name, login, password.as_ref().map(|p| p.expose()), &member_of).await?;
-            Vec::new()
-        }
-        StewardStatement::AlterRole { name, login, password } => {
-            let own_password = login.is_none() && principal.via_peer.is_none() && principal.name == name;
-            if !own_password {
-                caller.be_admin("alter role")?;
-            }
-            if let Some(password) = password {
-                node.store.alter_role_password(&name, password.as_ref().map(|p| p.expose())).await?;
-            }
-            if let Some(login) = login {
-                node.store.alter_role_login(&name, login).await?;
-            }
-            Vec::new()
-        }
-        StewardStatement::SetRole { name, setting, value } => {
-            caller.set_role(&name, &setting, value.as_deref()).await?;
-            Vec::new()
-        }
-        StewardStatement::AlterServer { name, options } => {
-            caller.alter_server(&name, &options).await?;
-            Vec::new()
-        }
-        StewardStatement::AlterSystem { setting, value } => {
-            caller.alter_system(&setting, value.as_deref()).await?;
-            Vec::new()
-        }
-        StewardStatement::DropRole { if_exists, names } => {
-            caller.be_admin("drop role")?;
-            if names.contains(&principal.name) {
-                return Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, "current user cannot be dropped"));
-            }
-            let known = node.store.directory().all();
-            for name in &names {
-                node.catalog.drop_role(name, if_exists).await?;
-            }
-            let missing = names.iter().filter(|name| !known.contains_key(*name));
-            missing.map(|name| format!("role \"{name}\" does not exist, skipping")).collect()
-        }
-        StewardStatement::Select { grant, on, grantees } => {
-            caller.select(grant, on, &grantees).await?;
-            Vec::new()
-        }
-        StewardStatement::Membership { grant, roles, members } => {
-            caller.be_admin(if grant { "grant role" } else { "revoke role" })?;
-            for role in &roles {
-                for member in &members {
-                    if grant {
-                        node.store.grant_role(role, member).await?;
-                    } else {
-                        node.store.revoke_role(role, member).await?;
-                    }
-                }
-            }
-            Vec::new()
-        }
-        StewardStatement::CreatePrivacyUnit { if_not_exists, kind, options } => {
-            caller.be_steward("create privacy unit")?;
-            node.catalog.create_privacy_unit(&kind, if_not_exists, &options).await?
-        }
-        StewardStatement::AlterPrivacyUnit { kind, principal, change } => {
-            caller.be_steward("alter privacy unit")?;
-            caller.alter_privacy_unit(&kind, principal.as_deref(), change).await?;
-            Vec::new()
-        }
-        StewardStatement::DropPrivacyUnit { if_exists, kinds } => {
-            caller.be_steward("drop privacy unit")?;
-            let mut notices = Vec::new();
-            for kind in &kinds {
-                notices.extend(node.catalog.drop_privacy_unit(kind, if_exists).await?);
-            }
-            notices
-        }
+    // What is looked at is what is changed: but nothing that stops somebody waits for it.
+    let _one = match &statement {
+        StewardStatement::AlterTable { .. }
+        | StewardStatement::CreateExternalTable(_)
+        | StewardStatement::AlterSystem { .. } => None,
+        StewardStatement::SetRole { setting, .. } if setting == "kanon.suspended" => None,
+        StewardStatement::AlterServer { options, .. } if options.iter().any(|(name, _)| name == "suspended") => None,
+        _ => Some(node.changing.lock().await),
     };
+    if node.config.four_eyes {
+        let difference = caller.difference(&statement).await?;
+        caller.refuse_alone(&statement)?;
+        if difference.loosens() && !caller.is_first(&statement) {
+            return caller.propose(&statement, &difference).await;
+        }
+    }
+    let done = caller.make(statement).await?;
     tracing::info!(principal = %principal.display(), statement = tag, "changed");
-    Ok((tag.to_owned(), notices.into_iter().map(Notice::new).collect()))
+    Ok(done)
 }
 
-/// Does what a steward's function with effects does, for a principal. Answers what to tell it.
+/// What a statement would change, for the log; nothing if that cannot be told: then it fails.
+pub(crate) async fn told_difference(node: &Arc<Node>, principal: &Principal, statement: &StewardStatement) -> Option<String> {
+    let difference = Caller { node, principal }.difference(statement).await.ok()?;
+    (!difference.is_empty()).then(|| difference.to_string())
+}
+
+/// Does what a steward's function with effects does, for a principal.
 ///
 /// # Errors
 /// 42501 without the right, and others for what cannot be.
-pub async fn call(node: &Arc<Node>, principal: &Principal, called: Called) -> Result<Vec<Notice>> {
-    let notices = Caller { node, principal }.call(called).await?;
+pub async fn call(node: &Arc<Node>, principal: &Principal, called: Called) -> Result<Done> {
+    let caller = Caller { node, principal };
+    let _one = node.changing.lock().await;
+    let difference = caller.called_difference(&called)?;
+    if node.config.four_eyes && difference.loosens() {
+        return caller.propose_call(&called, &difference).await;
+    }
+    let done = caller.call(called).await?;
     tracing::info!(principal = %principal.display(), "changed");
-    Ok(notices.into_iter().map(Notice::new).collect())
+    Ok(done)
 }
 
 pub(super) struct Caller<'a> {
@@ -148,6 +88,117 @@ pub(super) struct Caller<'a> {
 }
 
 impl Caller<'_> {
+    /// Makes the change that a statement says.
+    pub(super) async fn make(&self, statement: StewardStatement) -> Result<Done> {
+        let (caller, node, principal) = (self, self.node, self.principal);
+        let notices = match statement {
+            StewardStatement::CreateExternalTable(definition) => caller.create_table(definition).await?,
+            StewardStatement::DropTable { if_exists, names } => caller.drop_tables(if_exists, &names).await?,
+            StewardStatement::AlterTable { if_exists, name, changes } => {
+                let notices = match caller.altered(if_exists, &name, &changes)? {
+                    Some(changed) => node.catalog.change_table(changed).await?,
+                    None => vec![format!("relation \"{name}\" does not exist, skipping")],
+                };
+                node.stop_what_is_halted();
+                notices
+            }
+            StewardStatement::Comment { table, column, text } => {
+                let own = caller.own_table(&table)?;
+                match column {
+                    Some(column) => node.catalog.comment_column(&own.name, &column, text).await?,
+                    None => node.catalog.comment_table(&own.name, text).await?,
+                }
+                Vec::new()
+            }
+            StewardStatement::CreateRole { name, login, password, member_of } => {
+                    caller.be_admin("create role")?;
+                if password.is_some() {
+                    principal.be_by_password("sets no passwords")?;
+                }
+                caller.create_role(&name, login, password.as_ref().map(|p| p.expose()), &member_of).await?;
+                Vec::new()
+            }
+            StewardStatement::AlterRole { name, login, password } => {
+                caller.may_alter_role(&name, login)?;
+                if let Some(password) = password {
+                    principal.be_by_password("sets no passwords")?;
+                    let password = password.as_ref().map(|p| p.expose());
+                    node.store.alter_role_password(&name, password, &principal.name).await?;
+                }
+                if let Some(login) = login {
+                    node.store.alter_role_login(&name, login).await?;
+                }
+                Vec::new()
+            }
+            StewardStatement::SetRole { name, setting, value } => {
+                caller.set_role(&name, &setting, value.as_deref()).await?;
+                Vec::new()
+            }
+            StewardStatement::AlterServer { name, options } => {
+                caller.alter_server(&name, &options).await?;
+                Vec::new()
+            }
+            StewardStatement::AlterSystem { setting, value } => {
+                caller.alter_system(&setting, value.as_deref()).await?;
+                Vec::new()
+            }
+            StewardStatement::DropRole { if_exists, names } => {
+                caller.be_admin("drop role")?;
+                if names.contains(&principal.name) {
+                    return Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, "current user cannot be dropped"));
+                }
+                let known = node.store.directory().all();
+                for name in &names {
+                    node.catalog.drop_role(name, if_exists).await?;
+                }
+                let missing = names.iter().filter(|name| !known.contains_key(*name));
+                missing.map(|name| format!("role \"{name}\" does not exist, skipping")).collect()
+            }
+            StewardStatement::Select { grant, on, grantees } => {
+                caller.select(grant, on, &grantees).await?;
+                Vec::new()
+            }
+            StewardStatement::Membership { grant, roles, members } => {
+                caller.be_admin(if grant { "grant role" } else { "revoke role" })?;
+                let decided: Vec<bool> =
+                    members.iter().map(|member| !node.store.directory().decides(member).is_empty()).collect();
+                for role in &roles {
+                    for member in &members {
+                        if grant {
+                            node.store.grant_role(role, member).await?;
+                        } else {
+                            node.store.revoke_role(role, member).await?;
+                        }
+                    }
+                }
+                if grant && node.config.four_eyes {
+                    let new = members.into_iter().zip(decided).filter(|(_, decided)| !decided);
+                    let new: Vec<String> = new.map(|(member, _)| member).collect();
+                    caller.close_ways_of_others(&new).await?;
+                }
+                Vec::new()
+            }
+            StewardStatement::CreatePrivacyUnit { if_not_exists, kind, options } => {
+                caller.be_steward("create privacy unit")?;
+                node.catalog.create_privacy_unit(&kind, if_not_exists, &options).await?
+            }
+            StewardStatement::AlterPrivacyUnit { kind, principal, change } => {
+                caller.be_steward("alter privacy unit")?;
+                caller.alter_privacy_unit(&kind, principal.as_deref(), change).await?;
+                Vec::new()
+            }
+            StewardStatement::DropPrivacyUnit { if_exists, kinds } => {
+                caller.be_steward("drop privacy unit")?;
+                let mut notices = Vec::new();
+                for kind in &kinds {
+                    notices.extend(node.catalog.drop_privacy_unit(kind, if_exists).await?);
+                }
+                notices
+            }
+        };
+        Ok(Done::told(notices))
+    }
+
     pub(super) fn is(&self, role: BuiltinRole) -> bool {
         self.principal.via_peer.is_none() && self.principal.is(role)
     }
@@ -166,6 +217,12 @@ impl Caller<'_> {
         }
         Err(Error::new(Sqlstate::InsufficientPrivilege, format!("permission denied to {what}"))
             .hint("Stewards of this node set its budgets."))
+    }
+
+    /// An admin changes roles; everybody its own password.
+    pub(super) fn may_alter_role(&self, name: &str, login: Option<bool>) -> Result<()> {
+        let is_own_password = login.is_none() && self.principal.via_peer.is_none() && self.principal.name == name;
+        if is_own_password { Ok(()) } else { self.be_admin("alter role") }
     }
 
     async fn alter_privacy_unit(&self, kind: &str, principal: Option<&str>, change: BudgetChange) -> Result<()> {
@@ -250,39 +307,23 @@ impl Caller<'_> {
         Ok(notices)
     }
 
-    async fn alter_table(
+    /// What ALTER TABLE would make of a table; `None` if there is none and that may be.
+    pub(super) fn altered(
         &self,
         if_exists: bool,
         name: &TableName,
-        mut changes: Vec<TableChange>,
-    ) -> Result<Vec<String>> {
+        changes: &[TableChange],
+    ) -> Result<Option<ChangedTable>> {
         let table = match self.own_table(name) {
-            Err(error) if if_exists && error.state == Sqlstate::UndefinedTable => {
-                return Ok(vec![format!("relation \"{name}\" does not exist, skipping")]);
-            }
+            Err(error) if if_exists && error.state == Sqlstate::UndefinedTable => return Ok(None),
             table => table?,
         };
-        let catalog = &self.node.catalog;
-        let change = match (changes.pop(), changes.is_empty()) {
-            (Some(change), true) => change,
+        let [change] = changes else {
             // They could not be made all or none.
-            _ => {
-                return Err(Error::unsupported("ALTER TABLE makes one change at a time")
-                    .hint("Write a statement for each change."));
-            }
+            return Err(Error::unsupported("ALTER TABLE makes one change at a time")
+                .hint("Write a statement for each change."));
         };
-        Ok(match change {
-            TableChange::Set(options) => catalog.alter_table_set(&table.name, options).await?,
-            TableChange::Reset(options) => catalog.alter_table_reset(&table.name, options).await?,
-            TableChange::SetColumn(column, options) => {
-                catalog.alter_column_set(&table.name, &column, options).await?;
-                Vec::new()
-            }
-            TableChange::ResetColumn(column, options) => {
-                catalog.alter_column_reset(&table.name, &column, options).await?;
-                Vec::new()
-            }
-        })
+        self.node.catalog.changed(&table.name, change).map(Some)
     }
 
     async fn create_role(&self, name: &str, login: bool, password: Option<&str>, member_of: &[String]) -> Result<()> {
@@ -301,16 +342,7 @@ impl Caller<'_> {
     }
 
     async fn select(&self, grant: bool, on: Relations, grantees: &[String]) -> Result<()> {
-        let tables = match on {
-            Relations::Tables(names) => {
-                names.iter().map(|name| self.visible_table(name)).collect::<Result<Vec<_>>>()?
-            }
-            Relations::AllInSchemas(schemas) => self.tables_in(&schemas)?,
-        };
-        for table in &tables {
-            self.may_change(table)?;
-        }
-        for table in &tables {
+        for table in &self.relations(&on)? {
             for grantee in grantees {
                 if grant {
                     self.node.catalog.grant_select(&table.schema_name, &table.name, grantee).await?;
@@ -320,6 +352,18 @@ impl Caller<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The tables that a grant is on, all of which the caller may grant.
+    pub(super) fn relations(&self, on: &Relations) -> Result<Vec<Arc<Table>>> {
+        let tables = match on {
+            Relations::Tables(names) => {
+                names.iter().map(|name| self.visible_table(name)).collect::<Result<Vec<_>>>()?
+            }
+            Relations::AllInSchemas(schemas) => self.tables_in(schemas)?,
+        };
+        tables.iter().try_for_each(|table| self.may_change(table))?;
+        Ok(tables)
     }
 
     fn tables_in(&self, schemas: &[String]) -> Result<Vec<Arc<Table>>> {

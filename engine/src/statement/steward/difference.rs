@@ -1,0 +1,283 @@
+//! What statements of stewards and admins would change, and whether more is told then than before. Whoever may not make a change is told so here, before anything is done.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::brakes::ServerChange;
+use super::run::Caller;
+use super::{BudgetChange, Called, Relations, StewardStatement};
+use crate::catalog::Table;
+use crate::difference::{Difference, both};
+use crate::error::Result;
+use crate::ledger::{Budget, PrincipalBudget};
+use crate::principal::BuiltinRole;
+use crate::store::{PeerRules, is_rule};
+
+impl Caller<'_> {
+    /// What a statement would change.
+    ///
+    /// # Errors
+    /// 42501 without the right to it, and what else is wrong with the statement as far as that can be told without doing it.
+    pub(super) async fn difference(&self, statement: &StewardStatement) -> Result<Difference> {
+        let node = self.node;
+        let mut difference = Difference::default();
+        match statement {
+            StewardStatement::AlterTable { if_exists, name, changes } => {
+                if let Some(changed) = self.altered(*if_exists, name, changes)? {
+                    return Ok(node.catalog.difference(&changed));
+                }
+            }
+            StewardStatement::Select { grant, on, grantees } => {
+                let tables = self.relations(on)?;
+                for grantee in grantees {
+                    self.select_difference(&mut difference, *grant, on, &tables, grantee)?;
+                }
+            }
+            StewardStatement::Membership { grant, roles, members } => {
+                self.be_admin(if *grant { "grant role" } else { "revoke role" })?;
+                for (role, member) in roles.iter().flat_map(|role| members.iter().map(move |member| (role, member))) {
+                    self.membership_difference(&mut difference, *grant, role, member)?;
+                }
+            }
+            StewardStatement::CreateRole { name, member_of, .. } => {
+                self.be_admin("create role")?;
+                for role in member_of {
+                    let loosens = !node.store.directory().decides(role).is_empty();
+                    difference.add(format!("\"{name}\" becomes a member of \"{role}\""), loosens);
+                }
+            }
+            StewardStatement::AlterRole { name, login, password } => {
+                self.may_alter_role(name, *login)?;
+                let directory = node.store.directory();
+                let known = directory.all();
+                if let (Some(is), Some(info)) = (login, known.get(name)) {
+                    let was = info.login || info.suspended;
+                    if was != *is {
+                        let loosens = *is && !directory.decides(name).is_empty();
+                        difference.add(both(&format!("login of \"{name}\""), Some(was), Some(*is)), loosens);
+                    }
+                }
+                if password.is_some() {
+                    difference.add(format!("the password of \"{name}\""), false);
+                }
+            }
+            StewardStatement::SetRole { name, setting, value } => {
+                self.may_set_role(setting, value.as_deref())?;
+                return self.role_setting_difference(name, setting, value.as_deref()).await;
+            }
+            StewardStatement::AlterServer { name, options } => {
+                if let ServerChange::Rules(change) = self.server_change(options)? {
+                    let (key, _) = node.federation.named(name)?;
+                    let was = node.store.directory().rules_of_key(&key);
+                    rules_difference(&mut difference, &was, &change.of(&was));
+                }
+            }
+            StewardStatement::CreatePrivacyUnit { kind, options, .. } => {
+                self.be_steward("create privacy unit")?;
+                if !node.catalog.snapshot().privacy_units.contains_key(kind) {
+                    let is = Budget::create(options)?;
+                    difference.add(both(&format!("budget of unit kind \"{kind}\""), None, Some(is)), true);
+                }
+            }
+            StewardStatement::AlterPrivacyUnit { kind, principal, change } => {
+                self.be_steward("alter privacy unit")?;
+                let snapshot = node.catalog.snapshot();
+                let Some(was) = snapshot.privacy_units.get(kind) else { return Ok(difference) };
+                let what = format!("budget of unit kind \"{kind}\"");
+                match principal {
+                    None => budget_difference(&mut difference, &what, *was, change.of(*was)?),
+                    Some(principal) => {
+                        let own = node.store.principal_budget(kind, principal).await?;
+                        let what = format!("{what} for \"{principal}\"");
+                        budget_difference(&mut difference, &what, was.of(own), was.of(change.of_principal(own)?));
+                    }
+                }
+            }
+            StewardStatement::DropPrivacyUnit { kinds, .. } => {
+                self.be_steward("drop privacy unit")?;
+                for kind in kinds {
+                    if let Some(was) = node.catalog.snapshot().privacy_units.get(kind) {
+                        difference.add(both(&format!("budget of unit kind \"{kind}\""), Some(*was), None), false);
+                    }
+                }
+            }
+            // Nothing is told for them: a new table has no policy, what is dropped or suspended tells nothing, and the rest is about no rule.
+            StewardStatement::CreateExternalTable(_)
+            | StewardStatement::DropTable { .. }
+            | StewardStatement::DropRole { .. }
+            | StewardStatement::Comment { .. }
+            | StewardStatement::AlterSystem { .. } => {}
+        }
+        Ok(difference)
+    }
+
+    /// What a function with effects would change. Which unit it is about stands among the literals.
+    ///
+    /// # Errors
+    /// 42501 without the right to it.
+    pub(super) fn called_difference(&self, called: &Called) -> Result<Difference> {
+        let mut difference = Difference::default();
+        match called {
+            Called::WriteOff => {
+                self.be_steward("write off budgets")?;
+                difference.add("protected tables answer again, once budgets have passed".to_owned(), true);
+            }
+            Called::Exclude { kind, excluded, .. } => {
+                self.be_steward("leave units out")?;
+                let what = if *excluded { "is left out" } else { "is no longer left out" };
+                difference.add(format!("a unit of kind \"{kind}\" {what}"), !excluded);
+            }
+            Called::Approve { .. } | Called::Reject { .. } => {}
+        }
+        Ok(difference)
+    }
+
+    /// A grant to whoever is an analyst here, or comes from any peer, or of everything, is more than a grant to somebody.
+    fn select_difference(
+        &self,
+        difference: &mut Difference,
+        grant: bool,
+        on: &Relations,
+        tables: &[Arc<Table>],
+        grantee: &str,
+    ) -> Result<()> {
+        self.node.store.check_grantee(grantee)?;
+        let all: Vec<Arc<Table>> = self.node.catalog.snapshot().tables.clone();
+        let is_granted = |table: &Arc<Table>| tables.iter().any(|of| of.oid == table.oid && of.name == table.name);
+        let has = |table: &&Arc<Table>| table.readers.contains(grantee) || is_granted(table);
+        let protected = || all.iter().filter(|table| table.schema_name == "public" && table.policy.is_protected());
+        let is_everybody =
+            grantee == "public" || BuiltinRole::parse(grantee).is_some() || is_rule(grantee);
+        let is_everything = matches!(on, Relations::AllInSchemas(_))
+            || protected().count() > 1 && protected().all(|table| has(&table)) && tables.iter().any(is_protected);
+        for table in tables.iter().filter(|table| table.readers.contains(grantee) != grant) {
+            let name = format!("{}.{}", table.schema_name, table.name);
+            let loosens = grant && is_protected(table) && (is_everybody || is_everything);
+            let what = if grant { "may" } else { "may not" };
+            difference.add(format!("\"{grantee}\" {what} SELECT from {name}"), loosens);
+        }
+        Ok(())
+    }
+
+    fn membership_difference(
+        &self,
+        difference: &mut Difference,
+        grant: bool,
+        role: &str,
+        member: &str,
+    ) -> Result<()> {
+        let directory = self.node.store.directory();
+        self.node.store.check_grantable(role)?;
+        self.node.store.check_role(member)?;
+        let what = if grant { "becomes" } else { "is no longer" };
+        let (gives, has) = (directory.decides(role), directory.decides(member));
+        let loosens = grant && !gives.is_subset(&has);
+        difference.add(format!("\"{member}\" {what} a member of \"{role}\""), loosens);
+        if !loosens {
+            return Ok(());
+        }
+        for person in directory.people_of(member) {
+            let mut ways = directory.ways_in(&person).join(", ");
+            if ways.is_empty() {
+                ways = "nothing yet".to_owned();
+            }
+            difference.add(format!("\"{person}\", who comes in with {ways}, would decide what this node tells"), true);
+        }
+        Ok(())
+    }
+
+    async fn role_setting_difference(&self, name: &str, setting: &str, value: Option<&str>) -> Result<Difference> {
+        let mut difference = Difference::default();
+        let directory = self.node.store.directory();
+        let what = |what: &str| format!("{what} of \"{name}\"");
+        match setting {
+            "kanon.budget_epsilon" | "kanon.budget_delta" => {
+                let was = self.node.store.role_budget(name).await?;
+                let is = self.role_budget(was, setting, value)?;
+                let grows = |was: Option<f64>, is: Option<f64>| match (was, is) {
+                    (None, _) => false,
+                    (Some(_), None) => true,
+                    (Some(was), Some(is)) => is > was,
+                };
+                let numbers =
+                    |budget: PrincipalBudget| (budget.epsilon.map(|e| e.get()), budget.delta.map(|d| d.get()));
+                let ((was_e, was_d), (is_e, is_d)) = (numbers(was), numbers(is));
+                for (option, was, is) in [("epsilon", was_e, is_e), ("delta", was_d, is_d)] {
+                    if was != is {
+                        difference.add(both(&what(&format!("budget, {option},")), was, is), grows(was, is));
+                    }
+                }
+            }
+            "kanon.certificate" | "kanon.oidc_subject" => {
+                // How a steward comes in is no less than who is one.
+                let loosens = !directory.decides(name).is_empty();
+                let way = if setting == "kanon.certificate" { "certificate" } else { "subject at the issuer" };
+                difference.add(format!("{}: {}", what(way), value.unwrap_or("none")), loosens);
+            }
+            _ => {}
+        }
+        Ok(difference)
+    }
+}
+
+fn is_protected(table: &Arc<Table>) -> bool {
+    table.schema_name != "public" || table.policy.is_protected()
+}
+
+fn budget_difference(difference: &mut Difference, what: &str, was: Budget, is: Budget) {
+    if was == is {
+        return;
+    }
+    // A window that is shorter forgets sooner; for life never does.
+    let forgets_sooner = match (was.window, is.window) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(was), Some(is)) => is < was,
+    };
+    let is_more = is.epsilon.get() > was.epsilon.get() || is.delta.get() > was.delta.get() || forgets_sooner;
+    difference.add(both(what, Some(was), Some(is)), is_more);
+}
+
+fn rules_difference(difference: &mut Difference, was: &PeerRules, is: &PeerRules) {
+    fn all<T>(value: Option<T>, shown: impl FnOnce(T) -> String) -> Option<String> {
+        value.map(shown)
+    }
+    if was.may_query != is.may_query {
+        difference.add(both("may_query", Some(was.may_query), Some(is.may_query)), is.may_query);
+    }
+    if was.tables != is.tables {
+        let more = match (&was.tables, &is.tables) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(was), Some(is)) => !is.is_subset(was),
+        };
+        let shown = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(",");
+        difference.add(both("tables", all(was.tables.as_ref(), shown), all(is.tables.as_ref(), shown)), more);
+    }
+    if was.statements_per_second != is.statements_per_second {
+        difference.add(both("max_statements_per_second", was.statements_per_second, is.statements_per_second), false);
+    }
+    if was.budget_epsilon != is.budget_epsilon {
+        let number = |rules: &PeerRules| rules.budget_epsilon.map(|epsilon| epsilon.get());
+        let more = number(was).is_some_and(|was| number(is).is_none_or(|is| is > was));
+        difference.add(both("budget_epsilon", number(was), number(is)), more);
+    }
+}
+
+impl BudgetChange {
+    /// What it makes of a kind's budget.
+    fn of(&self, budget: Budget) -> Result<Budget> {
+        match self {
+            BudgetChange::Set(options) => budget.alter(options),
+            BudgetChange::Reset(options) => budget.reset(options),
+        }
+    }
+
+    /// What it makes of a principal's budget.
+    fn of_principal(&self, budget: PrincipalBudget) -> Result<PrincipalBudget> {
+        match self {
+            BudgetChange::Set(options) => budget.alter(options),
+            BudgetChange::Reset(options) => budget.reset(options),
+        }
+    }
+}
