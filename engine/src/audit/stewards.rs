@@ -131,12 +131,17 @@ pub(super) fn text(statement: &StewardStatement, literals: &mut Vec<String>) -> 
         StewardStatement::DropRole { if_exists, names } => {
             format!("{tag} {}{}", exists(*if_exists, "IF EXISTS "), roles(names))
         }
-        StewardStatement::Select { grant, on, grantees } => {
+        StewardStatement::Usage { grant, schemas, grantees } => {
+            let to = if *grant { "TO" } else { "FROM" };
+            format!("{tag} USAGE ON SCHEMA {} {to} {}", roles(schemas), roles(grantees))
+        }
+        StewardStatement::Select { grant, columns, on, grantees } => {
+            let columns = if columns.is_empty() { String::new() } else { format!(" ({})", roles(columns)) };
             let on = match on {
                 Relations::Tables(names) => tables(names),
                 Relations::AllInSchemas(schemas) => format!("ALL TABLES IN SCHEMA {}", roles(schemas)),
             };
-            format!("{tag} SELECT ON {on} {} {}", if *grant { "TO" } else { "FROM" }, roles(grantees))
+            format!("{tag} SELECT{columns} ON {on} {} {}", if *grant { "TO" } else { "FROM" }, roles(grantees))
         }
         StewardStatement::Membership { grant, roles: granted, members } => {
             let (tag, to) = if *grant { ("GRANT", "TO") } else { ("REVOKE", "FROM") };
@@ -191,6 +196,8 @@ mod tests {
             ),
             ("COMMENT ON COLUMN t.a IS 'hunter2'", "COMMENT ON COLUMN t.a IS ?"),
             ("GRANT SELECT ON t, federation.u TO ana, public", "GRANT SELECT ON t, federation.u TO ana, public"),
+            ("GRANT select (a, \"B c\") ON t TO ana", "GRANT SELECT (a, \"B c\") ON t TO ana"),
+            ("REVOKE USAGE ON SCHEMA federation FROM public", "REVOKE USAGE ON SCHEMA federation FROM public"),
             ("REVOKE analyst FROM ana", "REVOKE analyst FROM ana"),
             ("CREATE PRIVACY UNIT p WITH (budget_epsilon = 1)", "CREATE PRIVACY UNIT p WITH (budget_epsilon = '1')"),
             ("DROP TABLE IF EXISTS t", "DROP TABLE IF EXISTS t"),

@@ -129,16 +129,17 @@ impl Catalog {
         self.put(record).await
     }
 
-    /// GRANT SELECT ON a table of any schema TO a role, a built-in role or `public`.
+    /// GRANT SELECT ON a table of any schema, or on some of its columns, TO a role, a built-in role or `public`.
     ///
     /// # Errors
-    /// 42P01, 42704.
-    pub async fn grant_select(&self, schema: &str, table: &str, grantee: &str) -> Result<()> {
-        if self.snapshot().table(schema, table).is_none() {
-            return Err(self.undefined_table_in(schema, table));
+    /// 42P01, 42703, 42704.
+    pub async fn grant_select(&self, schema: &str, table: &str, columns: &[String], grantee: &str) -> Result<()> {
+        match self.snapshot().table(schema, table) {
+            None => return Err(self.undefined_table_in(schema, table)),
+            Some(table) => table.check_columns(columns)?,
         }
         self.store.check_grantee(grantee)?;
-        self.store.set_grant(schema, table, grantee, true).await?;
+        self.store.set_grant(schema, table, columns, grantee, true).await?;
         self.reload().await
     }
 
@@ -148,21 +149,37 @@ impl Catalog {
     /// 42704.
     pub async fn grant_select_ahead(&self, schema: &str, table: &str, grantee: &str) -> Result<()> {
         self.store.check_grantee(grantee)?;
-        self.store.set_grant(schema, table, grantee, true).await?;
+        self.store.set_grant(schema, table, &[], grantee, true).await?;
         self.reload().await
     }
 
-    /// REVOKE SELECT ON a table of any schema FROM a role, a built-in role or `public`.
+    /// REVOKE SELECT ON a table of any schema, or on some of its columns, FROM a role, a built-in role or `public`.
     ///
     /// # Errors
     /// 42P01 if there is no such table and no grant on one (a peer's may be gone), 42704.
-    pub async fn revoke_select(&self, schema: &str, table: &str, grantee: &str) -> Result<()> {
-        let granted = self.read().records.grants.contains_key(&(schema.to_owned(), table.to_owned()));
-        if !granted && self.snapshot().table(schema, table).is_none() {
-            return Err(self.undefined_table_in(schema, table));
+    pub async fn revoke_select(&self, schema: &str, table: &str, columns: &[String], grantee: &str) -> Result<()> {
+        let name = (schema.to_owned(), table.to_owned());
+        let is_granted = {
+            let grants = &self.read().records.grants;
+            grants.tables.contains_key(&name) || grants.columns.contains_key(&name)
+        };
+        match self.snapshot().table(schema, table) {
+            Some(table) => table.check_columns(columns)?,
+            None if is_granted => {}
+            None => return Err(self.undefined_table_in(schema, table)),
         }
         self.store.check_grantee(grantee)?;
-        self.store.set_grant(schema, table, grantee, false).await?;
+        self.store.set_grant(schema, table, columns, grantee, false).await?;
+        self.reload().await
+    }
+
+    /// GRANT and REVOKE of USAGE ON SCHEMA.
+    ///
+    /// # Errors
+    /// 42704.
+    pub async fn set_usage(&self, schema: &str, grantee: &str, granted: bool) -> Result<()> {
+        self.store.check_grantee(grantee)?;
+        self.store.set_usage(schema, grantee, granted).await?;
         self.reload().await
     }
 

@@ -20,12 +20,25 @@ use super::row_cache::PinnedRows;
 #[derive(Debug)]
 pub struct GuardedTable {
     table: Arc<Table>,
+    /// The columns that whoever asks sees of it.
+    shown: SchemaRef,
 }
 
 impl GuardedTable {
     /// Puts a table into plans.
     pub fn new(table: Arc<Table>) -> GuardedTable {
-        GuardedTable { table }
+        GuardedTable { shown: Arc::clone(&table.schema), table }
+    }
+
+    /// Puts a table into plans of somebody who sees these columns of it.
+    pub(super) fn showing(table: Arc<Table>, shown: SchemaRef) -> GuardedTable {
+        GuardedTable { table, shown }
+    }
+
+    /// The number, from 1, that a column has for whoever asks: the one at a place of the table, from 0. `None` if it is not seen.
+    pub fn number_of(&self, place: usize) -> Option<usize> {
+        let name = self.table.schema.fields().get(place)?.name();
+        self.shown.index_of(name).ok().map(|place| place + 1)
     }
 
     /// What was registered.

@@ -12,6 +12,7 @@
 mod alter;
 mod change;
 mod column;
+mod columns;
 mod excluding;
 mod files;
 pub mod guarded;
@@ -100,6 +101,10 @@ pub struct Table {
     pub owner: String,
     /// Roles (names; `public` for everybody) that have SELECT.
     pub readers: BTreeSet<String>,
+    /// Those that have SELECT on a column, by column.
+    pub column_readers: BTreeMap<String, BTreeSet<String>>,
+    /// The table of which this has only the columns that somebody was granted.
+    pub whole: Option<Arc<Table>>,
     /// The site it is at; several for `federation`.
     pub sites: Vec<SiteId>,
     /// Reads its rows. Only the release and open plans scan it.
@@ -132,28 +137,48 @@ pub struct Snapshot {
     pub lost: Option<Lost>,
     /// Units that opted out.
     pub excluded: Arc<Excluded>,
+    /// The schemas that not everybody may use, with those who may.
+    pub closed_schemas: Arc<BTreeMap<String, BTreeSet<String>>>,
     /// Who is in which role: always the present state, also for an older snapshot.
     pub roles: RoleDirectory,
 }
 
 impl Snapshot {
-    /// The tables that a principal may see: those it, or a role it is in, may SELECT from, or, for stewards of this node, the node's own.
+    /// The tables that a principal may see: those it, or a role it is in, may SELECT from, with the columns that it may, or, for stewards of this node, the node's own.
     pub fn visible_to(&self, principal: &Principal) -> Vec<Arc<Table>> {
         let names = self.roles.grantee_names(principal);
         let steward = principal.via_peer.is_none() && principal.is(BuiltinRole::Steward);
         let of_peer = self.tables_of_peer(principal);
-        self.tables
-            .iter()
-            .filter(|table| (steward && table.schema_name == "public") || !table.readers.is_disjoint(&names))
-            .filter(|table| is_among(table, of_peer.as_ref()))
-            .cloned()
+        let tables = self.tables.iter().filter(|table| is_among(table, of_peer.as_ref()));
+        tables
+            .filter_map(|table| match steward && table.schema_name == "public" {
+                true => Some(Arc::clone(table)),
+                false => self.in_usable_schema(table, &names)?.of_readers(&names),
+            })
             .collect()
     }
 
-    /// Whether a principal, or a role it is in, was granted SELECT on a table. Seeing one as its steward is not that.
-    pub fn may_select(&self, principal: &Principal, table: &Table) -> bool {
-        is_among(table, self.tables_of_peer(principal).as_ref())
-            && !table.readers.is_disjoint(&self.roles.grantee_names(principal))
+    /// What of a table that it sees a principal may SELECT: what it, or a role it is in, was granted. Seeing one as its steward is not that.
+    pub fn readable(&self, principal: &Principal, table: &Arc<Table>) -> Option<Arc<Table>> {
+        let names = self.roles.grantee_names(principal);
+        let whole = table.whole.as_ref().unwrap_or(table);
+        is_among(whole, self.tables_of_peer(principal).as_ref())
+            .then(|| self.in_usable_schema(whole, &names)?.of_readers(&names))
+            .flatten()
+    }
+
+    /// Whether a principal may SELECT all of a table.
+    pub fn may_select(&self, principal: &Principal, table: &Arc<Table>) -> bool {
+        self.readable(principal, table).is_some_and(|readable| readable.whole.is_none())
+    }
+
+    /// Whether whoever goes by these names may use a schema.
+    pub fn may_use(&self, schema: &str, names: &BTreeSet<String>) -> bool {
+        self.closed_schemas.get(schema).is_none_or(|who| !who.is_disjoint(names))
+    }
+
+    fn in_usable_schema<'t>(&self, table: &'t Arc<Table>, names: &BTreeSet<String>) -> Option<&'t Arc<Table>> {
+        self.may_use(&table.schema_name, names).then_some(table)
     }
 
     /// The only tables of this node that somebody may see who comes through a peer, if that is bounded.
@@ -245,7 +270,9 @@ impl Catalog {
     fn rebuild(&self, present: &mut Present) {
         let records = Arc::clone(&present.records);
         let readers = |schema: &str, name: &str| {
-            records.grants.get(&(schema.to_owned(), name.to_owned())).cloned().unwrap_or_default()
+            let table = (schema.to_owned(), name.to_owned());
+            let grants = &records.grants;
+            (grants.tables.get(&table).cloned().unwrap_or_default(), grants.columns.get(&table).cloned().unwrap_or_default())
         };
         let before: BTreeMap<u32, &Arc<Table>> =
             present.snapshot.tables.iter().map(|table| (table.oid, table)).collect();
@@ -275,7 +302,10 @@ impl Catalog {
         let remote = present
             .remote
             .iter()
-            .map(|table| Table { readers: readers(&table.schema_name, &table.name), ..table.clone() })
+            .map(|table| {
+                let (readers, column_readers) = readers(&table.schema_name, &table.name);
+                Table { readers, column_readers, ..table.clone() }
+            })
             .map(|table| Table { halted: halted(&table.policy, &records, false), ..table });
         let mut tables: Vec<Arc<Table>> = own.chain(remote).map(Arc::new).collect();
         tables.sort_by(|a, b| (&a.schema_name, &a.name).cmp(&(&b.schema_name, &b.name)));
@@ -286,6 +316,7 @@ impl Catalog {
             suspensions: Arc::clone(&records.suspensions),
             lost: records.lost.clone(),
             excluded: Arc::clone(&records.excluded),
+            closed_schemas: Arc::new(records.grants.schemas.clone()),
             roles: self.store.directory().clone(),
         };
         present.snapshot = Arc::new(snapshot);
@@ -313,7 +344,7 @@ impl Catalog {
         &self,
         record: &TableRecord,
         provider: Arc<dyn TableProvider>,
-        readers: BTreeSet<String>,
+        (readers, column_readers): (BTreeSet<String>, BTreeMap<String, BTreeSet<String>>),
         halted: Option<Halt>,
     ) -> Table {
         Table {
@@ -333,6 +364,8 @@ impl Catalog {
             file: record.source.local_file(),
             owner: record.owner.clone(),
             readers,
+            column_readers,
+            whole: None,
             sites: vec![self.site.clone()],
             provider,
             registered_at: record.registered_at.clone(),

@@ -266,6 +266,8 @@ fn made(
         file: None,
         owner: String::new(),
         readers: BTreeSet::new(),
+        column_readers: BTreeMap::new(),
+        whole: None,
         sites,
         provider: Arc::new(provider),
         registered_at: now.clone(),

@@ -103,11 +103,14 @@ fn of_scan(scan: &TableScan) -> Vec<Said> {
     let provider = source_as_provider(&scan.source).ok();
     // Its numbers are computed.
     let is_series = provider.as_ref().is_some_and(|provider| provider.downcast_ref::<Series>().is_some());
-    let oid = provider.and_then(|provider| {
-        let guarded = provider.downcast_ref::<GuardedTable>().map(|guarded| guarded.table().oid);
-        guarded.or_else(|| provider.downcast_ref::<SystemTable>().map(SystemTable::oid))
-    });
-    let origin = |place: usize| Some(Origin { table: oid?, number: i16::try_from(place + 1).ok()? });
+    let origin = |place: usize| {
+        let provider = provider.as_ref()?;
+        let (table, number) = match provider.downcast_ref::<GuardedTable>() {
+            Some(guarded) => (guarded.table().oid, guarded.number_of(place)?),
+            None => (provider.downcast_ref::<SystemTable>()?.oid(), place + 1),
+        };
+        Some(Origin { table, number: i16::try_from(number).ok()? })
+    };
     let places: Vec<usize> = match &scan.projection {
         Some(places) => places.clone(),
         None => (0..scan.projected_schema.fields().len()).collect(),

@@ -40,6 +40,8 @@ fn table(oid: u32, schema_name: &str, name: &str, description: Option<&str>, fie
         file: None,
         owner: "postgres".to_owned(),
         readers: BTreeSet::from(["alice".to_owned(), "postgres".to_owned()]),
+        column_readers: BTreeMap::new(),
+        whole: None,
         sites: vec![SiteId::new("cleveland")],
         provider: Arc::new(EmptyTable::new(schema)),
         registered_at: String::new(),

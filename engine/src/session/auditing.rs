@@ -217,7 +217,11 @@ impl Session {
             StewardStatement::AlterServer { name, .. } => (Action::Peer, vec![format!("node {name}")]),
             StewardStatement::AlterSystem { .. } => (Action::Policy, vec![format!("node {}", self.node.site())]),
             StewardStatement::DropRole { names, .. } => (Action::DropRole, roles(names)),
-            StewardStatement::Select { grant, on, grantees } => {
+            StewardStatement::Usage { grant, schemas, grantees } => {
+                let schemas = schemas.iter().map(|schema| format!("schema {schema}"));
+                (granted(*grant), schemas.chain(roles(grantees)).collect())
+            }
+            StewardStatement::Select { grant, on, grantees, .. } => {
                 let mut objects = match on {
                     Relations::Tables(names) => names.iter().map(own).collect(),
                     Relations::AllInSchemas(schemas) => {

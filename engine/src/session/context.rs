@@ -282,19 +282,25 @@ impl CatalogProviderList for VisibleCatalogs {
     }
 }
 
-/// The catalog of one principal: the tables it may see, those among them that it may read, and the system schemas made for it.
+/// The catalog of one principal: the tables it may see, what it may read of them, and the system schemas made for it.
+///
+/// # Errors
+/// If a table cannot be put into plans: a bug.
 pub fn visible_catalogs(
     tables: &[Arc<Table>],
-    may_select: impl Fn(&Table) -> bool,
+    readable: impl Fn(&Arc<Table>) -> Option<Arc<Table>>,
     system: impl IntoIterator<Item = (String, Arc<dyn SchemaProvider>)>,
-) -> VisibleCatalogs {
+) -> Result<VisibleCatalogs> {
     let mut by_schema: BTreeMap<String, VisibleSchema> = BTreeMap::new();
     for table in tables {
         let schema = by_schema.entry(table.schema_name.clone()).or_default();
-        if may_select(table) {
-            schema.tables.insert(table.name.clone(), Arc::new(GuardedTable::new(Arc::clone(table))));
-        } else {
-            schema.denied.insert(table.name.clone());
+        match readable(table) {
+            Some(readable) => {
+                schema.tables.insert(table.name.clone(), readable.provider_in_plans()?);
+            }
+            None => {
+                schema.denied.insert(table.name.clone());
+            }
         }
     }
     let temporary: Vec<(String, VisibleSchema)> =
@@ -318,7 +324,7 @@ pub fn visible_catalogs(
     }
     // Last, so that no peer's id can stand in front of a system schema.
     schemas.extend(system);
-    VisibleCatalogs { catalog: Arc::new(VisibleCatalog { schemas }) }
+    Ok(VisibleCatalogs { catalog: Arc::new(VisibleCatalog { schemas }) })
 }
 
 /// A schema of relations of the node itself.

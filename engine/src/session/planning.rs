@@ -161,9 +161,9 @@ impl PlanningContext {
             // A site answers for its own tables: a subplan is never passed on.
             visible.retain(|table| table.schema_name == "public");
         }
-        let may_select = |table: &Table| viewer.snapshot.may_select(&viewer.principal, table);
+        let readable = |table: &Arc<Table>| viewer.snapshot.readable(&viewer.principal, table);
         let schemas = view.schemas().chain([("kanon".to_owned(), system_schema(views))]);
-        let catalogs = visible_catalogs(&visible, may_select, schemas);
+        let catalogs = visible_catalogs(&visible, readable, schemas)?;
         let base = &session.node.states.base;
         let mut config = base.config().clone();
         let options = config.options_mut();

@@ -8,6 +8,7 @@ mod api_keys;
 mod certificates;
 mod directory;
 mod excluded;
+mod grants;
 mod identities;
 mod lost;
 mod peer_rules;

@@ -140,6 +140,8 @@ impl Store {
         for delete in [
             "DELETE FROM memberships WHERE role = ?",
             "DELETE FROM grants WHERE grantee = ?",
+            "DELETE FROM column_grants WHERE grantee = ?",
+            "DELETE FROM schema_grants WHERE grantee = ?",
             "DELETE FROM suspensions WHERE kind = 'role' AND name = ?",
             "DELETE FROM pending_changes WHERE proposed_by = ?",
             "DELETE FROM roles WHERE name = ?",

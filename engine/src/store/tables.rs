@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::{Row, Sqlite, Transaction};
 
+use super::grants::Grants;
 use super::{Excluded, Lost, Store, Suspension, failed, now};
 use crate::catalog::{ColumnSettings, Policy, Source};
 use crate::error::{Error, Result, Sqlstate};
@@ -37,7 +38,7 @@ pub(crate) struct CatalogRecords {
     pub(crate) version: i64,
     pub(crate) tables: Vec<TableRecord>,
     /// By schema and name of the table.
-    pub(crate) grants: BTreeMap<(String, String), BTreeSet<String>>,
+    pub(crate) grants: Grants,
     /// Budgets by kind of unit.
     pub(crate) privacy_units: Arc<BTreeMap<String, Budget>>,
     /// But for tables.
@@ -95,15 +96,7 @@ impl Store {
                 updated_at: row.try_get(8).map_err(failed)?,
             });
         }
-        let mut grants: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
-        for row in sqlx::query("SELECT schema_name, table_name, grantee FROM grants")
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(failed)?
-        {
-            let table = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
-            grants.entry(table).or_default().insert(row.try_get(2).map_err(failed)?);
-        }
+        let grants = super::grants::load(&mut transaction).await?;
         let privacy_units = Arc::new(super::privacy_units::privacy_units(&mut transaction).await?);
         let suspensions = Arc::new(super::suspensions::suspensions(&mut transaction).await?);
         let lost = super::lost::lost(&mut transaction).await?;
@@ -210,31 +203,14 @@ impl Store {
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
-        sqlx::query("DELETE FROM grants WHERE schema_name = 'public' AND table_name = ?")
-            .bind(name)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
+        for delete in [
+            "DELETE FROM grants WHERE schema_name = 'public' AND table_name = ?",
+            "DELETE FROM column_grants WHERE schema_name = 'public' AND table_name = ?",
+        ] {
+            sqlx::query(delete).bind(name).execute(&mut *transaction).await.map_err(failed)?;
+        }
         transaction.commit().await.map_err(failed)?;
         Ok(done.rows_affected() > 0)
-    }
-
-    /// Grants SELECT on a table, or revokes it.
-    pub(crate) async fn set_grant(&self, schema: &str, table: &str, grantee: &str, granted: bool) -> Result<()> {
-        let statement = if granted {
-            "INSERT INTO grants (schema_name, table_name, grantee) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-        } else {
-            "DELETE FROM grants WHERE schema_name = ? AND table_name = ? AND grantee = ?"
-        };
-        let mut transaction = self.begin_change().await?;
-        sqlx::query(statement)
-            .bind(schema)
-            .bind(table)
-            .bind(grantee)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        transaction.commit().await.map_err(failed)
     }
 
     /// The oids of tables of peers and of the federation, in order; new names get new ones.

@@ -375,12 +375,12 @@ async fn grants_are_in_force_at_once() {
     }
     let alice = principal("alice", &[], None);
     assert!(seen(&site, &alice).is_empty());
-    site.catalog.grant_select("public", "people", "alice").await.unwrap();
+    site.catalog.grant_select("public", "people", &[], "alice").await.unwrap();
     assert_eq!(seen(&site, &alice), ["public.people"]);
     assert!(seen(&site, &principal("alice", &[], Some("cleveland"))).is_empty(), "another site's alice");
-    site.catalog.revoke_select("public", "people", "alice").await.unwrap();
+    site.catalog.revoke_select("public", "people", &[], "alice").await.unwrap();
     assert!(seen(&site, &alice).is_empty());
-    site.catalog.grant_select("public", "people", "team").await.unwrap();
+    site.catalog.grant_select("public", "people", &[], "team").await.unwrap();
     let held = site.catalog.snapshot();
     site.store.grant_role("team", "alice").await.unwrap();
     assert_eq!(held.visible_to(&alice).len(), 1, "through a role, and at once");
@@ -389,18 +389,18 @@ async fn grants_are_in_force_at_once() {
     site.store.create_role("team", None, false).await.unwrap();
     site.store.grant_role("team", "alice").await.unwrap();
     assert!(seen(&site, &alice).is_empty(), "a new role of an old name has none of its grants");
-    site.catalog.grant_select("public", "people", "public").await.unwrap();
+    site.catalog.grant_select("public", "people", &[], "public").await.unwrap();
     let bob = principal("bob", &[], Some("cleveland"));
     assert!(seen(&site, &bob).is_empty(), "of a node that is no peer");
     let key = Fingerprint::from_bytes([7; 32]);
     site.store.directory().peer_ids().lock().unwrap().insert("cleveland".to_owned(), key);
     assert_eq!(seen(&site, &bob), ["public.people"]);
     assert_eq!(
-        site.catalog.grant_select("public", "people", "nobody").await.unwrap_err().state,
+        site.catalog.grant_select("public", "people", &[], "nobody").await.unwrap_err().state,
         Sqlstate::UndefinedObject
     );
     assert_eq!(
-        site.catalog.grant_select("public", "peple", "alice").await.unwrap_err().state,
+        site.catalog.grant_select("public", "peple", &[], "alice").await.unwrap_err().state,
         Sqlstate::UndefinedTable
     );
 }
@@ -410,7 +410,7 @@ async fn a_dropped_table_takes_its_policy_and_grants_with_it() {
     let site = Site::new().await;
     let path = site.people().await;
     site.set("people", &[("access", "open")]).await.unwrap();
-    site.catalog.grant_select("public", "people", "public").await.unwrap();
+    site.catalog.grant_select("public", "people", &[], "public").await.unwrap();
     let oid = site.table("people").oid;
     assert_eq!(site.create("people", "csv", &path, &[]).await.unwrap_err().state, Sqlstate::DuplicateTable);
     site.catalog.drop_table("people", false).await.unwrap();
@@ -437,7 +437,7 @@ async fn tables_of_peers_keep_oids_and_grants() {
     let bob = principal("bob", &[], None);
     assert!(seen(&site, &bob).is_empty(), "only grants of this node count");
     site.store.create_role("bob", None, true).await.unwrap();
-    site.catalog.grant_select("cleveland", "people", "bob").await.unwrap();
+    site.catalog.grant_select("cleveland", "people", &[], "bob").await.unwrap();
     assert_eq!(seen(&site, &bob), ["cleveland.people"]);
     let oid = site.catalog.snapshot().table("cleveland", "people").unwrap().oid;
     assert_ne!(oid, site.table("people").oid);

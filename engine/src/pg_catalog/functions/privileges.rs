@@ -5,7 +5,7 @@ use super::names::{class_oid, schema_oid};
 use super::{Answer, Row, Spec, spec};
 use crate::error::{Error, Result, Sqlstate};
 use crate::pg_catalog::acl::{self, Granted};
-use crate::pg_catalog::directory::{Directory, Entry};
+use crate::pg_catalog::directory::{Directory, Entry, columns};
 use crate::pg_catalog::rows::UNREADABLE;
 use crate::pg_catalog::values::Value;
 
@@ -54,7 +54,8 @@ pub(super) const SPECS: &[Spec] = &[
     }),
     asks("has_any_column_privilege", |d, row| {
         let Some(asked) = Asked::of(row) else { return Ok(Value::Null) };
-        Ok(relation(d, asked.object)?.map(|entry| asked.may(entry) && may_select(d, asked.role, entry)).into())
+        let may = |entry: &Entry| may_select(d, asked.role, entry) || may_select_some(d, asked.role, entry, |_| true);
+        Ok(relation(d, asked.object)?.map(|entry| asked.may(entry) && may(entry)).into())
     }),
     Spec {
         least: 3,
@@ -65,7 +66,22 @@ pub(super) const SPECS: &[Spec] = &[
             };
             let role = if first == 0 { None } else { row.text(0) };
             let asked = Asked { role, object, privilege };
-            Ok(relation(d, object)?.map(|entry| asked.may(entry) && may_select(d, role, entry)).into())
+            let Some((entry, column)) = relation(d, object)?.zip(row.text(first + 1)) else { return Ok(Value::Null) };
+            // By its number, of which there may be none, or its name.
+            let name = match column.parse::<i16>() {
+                Ok(number) => columns(&entry.schema).find(|(of, _)| *of == number).map(|(_, field)| field.name().as_str()),
+                Err(_) => {
+                    columns(&entry.schema).map(|(_, field)| field.name().as_str()).find(|name| *name == column).map(Some).ok_or_else(
+                        || {
+                            let message = format!("column \"{column}\" of relation \"{}\" does not exist", entry.name);
+                            Error::new(Sqlstate::UndefinedColumn, message)
+                        },
+                    )?
+                }
+            };
+            let Some(name) = name else { return Ok(Value::Null) };
+            let may = may_select(d, role, entry) || may_select_some(d, role, entry, |of| of == name);
+            Ok((asked.may(entry) && may).into())
         })
     },
     asks("has_schema_privilege", |d, row| {
@@ -80,7 +96,11 @@ pub(super) const SPECS: &[Spec] = &[
                 ));
             }
         };
-        Ok(known.then(|| asked.wants("USAGE")).into())
+        let name = match asked.object.parse::<u32>() {
+            Ok(oid) => d.schema(oid).map(|schema| schema.name.as_str()).unwrap_or_default(),
+            Err(_) => asked.object,
+        };
+        Ok(known.then(|| asked.wants("USAGE") && may_use(d, asked.role, name)).into())
     }),
     asks("has_database_privilege", |_, row| Ok(Asked::of(row).map(|asked| asked.wants("CONNECT")).into())),
     asks("has_function_privilege", |_, row| Ok(Asked::of(row).map(|asked| asked.wants("EXECUTE")).into())),
@@ -145,6 +165,27 @@ fn holds(directory: &Directory, role: Option<&str>, other: &str) -> bool {
     }
     let info = directory.viewer.roles.iter().find(|r| Some(r.name.as_str()) == role);
     role == Some(other) || info.is_some_and(|r| r.member_of.contains(other))
+}
+
+/// Whether a role may use a schema.
+fn may_use(directory: &Directory, role: Option<&str>, schema: &str) -> bool {
+    let snapshot = &directory.viewer.snapshot;
+    if is_self(directory, role) {
+        return snapshot.may_use(schema, &snapshot.roles.grantee_names(&directory.viewer.principal));
+    }
+    snapshot.closed_schemas.get(schema).is_none_or(|who| who.iter().any(|who| holds(directory, role, who)))
+}
+
+/// Whether a role was granted a column that is meant.
+fn may_select_some(directory: &Directory, role: Option<&str>, entry: &Entry, is_meant: impl Fn(&str) -> bool) -> bool {
+    let Some(table) = &entry.table else { return false };
+    if is_self(directory, role) {
+        let viewer = &directory.viewer;
+        let readable = viewer.snapshot.readable(&viewer.principal, table);
+        return readable.is_some_and(|table| table.schema.fields().iter().any(|field| is_meant(field.name())));
+    }
+    let is_reader = |reader: &String| reader == "public" || holds(directory, role, reader);
+    table.column_readers.iter().any(|(column, readers)| is_meant(column) && readers.iter().any(is_reader))
 }
 
 fn may_select(directory: &Directory, role: Option<&str>, entry: &Entry) -> bool {

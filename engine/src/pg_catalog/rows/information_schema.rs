@@ -1,5 +1,7 @@
 //! The standard's views of the same.
 
+use std::collections::BTreeSet;
+
 use crate::pg_catalog::DATABASE_NAME;
 use crate::pg_catalog::defs::PROCEDURES;
 use crate::pg_catalog::directory::{ADMIN, Directory, Entry, columns};
@@ -186,11 +188,15 @@ fn schemata(directory: &Directory, rows: &mut Rows) {
     }
 }
 
+fn shown(reader: &str) -> String {
+    if reader == "public" { "PUBLIC".to_owned() } else { reader.to_owned() }
+}
+
 /// Who may SELECT: one row a grant of the tables that were registered, and `PUBLIC` for what everybody may read.
 fn grants(entry: &Entry) -> Vec<String> {
     match &entry.table {
         Some(table) => {
-            table.readers.iter().map(|r| if r == "public" { "PUBLIC".to_owned() } else { r.clone() }).collect()
+            table.readers.iter().map(|reader| shown(reader)).collect()
         }
         None => vec!["PUBLIC".to_owned()],
     }
@@ -235,11 +241,14 @@ fn column_privileges(directory: &Directory, wanted: &Wanted, rows: &mut Rows) {
         "is_grantable",
     ]);
     for entry in entries(directory, wanted) {
-        for grantee in grants(entry) {
-            for (_, field) in columns(&entry.schema) {
+        for (_, field) in columns(&entry.schema) {
+            let own = entry.table.as_ref().and_then(|table| table.column_readers.get(field.name()));
+            let own = own.into_iter().flatten().map(|reader| shown(reader));
+            let grantees: BTreeSet<String> = grants(entry).into_iter().chain(own).collect();
+            for grantee in grantees {
                 out.push([
                     directory.role(entry.owner).into(),
-                    Value::from(grantee.clone()),
+                    Value::from(grantee),
                     DATABASE_NAME.into(),
                     (&entry.schema_name).into(),
                     (&entry.name).into(),

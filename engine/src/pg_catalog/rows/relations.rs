@@ -1,5 +1,8 @@
 //! Tables, views, their columns and what they are for.
 
+use std::collections::BTreeSet;
+
+use crate::catalog::Table;
 use crate::pg_catalog::acl;
 use crate::pg_catalog::defs::{TYPES, TypeRow};
 use crate::pg_catalog::directory::{Directory, Entry, PG_CATALOG, columns};
@@ -84,7 +87,17 @@ fn acl(directory: &Directory, entry: &Entry) -> Value<'static> {
     if table.readers.is_empty() || table.is_temporary() {
         return Value::Null;
     }
-    let grants = table.readers.iter().map(|reader| {
+    items(directory, entry, table, &table.readers)
+}
+
+/// Who may SELECT a column by its own grants.
+fn column_acl(directory: &Directory, entry: &Entry, column: &str) -> Value<'static> {
+    let Some(table) = &entry.table else { return Value::Null };
+    table.column_readers.get(column).map_or(Value::Null, |readers| items(directory, entry, table, readers))
+}
+
+fn items(directory: &Directory, entry: &Entry, table: &Table, readers: &BTreeSet<String>) -> Value<'static> {
+    let grants = readers.iter().map(|reader| {
         let grantee = if reader == "public" { "" } else { reader };
         acl::may_select(grantee, directory.role(entry.owner).unwrap_or(&table.owner))
     });
@@ -108,6 +121,7 @@ pub(super) fn attribute(directory: &Directory, wanted: &Wanted, rows: &mut Rows)
         "attnotnull",
         "attislocal",
         "attcollation",
+        "attacl",
     ]);
     for entry in directory.entries.iter().filter(|entry| wanted.number("attrelid", entry.oid)) {
         for (number, field) in columns(&entry.schema) {
@@ -132,6 +146,7 @@ pub(super) fn attribute(directory: &Directory, wanted: &Wanted, rows: &mut Rows)
                 (entry.kind == "r" && !field.is_nullable()).into(),
                 true.into(),
                 physical.collation.into(),
+                column_acl(directory, entry, field.name()),
             ]);
         }
     }

@@ -196,6 +196,8 @@ impl TemporaryTable {
             location: None,
             file: None,
             readers: BTreeSet::from([owner.clone()]),
+            column_readers: BTreeMap::new(),
+            whole: None,
             owner,
             sites: vec![session.node.site().clone()],
             registered_at: made_at.clone(),

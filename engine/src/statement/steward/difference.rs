@@ -27,10 +27,20 @@ impl Caller<'_> {
                     return Ok(node.catalog.difference(&changed));
                 }
             }
-            StewardStatement::Select { grant, on, grantees } => {
+            StewardStatement::Select { grant, columns, on, grantees } => {
                 let tables = self.relations(on)?;
                 for grantee in grantees {
-                    self.select_difference(&mut difference, *grant, on, &tables, grantee)?;
+                    self.select_difference(&mut difference, *grant, columns, on, &tables, grantee)?;
+                }
+            }
+            StewardStatement::Usage { grant, schemas, grantees } => {
+                self.may_grant_usage(schemas)?;
+                let what = if *grant { "may" } else { "may not" };
+                for (schema, grantee) in schemas.iter().flat_map(|s| grantees.iter().map(move |grantee| (s, grantee))) {
+                    node.store.check_grantee(grantee)?;
+                    let is_closed = node.catalog.snapshot().closed_schemas.contains_key(schema);
+                    let loosens = *grant && is_closed && is_everybody(grantee);
+                    difference.add(format!("\"{grantee}\" {what} use schema {schema}"), loosens);
                 }
             }
             StewardStatement::Membership { grant, roles, members } => {
@@ -137,6 +147,7 @@ impl Caller<'_> {
         &self,
         difference: &mut Difference,
         grant: bool,
+        columns: &[String],
         on: &Relations,
         tables: &[Arc<Table>],
         grantee: &str,
@@ -144,15 +155,27 @@ impl Caller<'_> {
         self.node.store.check_grantee(grantee)?;
         let all: Vec<Arc<Table>> = self.node.catalog.snapshot().tables.clone();
         let is_granted = |table: &Arc<Table>| tables.iter().any(|of| of.oid == table.oid && of.name == table.name);
-        let has = |table: &&Arc<Table>| table.readers.contains(grantee) || is_granted(table);
+        let has = |table: &&Arc<Table>| {
+            let some_columns = table.column_readers.values().any(|readers| readers.contains(grantee));
+            table.readers.contains(grantee) || some_columns || is_granted(table)
+        };
         let protected = || all.iter().filter(|table| table.schema_name == "public" && table.policy.is_protected());
-        let is_everybody =
-            grantee == "public" || BuiltinRole::parse(grantee).is_some() || is_rule(grantee);
         let is_everything = matches!(on, Relations::AllInSchemas(_))
             || protected().count() > 1 && protected().all(|table| has(&table)) && tables.iter().any(is_protected);
-        for table in tables.iter().filter(|table| table.readers.contains(grantee) != grant) {
-            let name = format!("{}.{}", table.schema_name, table.name);
-            let loosens = grant && is_protected(table) && (is_everybody || is_everything);
+        let differs = |table: &&Arc<Table>| {
+            let may_column =
+                |column: &String| table.column_readers.get(column).is_some_and(|readers| readers.contains(grantee));
+            match columns {
+                [] => table.readers.contains(grantee) != grant,
+                columns => columns.iter().any(|column| may_column(column) != grant),
+            }
+        };
+        for table in tables.iter().filter(differs) {
+            let name = match columns {
+                [] => format!("{}.{}", table.schema_name, table.name),
+                columns => format!("{}.{} ({})", table.schema_name, table.name, columns.join(", ")),
+            };
+            let loosens = grant && is_protected(table) && (is_everybody(grantee) || is_everything);
             let what = if grant { "may" } else { "may not" };
             difference.add(format!("\"{grantee}\" {what} SELECT from {name}"), loosens);
         }
@@ -218,6 +241,10 @@ impl Caller<'_> {
         }
         Ok(difference)
     }
+}
+
+fn is_everybody(grantee: &str) -> bool {
+    grantee == "public" || BuiltinRole::parse(grantee).is_some() || is_rule(grantee)
 }
 
 fn is_protected(table: &Arc<Table>) -> bool {

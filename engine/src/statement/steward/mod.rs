@@ -107,8 +107,19 @@ pub enum StewardStatement {
     Select {
         /// GRANT, not REVOKE.
         grant: bool,
+        /// Only these columns; none: the tables.
+        columns: Vec<String>,
         /// On what.
         on: Relations,
+        /// To or from whom; `public` for everybody.
+        grantees: Vec<String>,
+    },
+    /// GRANT and REVOKE of USAGE ON SCHEMA.
+    Usage {
+        /// GRANT, not REVOKE.
+        grant: bool,
+        /// Which schemas.
+        schemas: Vec<String>,
         /// To or from whom; `public` for everybody.
         grantees: Vec<String>,
     },
@@ -268,8 +279,8 @@ impl StewardStatement {
             StewardStatement::AlterServer { .. } => "ALTER SERVER",
             StewardStatement::AlterSystem { .. } => "ALTER SYSTEM",
             StewardStatement::DropRole { .. } => "DROP ROLE",
-            StewardStatement::Select { grant: true, .. } => "GRANT",
-            StewardStatement::Select { grant: false, .. } => "REVOKE",
+            StewardStatement::Select { grant: true, .. } | StewardStatement::Usage { grant: true, .. } => "GRANT",
+            StewardStatement::Select { grant: false, .. } | StewardStatement::Usage { grant: false, .. } => "REVOKE",
             StewardStatement::Membership { grant: true, .. } => "GRANT ROLE",
             StewardStatement::Membership { grant: false, .. } => "REVOKE ROLE",
             StewardStatement::CreatePrivacyUnit { .. } => "CREATE PRIVACY UNIT",
@@ -528,16 +539,31 @@ fn grant(reader: &mut Reader<'_>, grant: bool) -> Result<StewardStatement> {
         return Err(Error::unsupported("grant options and admin options are not supported"));
     }
     let start = reader.fork();
-    let what = reader.list(Reader::name)?;
-    if reader.sees_sign(&Token::LParen) {
-        return Err(Error::unsupported("SELECT is granted on tables, not on columns"));
+    let mut columns = Vec::new();
+    let what = reader.list(|reader| {
+        let privilege = reader.name()?;
+        if reader.sees_sign(&Token::LParen) {
+            columns.extend(reader.parenthesized(Reader::name)?);
+        }
+        Ok(privilege)
+    })?;
+    if !columns.is_empty() && what.len() > 1 {
+        return Err(Error::unsupported("columns are granted in a statement of their own")
+            .hint("GRANT SELECT (a, b) ON t TO …."));
     }
     if let [all] = what.as_slice()
         && all == "all"
     {
         reader.take(&["privileges"]);
     }
-    let statement = if reader.take(&["on"]) {
+    let statement = if reader.take(&["on", "schema"]) {
+        if !columns.is_empty() || !matches!(what.as_slice(), [one] if one == "usage" || one == "all") {
+            return Err(Error::unsupported("schemas have one privilege: USAGE")
+                .hint("GRANT USAGE ON SCHEMA federation TO …. Tables are registered by stewards."));
+        }
+        let schemas = reader.list(Reader::name)?;
+        StewardStatement::Usage { grant, schemas, grantees: grantees(reader, grant)? }
+    } else if reader.take(&["on"]) {
         if let Some(other) = what.iter().find(|w| !matches!(w.as_str(), "select" | "all")) {
             const PRIVILEGES: [&str; 13] = [
                 "insert",
@@ -562,8 +588,14 @@ fn grant(reader: &mut Reader<'_>, grant: bool) -> Result<StewardStatement> {
             });
         }
         let on = relations(reader)?;
-        StewardStatement::Select { grant, on, grantees: grantees(reader, grant)? }
+        if !columns.is_empty() && matches!(on, Relations::AllInSchemas(_)) {
+            return Err(Error::unsupported("columns are granted of tables by name"));
+        }
+        StewardStatement::Select { grant, columns, on, grantees: grantees(reader, grant)? }
     } else {
+        if !columns.is_empty() {
+            return Err(start.syntax_error());
+        }
         StewardStatement::Membership { grant, roles: what, members: grantees(reader, grant)? }
     };
     if reader.sees("with") || reader.sees("granted") {
@@ -580,7 +612,6 @@ fn relations(reader: &mut Reader<'_>) -> Result<Relations> {
         return Ok(Relations::AllInSchemas(reader.list(Reader::name)?));
     }
     if let Some(kind) = reader.take_any(&[
-        "schema",
         "database",
         "sequence",
         "function",

@@ -154,8 +154,17 @@ impl Caller<'_> {
                 let missing = names.iter().filter(|name| !known.contains_key(*name));
                 missing.map(|name| format!("role \"{name}\" does not exist, skipping")).collect()
             }
-            StewardStatement::Select { grant, on, grantees } => {
-                caller.select(grant, on, &grantees).await?;
+            StewardStatement::Select { grant, columns, on, grantees } => {
+                caller.select(grant, &columns, on, &grantees).await?;
+                Vec::new()
+            }
+            StewardStatement::Usage { grant, schemas, grantees } => {
+                caller.may_grant_usage(&schemas)?;
+                for schema in &schemas {
+                    for grantee in &grantees {
+                        node.catalog.set_usage(schema, grantee, grant).await?;
+                    }
+                }
                 Vec::new()
             }
             StewardStatement::Membership { grant, roles, members } => {
@@ -341,13 +350,13 @@ impl Caller<'_> {
         Ok(())
     }
 
-    async fn select(&self, grant: bool, on: Relations, grantees: &[String]) -> Result<()> {
+    async fn select(&self, grant: bool, columns: &[String], on: Relations, grantees: &[String]) -> Result<()> {
         for table in &self.relations(&on)? {
             for grantee in grantees {
                 if grant {
-                    self.node.catalog.grant_select(&table.schema_name, &table.name, grantee).await?;
+                    self.node.catalog.grant_select(&table.schema_name, &table.name, columns, grantee).await?;
                 } else {
-                    self.node.catalog.revoke_select(&table.schema_name, &table.name, grantee).await?;
+                    self.node.catalog.revoke_select(&table.schema_name, &table.name, columns, grantee).await?;
                 }
             }
         }
@@ -364,6 +373,25 @@ impl Caller<'_> {
         };
         tables.iter().try_for_each(|table| self.may_change(table))?;
         Ok(tables)
+    }
+
+    /// Stewards say who may use a schema.
+    pub(super) fn may_grant_usage(&self, schemas: &[String]) -> Result<()> {
+        self.be_steward("grant the use of schemas")?;
+        let snapshot = self.node.catalog.snapshot();
+        for schema in schemas {
+            if matches!(schema.as_str(), "pg_catalog" | "information_schema" | "kanon") {
+                return Err(Error::unsupported(format!("schema \"{schema}\" is everybody's")));
+            }
+            let is_known = matches!(schema.as_str(), "public" | "federation")
+                || snapshot.tables.iter().any(|table| table.schema_name == *schema)
+                || snapshot.closed_schemas.contains_key(schema);
+            if !is_known {
+                let message = format!("schema \"{schema}\" does not exist");
+                return Err(Error::new(Sqlstate::UndefinedSchema, message));
+            }
+        }
+        Ok(())
     }
 
     fn tables_in(&self, schemas: &[String]) -> Result<Vec<Arc<Table>>> {
