@@ -33,7 +33,7 @@ audit: build     ## longer: more releases, and that every broken build of tests/
 
 bench: clients   ## the figures, in a release build
 	cargo build --locked --release --workspace
-	for figure in gate private federation wire latency catalog flight node ledger audit; do $(CARGO_TARGET_DIR)/release/$$figure || exit 1; done
+	for figure in gate private federation wire latency catalog flight node ledger audit logins; do $(CARGO_TARGET_DIR)/release/$$figure || exit 1; done
 
 compare:         ## private access beside other engines, an hour; on the release build, or KANON=program
 	scripts/compare

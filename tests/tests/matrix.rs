@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 
 use kanon_tests::client::Client;
 use kanon_tests::flight::FlightClient;
-use kanon_tests::{ADMIN, Federation, SiteSpec};
+use kanon_tests::{ADMIN, Federation, Site, SiteSpec};
 
 /// Roles as columns of the table. `granted` and `plain` are analysts, of whom the one was granted SELECT on all tables but `secret`; `nobody` may log in, and no more.
 const ROLES: [&str; 7] = ["nobody", "plain", "granted", "steward", "auditor", "operator", "admin"];
+const PASSWORD: &str = "the same secret";
 const TABLES: [&str; 4] = ["open_t", "cohort_t", "private_t", "secret_t"];
 
 /// A statement of each kind over a table, `{t}`; `{n}` is another number each time.
@@ -27,6 +28,7 @@ suspend         ALTER TABLE {t} SET (suspended = false)
 column          ALTER TABLE {t} ALTER COLUMN age SET (lower = 0, upper = 100)
 comment         COMMENT ON TABLE {t} IS 'patients'
 grant           GRANT SELECT ON {t} TO keeper
+grant columns   GRANT SELECT (age) ON {t} TO other
 revoke          REVOKE SELECT ON {t} FROM other
 regclass        SELECT '{t}'::regclass
 policy          SELECT kanon.explain_policy('{t}')
@@ -56,6 +58,10 @@ alter unit      ALTER PRIVACY UNIT patient SET (budget_epsilon = 1000)
 opt out         CALL kanon.exclude_unit('patient', '99{n}')
 opted out       SELECT count(*) > 0 FROM kanon.excluded_units
 write off       CALL kanon.write_off()
+schema          GRANT USAGE ON SCHEMA public TO other
+pending         SELECT count(*) > 0 FROM kanon.pending_changes
+approve         SELECT kanon.approve_change('0')
+reject          SELECT kanon.reject_change('0')
 node            ALTER SYSTEM RESET kanon.suspended
 peer            ALTER SERVER nobody OPTIONS (SET suspended 'true')
 peer's rules    ALTER SERVER nobody OPTIONS (SET may_query 'false')
@@ -105,13 +111,14 @@ async fn hospital() -> Federation {
 }
 
 /// A role's connections.
-struct Asker {
+struct Asker<'s> {
+    site: &'s Site,
     role: &'static str,
     pg: Client,
     flight: FlightClient,
 }
 
-impl Asker {
+impl Asker<'_> {
     /// What a statement comes to, over each protocol; one word if they agree.
     async fn verdict(&mut self, sql: &str, number: &mut u32, dir: &str) -> String {
         let mut next = || {
@@ -136,10 +143,19 @@ impl Asker {
             },
             Err(error) => error.code().map_or_else(|| error.to_string(), |code| code.code().to_owned()),
         };
+        // Sessions with the old one end.
+        let sets_password = sql.contains("PASSWORD");
+        let login = (format!("{}_r", self.role), PASSWORD);
+        if sets_password {
+            self.flight = FlightClient::connect(self.site.flight_port, (&login.0, login.1)).await;
+        }
         let flight = match self.flight.ask(&next()).await {
             Ok(rows) => of(rows),
             Err(error) => error.code,
         };
+        if sets_password {
+            self.pg = self.site.connect((&login.0, login.1)).await.unwrap();
+        }
         match simple == extended && simple == flight {
             true => simple,
             false => format!("{simple}/{extended}/{flight}"),
@@ -154,10 +170,10 @@ async fn everybody_may_what_the_table_says_and_nothing_else() {
     let dir = site.dir.display().to_string();
     let mut askers = Vec::new();
     for role in ROLES {
-        let login = (format!("{role}_r"), "the same secret");
+        let login = (format!("{role}_r"), PASSWORD);
         let login = (login.0.as_str(), login.1);
         let pg = site.connect(login).await.unwrap();
-        askers.push(Asker { role, pg, flight: FlightClient::connect(site.flight_port, login).await });
+        askers.push(Asker { site, role, pg, flight: FlightClient::connect(site.flight_port, login).await });
     }
     let mut found = format!("{:<16}{:<10}", "statement", "over");
     ROLES.iter().for_each(|role| write!(found, " {role:<8}").unwrap());

@@ -41,6 +41,11 @@ impl Table {
         narrowed.column_descriptions.retain(|name, _| is_there(name));
         narrowed.column_settings.retain(|name, _| is_there(name));
         narrowed.policy.unit = narrowed.policy.unit.filter(is_there);
+        narrowed.facts.roles.retain(|name, _| is_there(name));
+        narrowed.facts.domains.retain(|name, _| is_there(name));
+        if let Some(private) = &mut narrowed.facts.private {
+            private.columns.retain(|name, _| is_there(name));
+        }
         narrowed.schema = Arc::new(schema);
         narrowed.whole = Some(Arc::clone(self));
         Some(Arc::new(narrowed))
