@@ -8,6 +8,7 @@ CREATE TABLE pending_changes (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     statement   TEXT NOT NULL,               -- as it will be run
     difference  TEXT NOT NULL,               -- what it would change when it was proposed
+    grounds     TEXT NOT NULL,               -- of what: of another of the same name it is another change
     proposed_by TEXT NOT NULL,
     proposed_at INTEGER NOT NULL             -- seconds of Unix time
 ) STRICT;

@@ -10,6 +10,7 @@ const MOST_CHARS: usize = 400;
 pub struct Difference {
     lines: Vec<String>,
     loosens: bool,
+    grounds: Vec<String>,
 }
 
 impl Difference {
@@ -17,6 +18,16 @@ impl Difference {
     pub(crate) fn add(&mut self, line: String, loosens: bool) {
         self.lines.push(line);
         self.loosens |= loosens;
+    }
+
+    /// It is of this: of another of the same name it would be another change.
+    pub(crate) fn stands_on(&mut self, what: impl Display) {
+        self.grounds.push(what.to_string());
+    }
+
+    /// What it is of, in one text.
+    pub(crate) fn grounds(&self) -> String {
+        self.grounds.join(" ")
     }
 
     /// Whether anything is not plainly stricter than before.
@@ -38,8 +49,19 @@ impl Display for Difference {
 
 /// `what: was → is`.
 pub(crate) fn both<T: Display>(what: &str, was: Option<T>, is: Option<T>) -> String {
-    let shown = |value: Option<T>| value.map_or_else(|| "not set".to_owned(), |value| shortened(value.to_string()));
+    let shown = |value: Option<T>| value.map_or_else(|| "not set".to_owned(), |value| shortened(plain(value.to_string())));
     format!("{what}: {} → {}", shown(was), shown(is))
+}
+
+/// Whether a character is not seen, or changes the order in which others are: names have none of them.
+pub(crate) fn is_unseen(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A value that could pass for more than one, or hide something, is quoted and escaped.
+fn plain(value: String) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || " _-.,:+{}/".contains(c);
+    if value.chars().all(is_plain) { value } else { format!("{value:?}") }
 }
 
 /// A long value's beginning, and a digest of all of it: two that differ are told differently.
@@ -65,5 +87,7 @@ mod tests {
         let (one, other) = (both("domain", None, Some(one)), both("domain", None, Some(other)));
         assert!(one.starts_with("domain: not set → xxx") && one.len() < 500);
         assert_ne!(one, other);
+        let forged = both("unit", None, Some("id; min_cohort: 10 → 100\u{202e}"));
+        assert_eq!(forged, "unit: not set → \"id; min_cohort: 10 → 100\\u{202e}\"");
     }
 }

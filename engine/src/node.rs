@@ -57,6 +57,8 @@ pub struct Node {
     pub(crate) limits: Limits,
     /// Held by whoever changes rules.
     pub(crate) changing: tokio::sync::Mutex<()>,
+    /// Held by whoever approves a change.
+    pub(crate) approving: tokio::sync::Mutex<()>,
     /// Who may come in.
     pub authenticator: Authenticator,
     /// What listeners show, and whose certificates they take.
@@ -103,6 +105,7 @@ impl Node {
             sessions,
             limits,
             changing: tokio::sync::Mutex::default(),
+            approving: tokio::sync::Mutex::default(),
             authenticator,
             tls,
             site,

@@ -14,9 +14,11 @@ fn spec() -> SiteSpec {
     let setup = [
         "CREATE EXTERNAL TABLE people STORED AS CSV LOCATION '{dir}/people.csv'",
         "CREATE EXTERNAL TABLE wards STORED AS CSV LOCATION '{dir}/wards.csv'",
+        "CREATE EXTERNAL TABLE visits STORED AS CSV LOCATION '{dir}/visits.csv'",
     ];
     let files = vec![
         ("wards.csv".to_owned(), b"ward,name\n0,north\n1,south\n2,west\n".to_vec()),
+        ("visits.csv".to_owned(), b"id,days\n1,2\n2,3\n".to_vec()),
         ("people.csv".to_owned(), format!("id,ward,team\n{people}").into_bytes()),
     ];
     SiteSpec { id: "clinic", setup: setup.map(str::to_owned).to_vec(), files }
@@ -68,8 +70,10 @@ async fn two_of_them() -> (Federation, Client, Client) {
     done(&vera, "ALTER ROLE vera PASSWORD 'her own'").await;
     // There is nobody else yet who could look at it.
     done(&root, "GRANT steward TO vera").await;
-    let policy = "ALTER TABLE people SET (access = 'cohort', unit = 'id', unit_kind = 'patient', min_cohort = 10)";
-    approve(&vera, &waits(&root, policy).await).await;
+    for table in ["people", "visits"] {
+        let policy = "SET (access = 'cohort', unit = 'id', unit_kind = 'patient', min_cohort = 10)";
+        approve(&vera, &waits(&root, &format!("ALTER TABLE {table} {policy}")).await).await;
+    }
     (federation, root, vera)
 }
 
@@ -123,7 +127,7 @@ async fn what_loosens_a_rule_waits_for_another_steward() {
         "GRANT SELECT ON people TO analyst",
         "GRANT SELECT ON people TO \"analyst@*\"",
         "GRANT SELECT ON ALL TABLES IN SCHEMA public TO ana",
-        "GRANT SELECT ON people, wards TO ana",
+        "GRANT SELECT ON people, visits TO ana",
         "GRANT admin TO vera",
         "GRANT steward TO ana",
     ] {
@@ -133,6 +137,19 @@ async fn what_loosens_a_rule_waits_for_another_steward() {
     waits(&root, "GRANT SELECT ON people TO public").await;
     assert_eq!(lines(&root, "SELECT count(*) FROM kanon.pending_changes").await, ["14"], "the same again is the same");
     assert_eq!(code(&federation.sites[0].connect(("ana", "x")).await.unwrap(), "SELECT * FROM wards").await, "42P01");
+    // A group gives its members what it may; a table without a policy is no table that nobody has.
+    done(&root, "CREATE ROLE team").await;
+    done(&root, "GRANT SELECT (days) ON visits TO team").await;
+    waits(&root, "GRANT team TO ana").await;
+    // Another table of the same name is another table.
+    let create = format!("CREATE EXTERNAL TABLE open_one STORED AS CSV LOCATION '{}/wards.csv'", federation.sites[0].dir.display());
+    done(&root, &create).await;
+    let change = waits(&root, "ALTER TABLE open_one SET (access = 'open')").await;
+    let told = lines(&vera, &format!("SELECT difference FROM kanon.pending_changes WHERE change = {change}")).await;
+    assert!(told[0].contains("reads csv") && told[0].contains("/wards.csv"), "{told:?}");
+    done(&root, "DROP TABLE open_one").await;
+    done(&root, &create.replace("wards.csv", "people.csv")).await;
+    assert_eq!(code(&vera, &format!("SELECT kanon.approve_change('{change}')")).await, "55000");
     // And what cannot be is told at once.
     assert_eq!(code(&root, "ALTER TABLE people SET (min_cohort = 1)").await, "22023");
     assert_eq!(code(&root, "ALTER TABLE poeple SET (min_cohort = 2)").await, "42P01");
@@ -151,6 +168,7 @@ async fn what_loosens_a_rule_waits_for_another_steward() {
     ] {
         done(&root, sql).await;
     }
+    waits(&root, "ALTER TABLE people RESET (suspended)").await;
     for sql in [
         "ALTER PRIVACY UNIT patient SET (budget_epsilon = 6)",
         "ALTER PRIVACY UNIT patient SET (budget_window = '1 day')",
@@ -159,6 +177,20 @@ async fn what_loosens_a_rule_waits_for_another_steward() {
         "ALTER TABLE people SET (suspended = false)",
     ] {
         waits(&root, sql).await;
+    }
+    // Operators stop a node, and who stopped it lets it go on; of others another steward does.
+    done(&root, "CREATE ROLE op LOGIN PASSWORD 'x'").await;
+    done(&root, "GRANT operator TO op").await;
+    let op = federation.sites[0].connect(("op", "x")).await.unwrap();
+    done(&op, "ALTER SYSTEM SET kanon.suspended = on").await;
+    done(&op, "ALTER SYSTEM RESET kanon.suspended").await;
+    done(&root, "ALTER SYSTEM SET kanon.suspended = on").await;
+    assert_eq!(code(&op, "ALTER SYSTEM RESET kanon.suspended").await, "42501", "no steward proposes it");
+    done(&root, "ALTER SYSTEM RESET kanon.suspended").await;
+    done(&op, "ALTER SYSTEM SET kanon.suspended = on").await;
+    approve(&vera, &waits(&root, "ALTER SYSTEM RESET kanon.suspended").await).await;
+    for role in ["vera", "op"] {
+        assert_eq!(code(&op, &format!("DROP ROLE {role}")).await, "42501", "who decides is told to nobody");
     }
     let back = waits(&root, "CALL kanon.include_unit('patient', '7')").await;
     assert_eq!(lines(&root, "SELECT unit FROM kanon.excluded_units").await, ["7"]);
@@ -181,6 +213,13 @@ async fn nobody_is_two_people() {
         assert_eq!(code(&root, sql).await, "42501", "{sql}");
     }
     waits(&root, "ALTER ROLE vera SET kanon.certificate = 'CN=root'").await;
+    done(&root, "CREATE ROLE hidden LOGIN").await;
+    run(&root, "SELECT kanon.create_api_key('k', role => 'hidden')").await;
+    done(&root, "ALTER ROLE hidden NOLOGIN").await;
+    let hidden = waits(&root, "GRANT steward TO hidden").await;
+    let told = lines(&root, &format!("SELECT difference FROM kanon.pending_changes WHERE change = {hidden}")).await;
+    assert!(told[0].contains("API key \"k\" that \"root\" made"), "{told:?}");
+    done(&root, &format!("SELECT kanon.reject_change('{hidden}')")).await;
     // And whoever is alone would need no other.
     for sql in ["REVOKE steward FROM vera", "DROP ROLE vera"] {
         let error = refused(&root, sql).await;
@@ -215,11 +254,19 @@ async fn nobody_is_two_people() {
     let keys = lines(&vera, "SELECT kanon.create_api_key('mine')").await.remove(0);
     let program = site.connect(("token", &keys)).await.unwrap();
     assert_eq!(code(&program, &format!("SELECT kanon.approve_change('{change}')")).await, "42501", "no person");
+    assert_eq!(code(&program, "ALTER TABLE people SET (min_cohort = 2)").await, "42501", "no person");
     approve(&vera, &change).await;
     assert!(site.connect(("token", &key)).await.is_err(), "a key that another made of a role that decides now");
     assert_eq!(lines(&eva, "SELECT count(*) FROM kanon.pending_changes").await, ["1"]);
     // Now there are three, and one may go.
     let change = waits(&eva, "ALTER TABLE people SET (min_cohort = 3)").await;
+    done(&root, "ALTER ROLE eva NOLOGIN").await;
+    done(&root, "ALTER ROLE eva SET kanon.suspended = on").await;
+    let login = waits(&root, "ALTER ROLE eva LOGIN").await;
+    done(&root, "ALTER ROLE eva RESET kanon.suspended").await;
+    assert!(site.connect(("eva", "her own")).await.is_err(), "let in by one");
+    approve(&vera, &login).await;
+    assert!(site.connect(("eva", "her own")).await.is_ok());
     done(&root, "REVOKE steward FROM eva").await;
     let error = refused(&vera, &format!("SELECT kanon.approve_change('{change}')")).await;
     assert_eq!(error.code, "55000", "whoever proposed it could not make it any more: {error:?}");
@@ -273,7 +320,7 @@ async fn two_eyes_are_enough_where_nobody_asks_for_four() {
     }
     let told = lines(&root, "SELECT statement FROM kanon.audit_log WHERE decision = 'allowed' ORDER BY seq").await;
     let has = |text: &str| assert!(told.iter().any(|told| told.ends_with(text)), "{text}: {told:#?}");
-    has("-- access: not set → cohort; unit: not set → id; min_cohort: not set → 10");
+    has(" access: not set → cohort; unit: not set → id; min_cohort: not set → 10");
     has("-- min_cohort: 10 → 5");
     has("-- \"public\" may SELECT from public.people");
     has("-- \"bob\" becomes a member of \"steward\"");

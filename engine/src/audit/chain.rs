@@ -162,7 +162,7 @@ impl Chain {
             sealed =
                 said::literals(normal, &draft.values).map(|literals| self.sealer.seal(seq, &literals)).transpose()?;
             statement = Some(match &draft.difference {
-                Some(difference) => format!("{} -- {difference}", normal.text),
+                Some(difference) => format!("{} -- {}", normal.text, said::scrubbed(difference)),
                 None => normal.text.clone(),
             });
         }

@@ -50,7 +50,7 @@ pub(crate) use exchange::{farewell, keep};
 pub use read::{LogReader, Shown};
 pub(crate) use read::{Whose, hex};
 pub(crate) use said::Said;
-pub(crate) use stewards::text_of as text_of_steward;
+pub(crate) use stewards::{location as shown_location, text_of as text_of_steward};
 pub(crate) use trail::{TablesRead, Trail};
 
 use chain::Chain;

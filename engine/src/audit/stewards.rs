@@ -30,7 +30,7 @@ fn shown(name: &str, value: &str) -> String {
 }
 
 /// Where data is: without user, password and query, in which signatures stand.
-fn location(url: &str) -> String {
+pub(crate) fn location(url: &str) -> String {
     let plain = url.split_once(['?', '#']).map_or(url, |(plain, _)| plain);
     scrubbed(plain).replace('\'', "''")
 }

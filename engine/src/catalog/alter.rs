@@ -7,6 +7,7 @@ use kanon_privacy::policy::{Access, ColumnRole};
 use super::options::boolean;
 use super::policy::undefined_column;
 use super::{Catalog, ColumnSettings, DEFAULT_UNIT_KIND, Policy, TABLE_OPTIONS, read};
+use crate::audit::shown_location;
 use crate::difference::{Difference, both};
 use crate::error::{Error, Result, Sqlstate};
 use crate::store::TableRecord;
@@ -103,11 +104,17 @@ impl Catalog {
     pub fn difference(&self, changed: &ChangedTable) -> Difference {
         let ChangedTable { before, after, .. } = changed;
         let mut difference = Difference::default();
+        difference.stands_on(before.oid);
         let loosens_option = |option: &str| self.loosens(&before.policy, &after.policy, option);
         // A table that answered nothing tells nothing until it has a policy: then all of that is new.
         let begins = before.policy.access.is_none() && after.policy.access.is_some();
         let answers = before.policy.access.is_some() && after.policy.access.is_some();
         let is_guarded = answers && before.policy.is_protected();
+        if begins {
+            let source = &before.source;
+            let location = shown_location(&source.location);
+            difference.add(format!("table {:?} reads {} {location:?}", before.name, source.kind.as_str()), true);
+        }
         for option in TABLE_OPTIONS {
             let (was, is) = (before.policy.shown(option), after.policy.shown(option));
             if was != is || begins && is.is_some() {
@@ -119,7 +126,7 @@ impl Catalog {
             let was = before.columns.get(name).unwrap_or(&none);
             if was != is || begins && *is != none {
                 let tells_more = freedom(is.role) > freedom(was.role) || ColumnSettings { role: is.role, ..was.clone() } != *is;
-                let what = format!("column \"{name}\"");
+                let what = format!("column {name:?}");
                 difference.add(both(&what, Some(was.shown()), Some(is.shown())), begins || is_guarded && tells_more);
             }
         }

@@ -9,6 +9,7 @@ use super::policy::undefined_column;
 use super::source::Source;
 use super::unique::{Found, count_units};
 use super::{Catalog, DEFAULT_UNIT_KIND, MAX_COLUMNS, Policy, Snapshot, excluding, read};
+use crate::difference::is_unseen;
 use crate::error::{Error, Result, Sqlstate};
 use crate::nearest::did_you_mean;
 use crate::store::{TableRecord, later_than, now};
@@ -52,7 +53,7 @@ impl Catalog {
     /// 42P07 if the name is taken; 22023, 42704, 58030, 54011 and others with what is wrong with the source, down to file and line.
     pub async fn create_external_table(&self, definition: ExternalTable, owner: &str) -> Result<Vec<String>> {
         let name = &definition.name;
-        if name.is_empty() || name.len() > 63 || name.chars().any(char::is_control) {
+        if name.is_empty() || name.len() > 63 || name.chars().any(is_unseen) {
             return Err(Error::new(
                 Sqlstate::InvalidName,
                 format!("\"{}\" cannot be the name of a table", name.escape_debug()),

@@ -93,8 +93,8 @@ impl ColumnSettings {
         let role = (self.role != ColumnRole::None).then(|| format!("role {}", self.role.as_str()));
         let lower = self.lower.map(|lower| format!("lower {lower}"));
         let upper = self.upper.map(|upper| format!("upper {upper}"));
-        let domain = self.domain.as_ref().map(|values| format!("domain {{{}}}", values.join(",")));
-        let other = self.other.as_ref().map(|other| format!("other {other}"));
+        let domain = self.domain.as_ref().map(|values| format!("domain {values:?}"));
+        let other = self.other.as_ref().map(|other| format!("other {other:?}"));
         let set: Vec<String> = [role, lower, upper, domain, other].into_iter().flatten().collect();
         if set.is_empty() { "nothing".to_owned() } else { set.join(", ") }
     }

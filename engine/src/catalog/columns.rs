@@ -40,8 +40,9 @@ impl Table {
         let mut narrowed = Table::clone(self);
         narrowed.column_descriptions.retain(|name, _| is_there(name));
         narrowed.column_settings.retain(|name, _| is_there(name));
-        narrowed.policy.unit = narrowed.policy.unit.filter(is_there);
-        narrowed.facts.roles.retain(|name, _| is_there(name));
+        // Which column names the units is part of the policy, and told.
+        let unit = narrowed.policy.unit.clone();
+        narrowed.facts.roles.retain(|name, _| is_there(name) || unit.as_ref() == Some(name));
         narrowed.facts.domains.retain(|name, _| is_there(name));
         if let Some(private) = &mut narrowed.facts.private {
             private.columns.retain(|name, _| is_there(name));

@@ -89,6 +89,7 @@ struct Inner {
     /// The right to change pins: one change after another.
     changing: Semaphore,
     strangers: Strangers,
+    four_eyes: bool,
 }
 
 /// A subplan's ticket that was verified and is used up.
@@ -125,6 +126,7 @@ impl Federation {
             asking: OnceLock::new(),
             changing: Semaphore::new(1),
             strangers: Strangers::default(),
+            four_eyes: config.four_eyes,
         };
         inner.recall().await?;
         Ok(Federation { inner: Arc::new(inner) })

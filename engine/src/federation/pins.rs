@@ -121,6 +121,7 @@ impl Federation {
         let _turn = self.inner.changing.acquire().await.map_err(Error::internal)?;
         self.check_new(&Fingerprint::from_bytes(record.fingerprint), &record.node_id)?;
         self.inner.store.add_pin(&record).await?;
+        self.begin_rules(&record).await?;
         self.repin_with(&record, log, snapshot).await
     }
 
@@ -147,6 +148,7 @@ impl Federation {
             // Only who has an invite is told what else is wrong.
             InviteUse::First => {
                 is_free?;
+                self.begin_rules(record).await?;
                 self.repin_with(record, log, snapshot).await?;
             }
             InviteUse::Again | InviteUse::Refused(_) => {}
@@ -175,6 +177,15 @@ impl Federation {
         self.inner.store.remove_pin(key.as_bytes()).await?;
         let (rest, configured) = self.present(Some(&key));
         self.repin(rest, &configured, log, snapshot).await
+    }
+
+    /// Where changes need four eyes, a node that comes by an invite asks nothing until another steward has approved that.
+    async fn begin_rules(&self, record: &PinRecord) -> Result<()> {
+        if !self.inner.four_eyes {
+            return Ok(());
+        }
+        let key = Fingerprint::from_bytes(record.fingerprint).to_string();
+        self.inner.store.alter_peer(&key, |rules| rules.may_query = false).await
     }
 
     /// The pins of now but for one key, and the keys that the configuration pins.

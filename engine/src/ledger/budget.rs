@@ -111,6 +111,17 @@ impl fmt::Display for Budget {
     }
 }
 
+impl fmt::Display for PrincipalBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.epsilon, self.delta) {
+            (Some(epsilon), Some(delta)) => write!(f, "epsilon {}, delta {}", epsilon.get(), delta.get()),
+            (Some(epsilon), None) => write!(f, "epsilon {}", epsilon.get()),
+            (None, Some(delta)) => write!(f, "delta {}", delta.get()),
+            (None, None) => f.write_str("as everybody"),
+        }
+    }
+}
+
 impl PrincipalBudget {
     /// The stricter of two, each for itself.
     pub fn stricter(self, other: PrincipalBudget) -> PrincipalBudget {

@@ -96,6 +96,7 @@ pub(crate) fn viewer() -> Viewer {
         name: name.to_owned(),
         login,
         has_password: login,
+        has_login: login,
         suspended: false,
         member_of: groups.iter().map(|g| (*g).to_owned()).collect(),
         created_at: String::new(),

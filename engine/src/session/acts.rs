@@ -126,7 +126,7 @@ impl Session {
                 self.node.store.remove_api_key(&self.role_of(&given)?, &name).await?;
                 Arc::new(BooleanArray::from(vec![true]))
             }
-            Procedure::CreateToken => Arc::new(StringArray::from(vec![self.create_token(&given)?])),
+            Procedure::CreateToken => Arc::new(StringArray::from(vec![self.create_token(&given).await?])),
             Procedure::RevokeTokens => {
                 self.node.store.revoke_tokens(&self.role_of(&given)?, Utc::now().timestamp()).await?;
                 Arc::new(BooleanArray::from(vec![true]))
@@ -203,6 +203,8 @@ impl Session {
                 format!("the name of an API key has 1 to {MAX_NAME_CHARS} characters that can be printed"),
             ));
         }
+        // Whose it may be is looked at and made in one turn.
+        let _one = self.node.changing.lock().await;
         let role = self.role_for_new(given)?;
         let seconds = given.seconds("valid_for", MAX_KEY_SECONDS)?.unwrap_or(KEY_SECONDS);
         let scopes = match given.text("scopes")? {
@@ -226,7 +228,8 @@ impl Session {
         Ok(key)
     }
 
-    fn create_token(&self, given: &Given<'_>) -> Result<String> {
+    async fn create_token(&self, given: &Given<'_>) -> Result<String> {
+        let _one = self.node.changing.lock().await;
         let role = self.role_for_new(given)?;
         let authenticator = &self.node.authenticator;
         let default = i64::try_from(authenticator.token_lifetime.as_secs()).unwrap_or(MAX_TOKEN_SECONDS);
@@ -241,7 +244,10 @@ impl Session {
             Called::Approve { change } | Called::Reject { change } => {
                 let change = steward::pending(&self.node, &change).ok()?;
                 // Of a unit that opted out no more than that it did.
-                let said = change.statement.split_once("('").map_or(change.statement.as_str(), |(call, _)| call);
+                let said = match change.statement.split_once('(') {
+                    Some((call, _)) if call.starts_with("SELECT kanon.") => call,
+                    _ => &change.statement,
+                };
                 Some(format!("{said}, proposed by \"{}\": {}", change.proposed_by, change.difference))
             }
             Called::WriteOff | Called::Exclude { .. } => None,

@@ -243,7 +243,7 @@ fn kinds_that_have_no_place() {
         ("declare c cursor for select * from t for update", "0A000 FOR UPDATE is not supported"),
         ("alter table t add column a int", "0A000 ALTER TABLE changes a table's options and its columns' options only"),
         ("grant insert on t to a", "0A000 privilege INSERT is not supported"),
-        ("grant usage on schema s to a", "0A000 privilege USAGE is not supported"),
+        ("grant create on schema s to a", "0A000 schemas have one privilege: USAGE"),
         ("grant select on t to a with grant option", "0A000 grant options and GRANTED BY are not supported"),
         ("create role a superuser", "0A000 a role has LOGIN or NOLOGIN, PASSWORD and IN ROLE, and no other options"),
     ] {

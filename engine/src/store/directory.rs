@@ -26,6 +26,8 @@ pub struct RoleInfo {
     pub name: String,
     /// Whether it may log in here: not while it is suspended.
     pub login: bool,
+    /// Whether it has LOGIN, suspended or not.
+    pub has_login: bool,
     /// Whether it is suspended.
     pub suspended: bool,
     /// Whether it has a password.
@@ -157,14 +159,16 @@ impl RoleDirectory {
         let info = present.roles.get(role);
         let password = info.filter(|info| info.has_password).map(|info| {
             let at = chrono::DateTime::from_timestamp_millis(info.password_set_at).unwrap_or_default();
-            let by = info.password_set_by.as_deref().map_or("whoever made the role".to_owned(), |by| format!("\"{by}\""));
+            let by = info.password_set_by.as_deref().map_or("whoever made the role".to_owned(), |by| format!("{by:?}"));
             format!("a password that {by} set at {}", at.format("%Y-%m-%d %H:%M:%S UTC"))
         });
         let certificates = present.certificates.iter().filter(|(_, of)| *of == role);
         let identities = present.identities.iter().filter(|(_, identity)| identity.role == role);
         let certificates = certificates.map(|(name, _)| format!("certificate {name}"));
         let identities = identities.map(|(of, _)| format!("subject {} at {}", of.subject, of.issuer));
-        password.into_iter().chain(certificates).chain(identities).collect()
+        let keys = present.api_keys.values().filter(|key| key.role == role);
+        let keys = keys.map(|key| format!("API key {:?} that {:?} made", key.name, key.created_by));
+        password.into_iter().chain(certificates).chain(identities).chain(keys).collect()
     }
 
     /// Every role that `name` is a member of, through others too, and itself.
@@ -198,11 +202,16 @@ impl RoleDirectory {
     /// The people among the roles that are members of one, through others too, and itself: who can log in, or could if it were let. Groups are nobody.
     pub(crate) fn people_of(&self, role: &str) -> BTreeSet<String> {
         let all = self.all();
-        let is_person = |info: &&RoleInfo| {
-            info.login || info.suspended || info.has_password || !self.ways_in(&info.name).is_empty()
+        let is_person = |name: &String| {
+            all.get(name).is_some_and(|info| info.has_login) || !self.ways_in(name).is_empty()
         };
-        let is_member = |info: &&RoleInfo| self.memberships(&info.name).contains(role);
-        all.values().filter(is_person).filter(is_member).map(|info| info.name.clone()).collect()
+        self.members_of(role).into_iter().filter(is_person).collect()
+    }
+
+    /// The roles that are members of one, through others too, and itself.
+    pub(crate) fn members_of(&self, role: &str) -> BTreeSet<String> {
+        let all = self.all();
+        all.keys().filter(|name| self.memberships(name).contains(role)).cloned().collect()
     }
 
     /// The people who decide what this node tells.
@@ -220,6 +229,7 @@ impl RoleDirectory {
             roles: Arc::new(roles),
             identities: present.identities.clone(),
             certificates: present.certificates.clone(),
+            api_keys: present.api_keys.clone(),
             ..Present::default()
         };
         RoleDirectory { present: Arc::new(RwLock::new(present)), peer_ids: PeerIds::default() }

@@ -9,6 +9,8 @@ use crate::error::{Error, Result, Sqlstate};
 const WAITS_SECONDS: i64 = 14 * 24 * 60 * 60;
 /// The most changes that wait.
 const MOST: i64 = 100;
+/// And of one who proposes them.
+const MOST_OF_ONE: i64 = 40;
 
 /// A change that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub struct PendingChange {
     pub statement: String,
     /// What it would change.
     pub difference: String,
+    /// Of what it would change that: of another of the same name it would not be the same change.
+    pub grounds: String,
     /// The role that proposed it.
     pub proposed_by: String,
     /// In seconds of Unix time.
@@ -46,22 +50,25 @@ impl Store {
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
-        let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM pending_changes")
-            .fetch_one(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        if waiting >= MOST {
+        let (all, own): (i64, i64) =
+            sqlx::query_as("SELECT count(*), count(*) FILTER (WHERE proposed_by = ?) FROM pending_changes")
+                .bind(&change.proposed_by)
+                .fetch_one(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        if all >= MOST || own >= MOST_OF_ONE {
             return Err(Error::new(
                 Sqlstate::ObjectNotInPrerequisiteState,
-                format!("{MOST} changes wait for another steward already"),
+                format!("{all} changes wait for another steward already, {own} of them of \"{}\"", change.proposed_by),
             )
             .hint("kanon.pending_changes lists them: approve or reject some first."));
         }
         let id: i64 = sqlx::query_scalar(
-            "INSERT INTO pending_changes (statement, difference, proposed_by, proposed_at) VALUES (?, ?, ?, ?) RETURNING id",
+            "INSERT INTO pending_changes (statement, difference, grounds, proposed_by, proposed_at) VALUES (?, ?, ?, ?, ?) RETURNING id",
         )
         .bind(&change.statement)
         .bind(&change.difference)
+        .bind(&change.grounds)
         .bind(&change.proposed_by)
         .bind(change.proposed_at)
         .fetch_one(&mut *transaction)
@@ -89,7 +96,7 @@ impl Store {
 /// All that wait, the oldest first.
 pub(super) async fn load(connection: &mut SqliteConnection) -> Result<Vec<PendingChange>> {
     let rows =
-        sqlx::query("SELECT id, statement, difference, proposed_by, proposed_at FROM pending_changes ORDER BY id")
+        sqlx::query("SELECT id, statement, difference, grounds, proposed_by, proposed_at FROM pending_changes ORDER BY id")
             .fetch_all(connection)
             .await
             .map_err(failed)?;
@@ -99,8 +106,9 @@ pub(super) async fn load(connection: &mut SqliteConnection) -> Result<Vec<Pendin
                 id: row.try_get(0).map_err(failed)?,
                 statement: row.try_get(1).map_err(failed)?,
                 difference: row.try_get(2).map_err(failed)?,
-                proposed_by: row.try_get(3).map_err(failed)?,
-                proposed_at: row.try_get(4).map_err(failed)?,
+                grounds: row.try_get(3).map_err(failed)?,
+                proposed_by: row.try_get(4).map_err(failed)?,
+                proposed_at: row.try_get(5).map_err(failed)?,
             })
         })
         .collect()

@@ -115,6 +115,16 @@ impl Store {
         principal_budget_of(&mut connection, kind, principal).await
     }
 
+    /// Those who may spend less of a kind than everybody together.
+    pub(crate) async fn principal_budgets(&self, kind: &str) -> Result<Vec<(String, PrincipalBudget)>> {
+        let rows = sqlx::query("SELECT principal, epsilon, delta FROM principal_budgets WHERE kind = ? ORDER BY principal")
+            .bind(kind)
+            .fetch_all(self.pool())
+            .await
+            .map_err(failed)?;
+        rows.iter().map(|row| Ok((row.try_get(0).map_err(failed)?, principal_budget_of_row(row, 1)?))).collect()
+    }
+
     /// What a role may spend of every kind; nothing of its own unless a steward said so.
     pub(crate) async fn role_budget(&self, role: &str) -> Result<PrincipalBudget> {
         let mut connection = self.pool().acquire().await.map_err(failed)?;

@@ -9,6 +9,7 @@ use super::directory::Present;
 use super::{RoleInfo, Store, admins, api_keys, certificates, failed, identities, now, peer_rules, pending, rules};
 use crate::auth::{self, TOKEN_USER};
 use crate::config::check_node_id;
+use crate::difference::is_unseen;
 use crate::error::{Error, Result, Sqlstate};
 use crate::nearest::did_you_mean;
 use crate::principal::BuiltinRole;
@@ -263,9 +264,10 @@ impl Store {
             let verifier: Option<String> = row.try_get(2).map_err(failed)?;
             let suspended: bool = row.try_get(4).map_err(failed)?;
             // Whoever asks whether it may log in need not know why not.
-            let login = login && !suspended;
+            let (has_login, login) = (login, login && !suspended);
             let info = RoleInfo {
                 login,
+                has_login,
                 suspended,
                 has_password: verifier.is_some(),
                 created_at: row.try_get(3).map_err(failed)?,
@@ -325,7 +327,7 @@ pub(super) fn check_role_name(name: &str) -> Result<()> {
         Some((local, node)) => (local, Some(node)),
         None => (name, None),
     };
-    if local.is_empty() || name.len() > 127 || local.len() > 63 || name.chars().any(char::is_control) {
+    if local.is_empty() || name.len() > 127 || local.len() > 63 || name.chars().any(is_unseen) {
         return refused(format!("\"{}\" cannot be the name of a role", name.escape_debug()));
     }
     match node {

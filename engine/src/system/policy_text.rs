@@ -17,12 +17,7 @@ pub(super) fn explain(table: &Table, budget: Option<Budget>) -> String {
             None => format!("Table {name} is open: those who have SELECT on it may read its rows."),
             Some(protection) => {
                 let k = protection.min_cohort.get();
-                // Somebody who was granted some columns need not be told of the others.
-                let column = match table.schema.column_with_name(&protection.unit_column) {
-                    Some(_) => format!("column {}", protection.unit_column),
-                    None => "a column that you may not use".to_owned(),
-                };
-                let units = format!("{}s, which {column} names", protection.unit_kind);
+                let units = format!("{}s, which column {} names", protection.unit_kind, protection.unit_column);
                 let mut text = match protection.access {
                     Access::Open | Access::Cohort => format!(
                         "Table {name} has cohort access: it answers aggregates over at least {k} different units ({units}), never rows. \

@@ -166,12 +166,20 @@ impl Caller<'_> {
 
     /// ALTER SYSTEM SET.
     pub(super) async fn alter_system(&self, setting: &str, value: Option<&str>) -> Result<()> {
+        let suspended = self.system_change(setting, value)?;
+        self.node.suspend(&Brake::Node, suspended, &self.principal.name).await
+    }
+
+    /// Whether the node is to be suspended, as ALTER SYSTEM says.
+    ///
+    /// # Errors
+    /// 42501 for whoever runs no node, 42704, 22023 for what cannot be.
+    pub(super) fn system_change(&self, setting: &str, value: Option<&str>) -> Result<bool> {
         be_operator(self.principal, "suspend the node")?;
         if setting != "kanon.suspended" {
             return Err(unknown_option(setting, SYSTEM_SETTINGS));
         }
-        let suspended = value.map_or(Ok(false), |value| boolean(setting, value))?;
-        self.node.suspend(&Brake::Node, suspended, &self.principal.name).await
+        value.map_or(Ok(false), |value| boolean(setting, value))
     }
 
     /// Does what a function with effects does.

@@ -6,27 +6,42 @@ use std::sync::Arc;
 use super::brakes::ServerChange;
 use super::run::Caller;
 use super::{BudgetChange, Called, Relations, StewardStatement};
-use crate::catalog::Table;
+use crate::catalog::{ChangedTable, Table, boolean};
 use crate::difference::{Difference, both};
 use crate::error::Result;
 use crate::ledger::{Budget, PrincipalBudget};
 use crate::principal::BuiltinRole;
-use crate::store::{PeerRules, is_rule};
+use crate::store::{PeerRules, Suspended, is_rule};
+
+/// A statement that was thought out.
+#[derive(Default)]
+pub(super) struct Weighed {
+    pub(super) difference: Difference,
+    /// What ALTER TABLE would make of its table.
+    pub(super) table: Option<ChangedTable>,
+}
 
 impl Caller<'_> {
     /// What a statement would change.
     ///
     /// # Errors
     /// 42501 without the right to it, and what else is wrong with the statement as far as that can be told without doing it.
-    pub(super) async fn difference(&self, statement: &StewardStatement) -> Result<Difference> {
+    pub(super) async fn weigh(&self, statement: &StewardStatement) -> Result<Weighed> {
+        let StewardStatement::AlterTable { if_exists, name, changes } = statement else {
+            return Ok(Weighed { difference: self.difference(statement).await?, table: None });
+        };
+        Ok(match self.altered(*if_exists, name, changes)? {
+            Some(changed) => {
+                Weighed { difference: self.node.catalog.difference(&changed), table: Some(changed) }
+            }
+            None => Weighed::default(),
+        })
+    }
+
+    async fn difference(&self, statement: &StewardStatement) -> Result<Difference> {
         let node = self.node;
         let mut difference = Difference::default();
         match statement {
-            StewardStatement::AlterTable { if_exists, name, changes } => {
-                if let Some(changed) = self.altered(*if_exists, name, changes)? {
-                    return Ok(node.catalog.difference(&changed));
-                }
-            }
             StewardStatement::Select { grant, columns, on, grantees } => {
                 let tables = self.relations(on)?;
                 for grantee in grantees {
@@ -40,7 +55,7 @@ impl Caller<'_> {
                     node.store.check_grantee(grantee)?;
                     let is_closed = node.catalog.snapshot().closed_schemas.contains_key(schema);
                     let loosens = *grant && is_closed && is_everybody(grantee);
-                    difference.add(format!("\"{grantee}\" {what} use schema {schema}"), loosens);
+                    difference.add(format!("{grantee:?} {what} use schema {schema:?}"), loosens);
                 }
             }
             StewardStatement::Membership { grant, roles, members } => {
@@ -53,22 +68,21 @@ impl Caller<'_> {
                 self.be_admin("create role")?;
                 for role in member_of {
                     let loosens = !node.store.directory().decides(role).is_empty();
-                    difference.add(format!("\"{name}\" becomes a member of \"{role}\""), loosens);
+                    difference.add(format!("{name:?} becomes a member of {role:?}"), loosens);
                 }
             }
             StewardStatement::AlterRole { name, login, password } => {
                 self.may_alter_role(name, *login)?;
                 let directory = node.store.directory();
                 let known = directory.all();
-                if let (Some(is), Some(info)) = (login, known.get(name)) {
-                    let was = info.login || info.suspended;
-                    if was != *is {
-                        let loosens = *is && !directory.decides(name).is_empty();
-                        difference.add(both(&format!("login of \"{name}\""), Some(was), Some(*is)), loosens);
-                    }
+                if let (Some(is), Some(info)) = (login, known.get(name))
+                    && info.has_login != *is
+                {
+                    let loosens = *is && !directory.decides(name).is_empty();
+                    difference.add(both(&format!("login of {name:?}"), Some(info.has_login), Some(*is)), loosens);
                 }
                 if password.is_some() {
-                    difference.add(format!("the password of \"{name}\""), false);
+                    difference.add(format!("the password of {name:?}"), false);
                 }
             }
             StewardStatement::SetRole { name, setting, value } => {
@@ -76,29 +90,41 @@ impl Caller<'_> {
                 return self.role_setting_difference(name, setting, value.as_deref()).await;
             }
             StewardStatement::AlterServer { name, options } => {
-                if let ServerChange::Rules(change) = self.server_change(options)? {
-                    let (key, _) = node.federation.named(name)?;
-                    let was = node.store.directory().rules_of_key(&key);
-                    rules_difference(&mut difference, &was, &change.of(&was));
+                let change = self.server_change(options)?;
+                let (key, shown) = node.federation.named(name)?;
+                difference.stands_on(key);
+                match change {
+                    ServerChange::Rules(change) => {
+                        let was = node.store.directory().rules_of_key(&key);
+                        rules_difference(&mut difference, &was, &change.of(&was));
+                    }
+                    ServerChange::Suspended(is) => {
+                        let what = format!("node {shown:?}");
+                        self.suspended_difference(&mut difference, &what, Suspended::Peer, &key.to_string(), is, true);
+                    }
                 }
+            }
+            StewardStatement::AlterSystem { setting, value } => {
+                let is = self.system_change(setting, value.as_deref())?;
+                self.suspended_difference(&mut difference, "this node", Suspended::Node, "", is, true);
             }
             StewardStatement::CreatePrivacyUnit { kind, options, .. } => {
                 self.be_steward("create privacy unit")?;
                 if !node.catalog.snapshot().privacy_units.contains_key(kind) {
                     let is = Budget::create(options)?;
-                    difference.add(both(&format!("budget of unit kind \"{kind}\""), None, Some(is)), true);
+                    difference.add(both(&format!("budget of unit kind {kind:?}"), None, Some(is)), true);
                 }
             }
             StewardStatement::AlterPrivacyUnit { kind, principal, change } => {
                 self.be_steward("alter privacy unit")?;
                 let snapshot = node.catalog.snapshot();
                 let Some(was) = snapshot.privacy_units.get(kind) else { return Ok(difference) };
-                let what = format!("budget of unit kind \"{kind}\"");
+                let what = format!("budget of unit kind {kind:?}");
                 match principal {
                     None => budget_difference(&mut difference, &what, *was, change.of(*was)?),
                     Some(principal) => {
                         let own = node.store.principal_budget(kind, principal).await?;
-                        let what = format!("{what} for \"{principal}\"");
+                        let what = format!("{what} for {principal:?}");
                         budget_difference(&mut difference, &what, was.of(own), was.of(change.of_principal(own)?));
                     }
                 }
@@ -107,16 +133,21 @@ impl Caller<'_> {
                 self.be_steward("drop privacy unit")?;
                 for kind in kinds {
                     if let Some(was) = node.catalog.snapshot().privacy_units.get(kind) {
-                        difference.add(both(&format!("budget of unit kind \"{kind}\""), Some(*was), None), false);
+                        difference.add(both(&format!("budget of unit kind {kind:?}"), Some(*was), None), false);
+                    }
+                    // What is gone with the kind would not be there if it were made again.
+                    for (principal, own) in node.store.principal_budgets(kind).await? {
+                        let what = format!("budget of unit kind {kind:?} for {principal:?}");
+                        difference.add(format!("{what}: {} → not set", own), own != PrincipalBudget::default());
                     }
                 }
             }
-            // Nothing is told for them: a new table has no policy, what is dropped or suspended tells nothing, and the rest is about no rule.
+            StewardStatement::DropRole { .. } => self.be_admin("drop role")?,
+            // Nothing is told for them: a new table has no policy, what is dropped tells nothing, and the rest is about no rule. A table that is changed was weighed.
             StewardStatement::CreateExternalTable(_)
             | StewardStatement::DropTable { .. }
-            | StewardStatement::DropRole { .. }
             | StewardStatement::Comment { .. }
-            | StewardStatement::AlterSystem { .. } => {}
+            | StewardStatement::AlterTable { .. } => {}
         }
         Ok(difference)
     }
@@ -135,7 +166,7 @@ impl Caller<'_> {
             Called::Exclude { kind, excluded, .. } => {
                 self.be_steward("leave units out")?;
                 let what = if *excluded { "is left out" } else { "is no longer left out" };
-                difference.add(format!("a unit of kind \"{kind}\" {what}"), !excluded);
+                difference.add(format!("a unit of kind {kind:?} {what}"), !excluded);
             }
             Called::Approve { .. } | Called::Reject { .. } => {}
         }
@@ -153,15 +184,16 @@ impl Caller<'_> {
         grantee: &str,
     ) -> Result<()> {
         self.node.store.check_grantee(grantee)?;
-        let all: Vec<Arc<Table>> = self.node.catalog.snapshot().tables.clone();
-        let is_granted = |table: &Arc<Table>| tables.iter().any(|of| of.oid == table.oid && of.name == table.name);
-        let has = |table: &&Arc<Table>| {
-            let some_columns = table.column_readers.values().any(|readers| readers.contains(grantee));
-            table.readers.contains(grantee) || some_columns || is_granted(table)
+        let directory = self.node.store.directory();
+        // Whoever is in a role has what it is granted.
+        let members: Vec<BTreeSet<String>> = match directory.all().contains_key(grantee) {
+            true => directory.members_of(grantee).iter().map(|member| directory.memberships(member)).collect(),
+            false => Vec::new(),
         };
-        let protected = || all.iter().filter(|table| table.schema_name == "public" && table.policy.is_protected());
-        let is_everything = matches!(on, Relations::AllInSchemas(_))
-            || protected().count() > 1 && protected().all(|table| has(&table)) && tables.iter().any(is_protected);
+        let is_everything = grant
+            && (matches!(on, Relations::AllInSchemas(_))
+                || members.iter().any(|names| self.reads_everything(names, tables) && !self.reads_everything(names, &[])));
+        tables.iter().for_each(|table| difference.stands_on(table.oid));
         let differs = |table: &&Arc<Table>| {
             let may_column =
                 |column: &String| table.column_readers.get(column).is_some_and(|readers| readers.contains(grantee));
@@ -177,9 +209,41 @@ impl Caller<'_> {
             };
             let loosens = grant && is_protected(table) && (is_everybody(grantee) || is_everything);
             let what = if grant { "may" } else { "may not" };
-            difference.add(format!("\"{grantee}\" {what} SELECT from {name}"), loosens);
+            difference.add(format!("{grantee:?} {what} SELECT from {name}"), loosens);
         }
         Ok(())
+    }
+
+    /// Whether whoever goes by these names may ask of every protected table of this node that has a policy, if it could of `more` too. Of a single one that says nothing.
+    fn reads_everything(&self, names: &BTreeSet<String>, more: &[Arc<Table>]) -> bool {
+        let snapshot = self.node.catalog.snapshot();
+        let may = |table: &Arc<Table>| {
+            let is_reader = |readers: &BTreeSet<String>| readers.contains("public") || !readers.is_disjoint(names);
+            is_reader(&table.readers)
+                || table.column_readers.values().any(is_reader)
+                || more.iter().any(|of| of.oid == table.oid)
+        };
+        let rules = |table: &&Arc<Table>| table.schema_name == "public" && table.policy.access.is_some();
+        let protected: Vec<_> = snapshot.tables.iter().filter(rules).filter(|table| is_protected(table)).collect();
+        protected.len() > 1 && protected.into_iter().all(may)
+    }
+
+    /// That something is suspended tells nothing; that it is no longer may, unless whoever suspended it takes that back.
+    fn suspended_difference(
+        &self,
+        difference: &mut Difference,
+        what: &str,
+        of: Suspended,
+        name: &str,
+        is: bool,
+        end_loosens: bool,
+    ) {
+        let snapshot = self.node.catalog.snapshot();
+        let was = snapshot.suspensions.iter().find(|known| known.of == of && known.name == name);
+        if was.is_some() != is {
+            let of_others = was.is_some_and(|was| was.by != self.principal.name);
+            difference.add(both(&format!("suspended, {what},"), Some(was.is_some()), Some(is)), of_others && end_loosens);
+        }
     }
 
     fn membership_difference(
@@ -194,9 +258,15 @@ impl Caller<'_> {
         self.node.store.check_role(member)?;
         let what = if grant { "becomes" } else { "is no longer" };
         let (gives, has) = (directory.decides(role), directory.decides(member));
-        let loosens = grant && !gives.is_subset(&has);
-        difference.add(format!("\"{member}\" {what} a member of \"{role}\""), loosens);
-        if !loosens {
+        let decides = grant && !gives.is_subset(&has);
+        let gains_everything = |of: &String| {
+            let before = directory.memberships(of);
+            let after = before.union(&directory.memberships(role)).cloned().collect();
+            !self.reads_everything(&before, &[]) && self.reads_everything(&after, &[])
+        };
+        let loosens = decides || grant && directory.members_of(member).iter().any(gains_everything);
+        difference.add(format!("{member:?} {what} a member of {role:?}"), loosens);
+        if !decides {
             return Ok(());
         }
         for person in directory.people_of(member) {
@@ -204,7 +274,7 @@ impl Caller<'_> {
             if ways.is_empty() {
                 ways = "nothing yet".to_owned();
             }
-            difference.add(format!("\"{person}\", who comes in with {ways}, would decide what this node tells"), true);
+            difference.add(format!("{person:?}, who comes in with {ways}, would decide what this node tells"), true);
         }
         Ok(())
     }
@@ -212,7 +282,7 @@ impl Caller<'_> {
     async fn role_setting_difference(&self, name: &str, setting: &str, value: Option<&str>) -> Result<Difference> {
         let mut difference = Difference::default();
         let directory = self.node.store.directory();
-        let what = |what: &str| format!("{what} of \"{name}\"");
+        let what = |what: &str| format!("{what} of {name:?}");
         match setting {
             "kanon.budget_epsilon" | "kanon.budget_delta" => {
                 let was = self.node.store.role_budget(name).await?;
@@ -237,7 +307,11 @@ impl Caller<'_> {
                 let way = if setting == "kanon.certificate" { "certificate" } else { "subject at the issuer" };
                 difference.add(format!("{}: {}", what(way), value.unwrap_or("none")), loosens);
             }
-            _ => {}
+            _ => {
+                let is = value.map_or(Ok(false), |value| boolean(setting, value))?;
+                let decides = !directory.decides(name).is_empty();
+                self.suspended_difference(&mut difference, &format!("role {name:?}"), Suspended::Role, name, is, decides);
+            }
         }
         Ok(difference)
     }

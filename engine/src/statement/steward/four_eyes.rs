@@ -81,28 +81,38 @@ impl Caller<'_> {
         makes_stewards && self.node.store.directory().stewards().len() < LEAST_STEWARDS
     }
 
-    /// Whoever made keys and tokens of a role before it decided over anything is not to be it afterwards.
-    pub(super) async fn close_ways_of_others(&self, members: &[String]) -> Result<()> {
+    /// Keys and tokens of a role from before it decided over anything end: whoever knew its first password may have made them, in its name too.
+    pub(super) async fn end_keys_and_tokens(&self, members: &[String]) -> Result<()> {
         let store = &self.node.store;
         let directory = store.directory();
-        for person in members.iter().flat_map(|member| directory.people_of(member)) {
-            if directory.decides(&person).is_empty() {
+        for role in members.iter().flat_map(|member| directory.members_of(member)) {
+            if directory.decides(&role).is_empty() {
                 continue;
             }
-            store.revoke_tokens(&person, Utc::now().timestamp()).await?;
+            store.revoke_tokens(&role, Utc::now().timestamp()).await?;
             for key in directory.api_keys() {
-                if key.role == person && key.created_by != person {
-                    store.remove_api_key(&person, &key.name).await?;
+                if key.role == role {
+                    store.remove_api_key(&role, &key.name).await?;
                 }
             }
         }
         Ok(())
     }
 
+    /// Whether the caller can propose: what somebody else could come in as would be another pair of eyes.
+    fn may_propose(&self) -> Result<()> {
+        self.principal.be_in_person("proposes no changes")?;
+        if decides(self.node, &self.principal.name) {
+            return Ok(());
+        }
+        Err(alone("this loosens a rule, and is proposed by a steward or an admin".to_owned())
+            .hint("Ask one of them to say it.".to_owned()))
+    }
+
     /// Keeps a statement for another steward.
     ///
     /// # Errors
-    /// 0A000 for a statement that the log would not show as it is; 55000 if too much waits.
+    /// 42501 for whoever cannot propose; 0A000 for a statement that the log would not show as it is; 55000 if too much waits.
     pub(super) async fn propose(&self, statement: &StewardStatement, difference: &Difference) -> Result<Done> {
         let text = text_of_steward(statement);
         let read_again = on_large_stack({
@@ -139,10 +149,12 @@ impl Caller<'_> {
     }
 
     async fn keep(&self, statement: String, difference: &Difference) -> Result<Done> {
+        self.may_propose()?;
         let change = PendingChange {
             id: 0,
             statement,
             difference: difference.to_string(),
+            grounds: difference.grounds(),
             proposed_by: self.principal.name.clone(),
             proposed_at: Utc::now().timestamp(),
         };
@@ -171,18 +183,24 @@ impl Caller<'_> {
                 .hint("Reject it, and propose it anew if it is still wanted.")
         };
         let proposer = load_principal(&self.node.store, self.node.site(), &change.proposed_by, AuthMethod::ScramSha256)
-            .map_err(|_| no_longer("who proposed it may not log in"))?;
+            .ok()
+            .filter(|proposer| decides(self.node, &proposer.name))
+            .ok_or_else(|| no_longer("who proposed it is no steward or admin who may log in"))?;
         let caller = Caller { node: self.node, principal: &proposer };
         let text = change.statement.clone();
         let done = match on_large_stack(move || parse(&text)).await?? {
             Statement::Steward(statement) => {
-                let difference = caller.difference(&statement).await.map_err(|error| no_longer(&error.message))?;
-                if difference.to_string() != change.difference {
+                let _one = caller.turn(&statement).await;
+                let weighed = caller.weigh(&statement).await.map_err(|error| no_longer(&error.message))?;
+                let is_as_shown = weighed.difference.to_string() == change.difference
+                    && weighed.difference.grounds() == change.grounds;
+                if !is_as_shown {
                     return Err(no_longer("what it would change is no longer what it was"));
                 }
-                Box::pin(caller.make(statement)).await?
+                Box::pin(caller.make(statement, weighed.table)).await?
             }
             Statement::Act(act) => {
+                let _one = self.node.changing.lock().await;
                 let called = called_of(&act).ok_or_else(|| Error::internal("a change that cannot be read"))?;
                 caller.called_difference(&called).map_err(|error| no_longer(&error.message))?;
                 Box::pin(caller.call(called)).await?
@@ -214,12 +232,16 @@ impl Caller<'_> {
 /// # Errors
 /// 42501 for those of a steward or an admin.
 pub(crate) fn refuse_for_another(node: &Node, role: &str, what: &str) -> Result<()> {
-    if !node.config.four_eyes || node.store.directory().decides(role).is_empty() {
+    if !node.config.four_eyes || !decides(node, role) {
         return Ok(());
     }
     Err(alone(format!("nobody but \"{role}\" can {what} of this role, which is a steward's or an admin's")).hint(
         "Revoke steward and admin from it first. Granting them again needs another steward's approval.".to_owned(),
     ))
+}
+
+fn decides(node: &Node, role: &str) -> bool {
+    !node.store.directory().decides(role).is_empty()
 }
 
 fn alone(message: String) -> Error {

@@ -39,30 +39,24 @@ impl Done {
 pub async fn run(node: &Arc<Node>, principal: &Principal, statement: StewardStatement) -> Result<Done> {
     let tag = statement.tag();
     let caller = Caller { node, principal };
-    // What is looked at is what is changed: but nothing that stops somebody waits for it.
-    let _one = match &statement {
-        StewardStatement::AlterTable { .. }
-        | StewardStatement::CreateExternalTable(_)
-        | StewardStatement::AlterSystem { .. } => None,
-        StewardStatement::SetRole { setting, .. } if setting == "kanon.suspended" => None,
-        StewardStatement::AlterServer { options, .. } if options.iter().any(|(name, _)| name == "suspended") => None,
-        _ => Some(node.changing.lock().await),
-    };
+    let _one = caller.turn(&statement).await;
+    let mut table = None;
     if node.config.four_eyes {
-        let difference = caller.difference(&statement).await?;
+        let weighed = caller.weigh(&statement).await?;
         caller.refuse_alone(&statement)?;
-        if difference.loosens() && !caller.is_first(&statement) {
-            return caller.propose(&statement, &difference).await;
+        if weighed.difference.loosens() && !caller.is_first(&statement) {
+            return caller.propose(&statement, &weighed.difference).await;
         }
+        table = weighed.table;
     }
-    let done = caller.make(statement).await?;
+    let done = caller.make(statement, table).await?;
     tracing::info!(principal = %principal.display(), statement = tag, "changed");
     Ok(done)
 }
 
 /// What a statement would change, for the log; nothing if that cannot be told: then it fails.
 pub(crate) async fn told_difference(node: &Arc<Node>, principal: &Principal, statement: &StewardStatement) -> Option<String> {
-    let difference = Caller { node, principal }.difference(statement).await.ok()?;
+    let difference = Caller { node, principal }.weigh(statement).await.ok()?.difference;
     (!difference.is_empty()).then(|| difference.to_string())
 }
 
@@ -72,7 +66,12 @@ pub(crate) async fn told_difference(node: &Arc<Node>, principal: &Principal, sta
 /// 42501 without the right, and others for what cannot be.
 pub async fn call(node: &Arc<Node>, principal: &Principal, called: Called) -> Result<Done> {
     let caller = Caller { node, principal };
-    let _one = node.changing.lock().await;
+    // What is approved takes its turn as a statement; and each is made once.
+    let _one = match &called {
+        Called::Approve { .. } => Some(node.approving.lock().await),
+        Called::Reject { .. } => None,
+        Called::WriteOff | Called::Exclude { .. } => Some(node.changing.lock().await),
+    };
     let difference = caller.called_difference(&called)?;
     if node.config.four_eyes && difference.loosens() {
         return caller.propose_call(&called, &difference).await;
@@ -88,14 +87,37 @@ pub(super) struct Caller<'a> {
 }
 
 impl Caller<'_> {
-    /// Makes the change that a statement says.
-    pub(super) async fn make(&self, statement: StewardStatement) -> Result<Done> {
+    /// The turn of a statement: one change of rules after another, so that what is looked at is what is changed. What may take long, or stops something at once, does
+    /// not wait; of tables the store takes no change of what is no longer there.
+    pub(super) async fn turn(&self, statement: &StewardStatement) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        let is_brake = match statement {
+            StewardStatement::AlterTable { .. } | StewardStatement::CreateExternalTable(_) => true,
+            StewardStatement::SetRole { setting, value, .. } | StewardStatement::AlterSystem { setting, value } => {
+                setting == "kanon.suspended" && value.is_some()
+            }
+            StewardStatement::AlterServer { options, .. } => {
+                options.iter().any(|(name, value)| name == "suspended" && value.is_some())
+            }
+            _ => false,
+        };
+        match is_brake {
+            true => None,
+            false => Some(self.node.changing.lock().await),
+        }
+    }
+
+    /// Makes the change that a statement says; `table` if it was thought out already.
+    pub(super) async fn make(&self, statement: StewardStatement, table: Option<ChangedTable>) -> Result<Done> {
         let (caller, node, principal) = (self, self.node, self.principal);
         let notices = match statement {
             StewardStatement::CreateExternalTable(definition) => caller.create_table(definition).await?,
             StewardStatement::DropTable { if_exists, names } => caller.drop_tables(if_exists, &names).await?,
             StewardStatement::AlterTable { if_exists, name, changes } => {
-                let notices = match caller.altered(if_exists, &name, &changes)? {
+                let changed = match table {
+                    Some(changed) => Some(changed),
+                    None => caller.altered(if_exists, &name, &changes)?,
+                };
+                let notices = match changed {
                     Some(changed) => node.catalog.change_table(changed).await?,
                     None => vec![format!("relation \"{name}\" does not exist, skipping")],
                 };
@@ -183,7 +205,7 @@ impl Caller<'_> {
                 if grant && node.config.four_eyes {
                     let new = members.into_iter().zip(decided).filter(|(_, decided)| !decided);
                     let new: Vec<String> = new.map(|(member, _)| member).collect();
-                    caller.close_ways_of_others(&new).await?;
+                    caller.end_keys_and_tokens(&new).await?;
                 }
                 Vec::new()
             }
