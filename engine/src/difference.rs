@@ -49,13 +49,15 @@ impl Display for Difference {
 
 /// `what: was → is`.
 pub(crate) fn both<T: Display>(what: &str, was: Option<T>, is: Option<T>) -> String {
-    let shown = |value: Option<T>| value.map_or_else(|| "not set".to_owned(), |value| shortened(plain(value.to_string())));
+    let shown =
+        |value: Option<T>| value.map_or_else(|| "not set".to_owned(), |value| shortened(plain(value.to_string())));
     format!("{what}: {} → {}", shown(was), shown(is))
 }
 
 /// Whether a character is not seen, or changes the order in which others are: names have none of them.
 pub(crate) fn is_unseen(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A value that could pass for more than one, or hide something, is quoted and escaped.

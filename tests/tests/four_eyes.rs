@@ -142,7 +142,10 @@ async fn what_loosens_a_rule_waits_for_another_steward() {
     done(&root, "GRANT SELECT (days) ON visits TO team").await;
     waits(&root, "GRANT team TO ana").await;
     // Another table of the same name is another table.
-    let create = format!("CREATE EXTERNAL TABLE open_one STORED AS CSV LOCATION '{}/wards.csv'", federation.sites[0].dir.display());
+    let create = format!(
+        "CREATE EXTERNAL TABLE open_one STORED AS CSV LOCATION '{}/wards.csv'",
+        federation.sites[0].dir.display()
+    );
     done(&root, &create).await;
     let change = waits(&root, "ALTER TABLE open_one SET (access = 'open')").await;
     let told = lines(&vera, &format!("SELECT difference FROM kanon.pending_changes WHERE change = {change}")).await;
@@ -156,7 +159,8 @@ async fn what_loosens_a_rule_waits_for_another_steward() {
     assert_eq!(code(&root, "GRANT steward TO nobody").await, "42704");
     assert_eq!(code(&ana, "ALTER TABLE people SET (min_cohort = 2)").await, "42501");
 
-    let budget = waits(&root, "CREATE PRIVACY UNIT patient WITH (budget_epsilon = 10, budget_window = '30 days')").await;
+    let budget =
+        waits(&root, "CREATE PRIVACY UNIT patient WITH (budget_epsilon = 10, budget_window = '30 days')").await;
     approve(&vera, &budget).await;
     for sql in [
         "ALTER PRIVACY UNIT patient SET (budget_epsilon = 5)",
@@ -282,8 +286,7 @@ async fn the_log_says_what_is_different() {
     let seen = "SELECT principal, action, decision, coalesce(rule, ''), statement FROM kanon.audit_log \
                 WHERE statement LIKE '%min_cohort%10%5' ORDER BY seq";
     let looser = "ALTER TABLE people SET (min_cohort = '5') -- min_cohort: 10 → 5";
-    let approved =
-        "SELECT kanon.approve_change(change => ?) -- ALTER TABLE people SET (min_cohort = '5'), proposed by \"root\": min_cohort: 10 → 5";
+    let approved = "SELECT kanon.approve_change(change => ?) -- ALTER TABLE people SET (min_cohort = '5'), proposed by \"root\": min_cohort: 10 → 5";
     let expected = [
         format!("root|policy|asked||{looser}"),
         format!("root|policy|asked|waits for another steward|{looser}"),

@@ -125,7 +125,8 @@ impl Catalog {
         for (name, is) in &after.columns {
             let was = before.columns.get(name).unwrap_or(&none);
             if was != is || begins && *is != none {
-                let tells_more = freedom(is.role) > freedom(was.role) || ColumnSettings { role: is.role, ..was.clone() } != *is;
+                let tells_more =
+                    freedom(is.role) > freedom(was.role) || ColumnSettings { role: is.role, ..was.clone() } != *is;
                 let what = format!("column {name:?}");
                 difference.add(both(&what, Some(was.shown()), Some(is.shown())), begins || is_guarded && tells_more);
             }

@@ -301,7 +301,12 @@ impl Catalog {
     }
 
     /// Reads the unit column: it must name somebody. Whether units are unique is looked at if `unit_unique` is declared.
-    pub(super) async fn check_unit(&self, record: &TableRecord, unit: &str, notices: &mut Vec<String>) -> Result<Found> {
+    pub(super) async fn check_unit(
+        &self,
+        record: &TableRecord,
+        unit: &str,
+        notices: &mut Vec<String>,
+    ) -> Result<Found> {
         let field =
             record.schema.field_with_name(unit).map_err(|_| undefined_column(unit, &record.name, &record.schema))?;
         if !names_units(field.data_type()) {

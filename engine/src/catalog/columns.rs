@@ -69,10 +69,13 @@ impl Table {
         let Some(whole) = &self.whole else { return Ok(Arc::new(GuardedTable::new(Arc::clone(self)))) };
         let guarded = Arc::new(GuardedTable::showing(Arc::clone(whole), Arc::clone(&self.schema)));
         let name = TableReference::partial(self.schema_name.clone(), self.name.clone());
-        let columns = self.schema.fields().iter().map(|field| {
-            Expr::Column(Column::new(Some(name.clone()), field.name().clone()))
-        });
-        let plan = LogicalPlanBuilder::scan(name.clone(), provider_as_source(guarded), None)?.project(columns)?.build()?;
+        let columns = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| Expr::Column(Column::new(Some(name.clone()), field.name().clone())));
+        let plan =
+            LogicalPlanBuilder::scan(name.clone(), provider_as_source(guarded), None)?.project(columns)?.build()?;
         Ok(Arc::new(SomeColumns { schema: Arc::clone(&self.schema), plan }))
     }
 }

@@ -272,7 +272,10 @@ impl Catalog {
         let readers = |schema: &str, name: &str| {
             let table = (schema.to_owned(), name.to_owned());
             let grants = &records.grants;
-            (grants.tables.get(&table).cloned().unwrap_or_default(), grants.columns.get(&table).cloned().unwrap_or_default())
+            (
+                grants.tables.get(&table).cloned().unwrap_or_default(),
+                grants.columns.get(&table).cloned().unwrap_or_default(),
+            )
         };
         let before: BTreeMap<u32, &Arc<Table>> =
             present.snapshot.tables.iter().map(|table| (table.oid, table)).collect();

@@ -487,7 +487,12 @@ fn steward_statements() {
     let schemas = Relations::AllInSchemas(vec!["public".into(), "federation".into()]);
     assert_eq!(
         all,
-        StewardStatement::Select { grant: true, columns: Vec::new(), on: schemas, grantees: vec!["alice".into(), "public".into()] }
+        StewardStatement::Select {
+            grant: true,
+            columns: Vec::new(),
+            on: schemas,
+            grantees: vec!["alice".into(), "public".into()]
+        }
     );
     assert_eq!(steward("revoke all privileges on table t from \"alice@cleveland\" cascade").tag(), "REVOKE");
     assert_eq!(

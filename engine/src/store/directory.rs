@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use kanon_planner::facts::SiteId;
 
 use super::identities::{Identity, Subject};
-use super::pending::PendingChange;
 use super::peer_rules::PeerRules;
+use super::pending::PendingChange;
 use super::rules;
 use crate::auth::CertificateName;
 use crate::auth::api_keys::{self, ApiKey, Scope};
@@ -202,9 +202,8 @@ impl RoleDirectory {
     /// The people among the roles that are members of one, through others too, and itself: who can log in, or could if it were let. Groups are nobody.
     pub(crate) fn people_of(&self, role: &str) -> BTreeSet<String> {
         let all = self.all();
-        let is_person = |name: &String| {
-            all.get(name).is_some_and(|info| info.has_login) || !self.ways_in(name).is_empty()
-        };
+        let is_person =
+            |name: &String| all.get(name).is_some_and(|info| info.has_login) || !self.ways_in(name).is_empty();
         self.members_of(role).into_iter().filter(is_person).collect()
     }
 

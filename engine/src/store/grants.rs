@@ -73,7 +73,9 @@ impl Store {
     pub(crate) async fn set_usage(&self, schema: &str, grantee: &str, granted: bool) -> Result<()> {
         let statement = match (grantee == "public", granted) {
             (true, true) => "DELETE FROM closed_schemas WHERE schema_name = ? AND ?2 = 'public'",
-            (true, false) => "INSERT INTO closed_schemas (schema_name) SELECT ? WHERE ?2 = 'public' ON CONFLICT DO NOTHING",
+            (true, false) => {
+                "INSERT INTO closed_schemas (schema_name) SELECT ? WHERE ?2 = 'public' ON CONFLICT DO NOTHING"
+            }
             (false, true) => "INSERT INTO schema_grants (schema_name, grantee) VALUES (?, ?2) ON CONFLICT DO NOTHING",
             (false, false) => "DELETE FROM schema_grants WHERE schema_name = ? AND grantee = ?2",
         };

@@ -95,11 +95,12 @@ impl Store {
 
 /// All that wait, the oldest first.
 pub(super) async fn load(connection: &mut SqliteConnection) -> Result<Vec<PendingChange>> {
-    let rows =
-        sqlx::query("SELECT id, statement, difference, grounds, proposed_by, proposed_at FROM pending_changes ORDER BY id")
-            .fetch_all(connection)
-            .await
-            .map_err(failed)?;
+    let rows = sqlx::query(
+        "SELECT id, statement, difference, grounds, proposed_by, proposed_at FROM pending_changes ORDER BY id",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
     rows.iter()
         .map(|row| {
             Ok(PendingChange {

@@ -117,11 +117,12 @@ impl Store {
 
     /// Those who may spend less of a kind than everybody together.
     pub(crate) async fn principal_budgets(&self, kind: &str) -> Result<Vec<(String, PrincipalBudget)>> {
-        let rows = sqlx::query("SELECT principal, epsilon, delta FROM principal_budgets WHERE kind = ? ORDER BY principal")
-            .bind(kind)
-            .fetch_all(self.pool())
-            .await
-            .map_err(failed)?;
+        let rows =
+            sqlx::query("SELECT principal, epsilon, delta FROM principal_budgets WHERE kind = ? ORDER BY principal")
+                .bind(kind)
+                .fetch_all(self.pool())
+                .await
+                .map_err(failed)?;
         rows.iter().map(|row| Ok((row.try_get(0).map_err(failed)?, principal_budget_of_row(row, 1)?))).collect()
     }
 

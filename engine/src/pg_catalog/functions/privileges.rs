@@ -69,15 +69,17 @@ pub(super) const SPECS: &[Spec] = &[
             let Some((entry, column)) = relation(d, object)?.zip(row.text(first + 1)) else { return Ok(Value::Null) };
             // By its number, of which there may be none, or its name.
             let name = match column.parse::<i16>() {
-                Ok(number) => columns(&entry.schema).find(|(of, _)| *of == number).map(|(_, field)| field.name().as_str()),
-                Err(_) => {
-                    columns(&entry.schema).map(|(_, field)| field.name().as_str()).find(|name| *name == column).map(Some).ok_or_else(
-                        || {
-                            let message = format!("column \"{column}\" of relation \"{}\" does not exist", entry.name);
-                            Error::new(Sqlstate::UndefinedColumn, message)
-                        },
-                    )?
+                Ok(number) => {
+                    columns(&entry.schema).find(|(of, _)| *of == number).map(|(_, field)| field.name().as_str())
                 }
+                Err(_) => columns(&entry.schema)
+                    .map(|(_, field)| field.name().as_str())
+                    .find(|name| *name == column)
+                    .map(Some)
+                    .ok_or_else(|| {
+                        let message = format!("column \"{column}\" of relation \"{}\" does not exist", entry.name);
+                        Error::new(Sqlstate::UndefinedColumn, message)
+                    })?,
             };
             let Some(name) = name else { return Ok(Value::Null) };
             let may = may_select(d, role, entry) || may_select_some(d, role, entry, |of| of == name);

@@ -195,9 +195,7 @@ fn shown(reader: &str) -> String {
 /// Who may SELECT: one row a grant of the tables that were registered, and `PUBLIC` for what everybody may read.
 fn grants(entry: &Entry) -> Vec<String> {
     match &entry.table {
-        Some(table) => {
-            table.readers.iter().map(|reader| shown(reader)).collect()
-        }
+        Some(table) => table.readers.iter().map(|reader| shown(reader)).collect(),
         None => vec!["PUBLIC".to_owned()],
     }
 }

@@ -31,9 +31,7 @@ impl Caller<'_> {
             return Ok(Weighed { difference: self.difference(statement).await?, table: None });
         };
         Ok(match self.altered(*if_exists, name, changes)? {
-            Some(changed) => {
-                Weighed { difference: self.node.catalog.difference(&changed), table: Some(changed) }
-            }
+            Some(changed) => Weighed { difference: self.node.catalog.difference(&changed), table: Some(changed) },
             None => Weighed::default(),
         })
     }
@@ -192,7 +190,9 @@ impl Caller<'_> {
         };
         let is_everything = grant
             && (matches!(on, Relations::AllInSchemas(_))
-                || members.iter().any(|names| self.reads_everything(names, tables) && !self.reads_everything(names, &[])));
+                || members
+                    .iter()
+                    .any(|names| self.reads_everything(names, tables) && !self.reads_everything(names, &[])));
         tables.iter().for_each(|table| difference.stands_on(table.oid));
         let differs = |table: &&Arc<Table>| {
             let may_column =
@@ -242,17 +242,12 @@ impl Caller<'_> {
         let was = snapshot.suspensions.iter().find(|known| known.of == of && known.name == name);
         if was.is_some() != is {
             let of_others = was.is_some_and(|was| was.by != self.principal.name);
-            difference.add(both(&format!("suspended, {what},"), Some(was.is_some()), Some(is)), of_others && end_loosens);
+            difference
+                .add(both(&format!("suspended, {what},"), Some(was.is_some()), Some(is)), of_others && end_loosens);
         }
     }
 
-    fn membership_difference(
-        &self,
-        difference: &mut Difference,
-        grant: bool,
-        role: &str,
-        member: &str,
-    ) -> Result<()> {
+    fn membership_difference(&self, difference: &mut Difference, grant: bool, role: &str, member: &str) -> Result<()> {
         let directory = self.node.store.directory();
         self.node.store.check_grantable(role)?;
         self.node.store.check_role(member)?;
@@ -310,7 +305,14 @@ impl Caller<'_> {
             _ => {
                 let is = value.map_or(Ok(false), |value| boolean(setting, value))?;
                 let decides = !directory.decides(name).is_empty();
-                self.suspended_difference(&mut difference, &format!("role {name:?}"), Suspended::Role, name, is, decides);
+                self.suspended_difference(
+                    &mut difference,
+                    &format!("role {name:?}"),
+                    Suspended::Role,
+                    name,
+                    is,
+                    decides,
+                );
             }
         }
         Ok(difference)

@@ -49,15 +49,13 @@ impl Caller<'_> {
                     ))),
                 }
             }
-            StewardStatement::Membership { grant: false, roles, members } => {
-                self.keep_two(&directory.with(|all| {
-                    for member in members {
-                        if let Some(info) = all.get_mut(member) {
-                            info.member_of.retain(|role| !roles.contains(role));
-                        }
+            StewardStatement::Membership { grant: false, roles, members } => self.keep_two(&directory.with(|all| {
+                for member in members {
+                    if let Some(info) = all.get_mut(member) {
+                        info.member_of.retain(|role| !roles.contains(role));
                     }
-                }))
-            }
+                }
+            })),
             StewardStatement::DropRole { names, .. } => {
                 self.keep_two(&directory.with(|all| all.retain(|name, _| !names.contains(name))))
             }
@@ -71,8 +69,9 @@ impl Caller<'_> {
             return Ok(());
         }
         let message = format!("at least {LEAST_STEWARDS} people stay steward or admin where changes need four eyes");
-        Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, message)
-            .hint("Grant it to somebody else first. ALTER ROLE … SET kanon.suspended = true keeps somebody out at once."))
+        Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, message).hint(
+            "Grant it to somebody else first. ALTER ROLE … SET kanon.suspended = true keeps somebody out at once.",
+        ))
     }
 
     /// Whether a change waits for nobody, because there is nobody else: the first steward of a node makes the second.
@@ -128,8 +127,10 @@ impl Caller<'_> {
         };
         match read_again.await? {
             Ok(Statement::Steward(read)) if read == meant => {}
-            _ => return Err(Error::unsupported("this change cannot be kept for another steward to approve")
-                .hint("It has a value that reads like a password or an address with one: write it differently.")),
+            _ => {
+                return Err(Error::unsupported("this change cannot be kept for another steward to approve")
+                    .hint("It has a value that reads like a password or an address with one: write it differently."));
+            }
         }
         self.keep(text, difference).await
     }
@@ -175,12 +176,18 @@ impl Caller<'_> {
         self.principal.be_in_person("approves no changes")?;
         let change = pending(self.node, id)?;
         if change.proposed_by == self.principal.name {
-            return Err(Error::new(Sqlstate::InsufficientPrivilege, "a change is approved by somebody else than who proposed it")
-                .hint("Ask another steward or admin of this node."));
+            return Err(Error::new(
+                Sqlstate::InsufficientPrivilege,
+                "a change is approved by somebody else than who proposed it",
+            )
+            .hint("Ask another steward or admin of this node."));
         }
         let no_longer = |why: &str| {
-            Error::new(Sqlstate::ObjectNotInPrerequisiteState, format!("change {} cannot be made any more: {why}", change.id))
-                .hint("Reject it, and propose it anew if it is still wanted.")
+            Error::new(
+                Sqlstate::ObjectNotInPrerequisiteState,
+                format!("change {} cannot be made any more: {why}", change.id),
+            )
+            .hint("Reject it, and propose it anew if it is still wanted.")
         };
         let proposer = load_principal(&self.node.store, self.node.site(), &change.proposed_by, AuthMethod::ScramSha256)
             .ok()
@@ -217,7 +224,8 @@ impl Caller<'_> {
     /// # Errors
     /// 42501 for others, 42704 if nothing of that number waits.
     pub(super) async fn reject(&self, id: &str) -> Result<()> {
-        let is_own = |change: &PendingChange| change.proposed_by == self.principal.name && self.principal.via_peer.is_none();
+        let is_own =
+            |change: &PendingChange| change.proposed_by == self.principal.name && self.principal.via_peer.is_none();
         match pending(self.node, id) {
             Ok(change) if is_own(&change) => {}
             _ => self.be_steward("reject changes")?,

@@ -55,7 +55,11 @@ pub async fn run(node: &Arc<Node>, principal: &Principal, statement: StewardStat
 }
 
 /// What a statement would change, for the log; nothing if that cannot be told: then it fails.
-pub(crate) async fn told_difference(node: &Arc<Node>, principal: &Principal, statement: &StewardStatement) -> Option<String> {
+pub(crate) async fn told_difference(
+    node: &Arc<Node>,
+    principal: &Principal,
+    statement: &StewardStatement,
+) -> Option<String> {
     let difference = Caller { node, principal }.weigh(statement).await.ok()?.difference;
     (!difference.is_empty()).then(|| difference.to_string())
 }
@@ -133,7 +137,7 @@ impl Caller<'_> {
                 Vec::new()
             }
             StewardStatement::CreateRole { name, login, password, member_of } => {
-                    caller.be_admin("create role")?;
+                caller.be_admin("create role")?;
                 if password.is_some() {
                     principal.be_by_password("sets no passwords")?;
                 }
@@ -351,8 +355,9 @@ impl Caller<'_> {
         };
         let [change] = changes else {
             // They could not be made all or none.
-            return Err(Error::unsupported("ALTER TABLE makes one change at a time")
-                .hint("Write a statement for each change."));
+            return Err(
+                Error::unsupported("ALTER TABLE makes one change at a time").hint("Write a statement for each change.")
+            );
         };
         self.node.catalog.changed(&table.name, change).map(Some)
     }
