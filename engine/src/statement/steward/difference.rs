@@ -252,6 +252,8 @@ impl Caller<'_> {
         self.node.store.check_grantable(role)?;
         self.node.store.check_role(member)?;
         let what = if grant { "becomes" } else { "is no longer" };
+        // A role that was dropped and made again is another one.
+        difference.stands_on(directory.all().get(member).map_or("", |member| &member.created_at));
         let (gives, has) = (directory.decides(role), directory.decides(member));
         let decides = grant && !gives.is_subset(&has);
         let gains_everything = |of: &String| {
@@ -277,6 +279,7 @@ impl Caller<'_> {
     async fn role_setting_difference(&self, name: &str, setting: &str, value: Option<&str>) -> Result<Difference> {
         let mut difference = Difference::default();
         let directory = self.node.store.directory();
+        difference.stands_on(directory.all().get(name).map_or("", |role| &role.created_at));
         let what = |what: &str| format!("{what} of {name:?}");
         match setting {
             "kanon.budget_epsilon" | "kanon.budget_delta" => {
