@@ -54,6 +54,11 @@ pub(crate) fn both<T: Display>(what: &str, was: Option<T>, is: Option<T>) -> Str
     format!("{what}: {} → {}", shown(was), shown(is))
 }
 
+/// `what: is`.
+pub(crate) fn alone(what: &str, is: String) -> String {
+    format!("{what}: {}", shortened(plain(is)))
+}
+
 /// Whether a character is not seen, or changes the order in which others are: names have none of them.
 pub(crate) fn is_unseen(c: char) -> bool {
     c.is_control()
@@ -67,7 +72,7 @@ fn plain(value: String) -> String {
 }
 
 /// A long value's beginning, and a digest of all of it: two that differ are told differently.
-fn shortened(value: String) -> String {
+pub(crate) fn shortened(value: String) -> String {
     match value.char_indices().nth(MOST_CHARS) {
         None => value,
         Some((end, _)) => {

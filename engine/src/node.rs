@@ -93,6 +93,7 @@ impl Node {
         let tls = Arc::new(ListenerTls::start(&config, federation.identity(), federation.trusted_keys())?);
         let authenticator = Authenticator::start(&config, &store, &audit, &tls).await?;
         federation.log_pins(&audit).await?;
+        audit.four_eyes(&store, config.four_eyes).await?;
         let node = Arc::new(Node {
             config,
             store,

@@ -99,3 +99,26 @@ impl Client {
         Ok(answer)
     }
 }
+
+/// The answer to what is answered.
+pub async fn run(client: &Client, sql: &str) -> Answer {
+    client.ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"))
+}
+
+/// Its rows as text.
+pub async fn lines(client: &Client, sql: &str) -> Vec<String> {
+    run(client, sql).await.lines()
+}
+
+/// The error of what is refused.
+pub async fn refused(client: &Client, sql: &str) -> ServerError {
+    match client.ask(sql).await {
+        Ok(answer) => panic!("{sql} was answered: {answer:?}"),
+        Err(error) => error,
+    }
+}
+
+/// Its SQLSTATE.
+pub async fn code(client: &Client, sql: &str) -> String {
+    refused(client, sql).await.code
+}

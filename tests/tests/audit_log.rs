@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use kanon_tests::client::Client;
+use kanon_tests::client::{Client, lines};
 use kanon_tests::{ADMIN, ANALYST, Federation, Site, SiteSpec, kanon};
 
 const STELLA: (&str, &str) = ("stella", "stella's password");
@@ -43,10 +43,6 @@ fn spec(id: &'static str) -> SiteSpec {
     setup.push("GRANT SELECT ON wards TO bob".to_owned());
     let files = ["wards", "people", "patients"].map(|table| (format!("{table}.csv"), csv())).to_vec();
     SiteSpec { id, setup, files }
-}
-
-async fn lines(client: &Client, sql: &str) -> Vec<String> {
-    client.ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}")).lines()
 }
 
 /// Lines of the log once there are so many: those about open tables may come a moment after the answer.

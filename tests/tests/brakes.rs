@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use kanon_tests::client::{Client, ServerError};
+use kanon_tests::client::{Client, ServerError, code, lines, refused, run};
 use kanon_tests::clinic::Clinic;
 use kanon_tests::flight::FlightClient;
 use kanon_tests::{ADMIN, ANALYST, Federation, Site, SiteSpec};
@@ -36,25 +36,6 @@ async fn clinic() -> Federation {
     let federation = Federation::start(vec![spec("clinic")]).await;
     federation.grant_all(&["wards", "people"]).await;
     federation
-}
-
-async fn run(client: &Client, sql: &str) {
-    client.ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
-}
-
-async fn lines(client: &Client, sql: &str) -> Vec<String> {
-    client.ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}")).lines()
-}
-
-async fn refused(client: &Client, sql: &str) -> ServerError {
-    match client.ask(sql).await {
-        Ok(answer) => panic!("{sql} was answered: {answer:?}"),
-        Err(error) => error,
-    }
-}
-
-async fn code(client: &Client, sql: &str) -> String {
-    refused(client, sql).await.code
 }
 
 /// What a statement that runs meanwhile ends with when `stop` is said: soon, and it ran until then.

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(missing_docs, reason = "tests")]
 
-use kanon_tests::client::{Client, ServerError};
+use kanon_tests::client::{code, lines, refused, run};
 use kanon_tests::flight::FlightClient;
 use kanon_tests::{ADMIN, ANALYST, Federation, SiteSpec};
 
@@ -24,25 +24,6 @@ fn spec(id: &'static str) -> SiteSpec {
         ("people.csv".to_owned(), format!("pid,ward,age,income\n{people}").into_bytes()),
     ];
     SiteSpec { id, setup: setup.map(str::to_owned).to_vec(), files }
-}
-
-async fn run(client: &Client, sql: &str) {
-    client.ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
-}
-
-async fn lines(client: &Client, sql: &str) -> Vec<String> {
-    client.ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}")).lines()
-}
-
-async fn refused(client: &Client, sql: &str) -> ServerError {
-    match client.ask(sql).await {
-        Ok(answer) => panic!("{sql} was answered: {answer:?}"),
-        Err(error) => error,
-    }
-}
-
-async fn code(client: &Client, sql: &str) -> String {
-    refused(client, sql).await.code
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use kanon_tests::client::{Answer, Client, ServerError};
+use kanon_tests::client::{Client, code, lines, refused, run};
 use kanon_tests::{ADMIN, Federation, SiteSpec};
 
 const PEOPLE: &str = "SELECT count(*) FROM people";
@@ -22,25 +22,6 @@ fn spec() -> SiteSpec {
         ("people.csv".to_owned(), format!("id,ward,team\n{people}").into_bytes()),
     ];
     SiteSpec { id: "clinic", setup: setup.map(str::to_owned).to_vec(), files }
-}
-
-async fn run(client: &Client, sql: &str) -> Answer {
-    client.ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"))
-}
-
-async fn lines(client: &Client, sql: &str) -> Vec<String> {
-    run(client, sql).await.lines()
-}
-
-async fn refused(client: &Client, sql: &str) -> ServerError {
-    match client.ask(sql).await {
-        Ok(answer) => panic!("{sql} was answered: {answer:?}"),
-        Err(error) => error,
-    }
-}
-
-async fn code(client: &Client, sql: &str) -> String {
-    refused(client, sql).await.code
 }
 
 /// Says something that waits; the number of the change.
@@ -66,6 +47,7 @@ async fn two_of_them() -> (Federation, Client, Client) {
     let federation = Federation::configured(vec![spec()], "four_eyes = true").await;
     let root = federation.sites[0].connect(ADMIN).await.unwrap();
     done(&root, "CREATE ROLE vera LOGIN PASSWORD 'first'").await;
+    assert_eq!(code(&root, "GRANT steward TO vera").await, "42501", "who knows her password would be both");
     let vera = federation.sites[0].connect(("vera", "first")).await.unwrap();
     done(&vera, "ALTER ROLE vera PASSWORD 'her own'").await;
     // There is nobody else yet who could look at it.
@@ -153,6 +135,19 @@ async fn what_loosens_a_rule_waits_for_another_steward() {
     done(&root, "DROP TABLE open_one").await;
     done(&root, &create.replace("wards.csv", "people.csv")).await;
     assert_eq!(code(&vera, &format!("SELECT kanon.approve_change('{change}')")).await, "55000");
+    // So is another role of the same name.
+    done(&root, "CREATE ROLE guest").await;
+    let change = waits(&root, "GRANT SELECT ON people, visits TO guest").await;
+    assert_eq!(waits(&root, "GRANT SELECT ON people, visits TO guest").await, change, "said again");
+    done(&root, "DROP ROLE guest").await;
+    done(&root, "CREATE ROLE guest").await;
+    assert_eq!(code(&vera, &format!("SELECT kanon.approve_change('{change}')")).await, "55000");
+    // No transaction takes back what is made at once, and whoever is in one is told.
+    run(&root, "BEGIN").await;
+    let told = run(&root, "ALTER TABLE visits SET (min_cohort = 11)").await.notices;
+    assert!(told.iter().any(|told| told.contains("it stays")), "{told:?}");
+    run(&root, "ROLLBACK").await;
+    assert_eq!(lines(&root, "SELECT min_cohort FROM kanon.policies WHERE table_name = 'visits'").await, ["11"]);
     // And what cannot be is told at once.
     assert_eq!(code(&root, "ALTER TABLE people SET (min_cohort = 1)").await, "22023");
     assert_eq!(code(&root, "ALTER TABLE poeple SET (min_cohort = 2)").await, "42P01");
@@ -225,7 +220,7 @@ async fn nobody_is_two_people() {
     assert!(told[0].contains("API key \"k\" that \"root\" made"), "{told:?}");
     done(&root, &format!("SELECT kanon.reject_change('{hidden}')")).await;
     // And whoever is alone would need no other.
-    for sql in ["REVOKE steward FROM vera", "DROP ROLE vera"] {
+    for sql in ["REVOKE steward FROM vera", "DROP ROLE vera", "ALTER ROLE vera NOLOGIN"] {
         let error = refused(&root, sql).await;
         assert_eq!((error.code.as_str(), error.message.contains("at least 2")), ("55000", true), "{error:?}");
     }
@@ -294,6 +289,8 @@ async fn the_log_says_what_is_different() {
         format!("vera|policy|allowed||{approved}"),
     ];
     assert_eq!(lines(&root, seen).await, expected);
+    let on = "SELECT count(*) FROM kanon.audit_log WHERE rule = 'changes need four eyes'";
+    assert_eq!(lines(&root, on).await, ["1"], "and from when on");
     // They outlive the node.
     let change = waits(&root, "ALTER TABLE people SET (min_cohort = 4)").await;
     let mut federation = federation;

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use kanon_tests::client::Client;
+use kanon_tests::client::{Client, run};
 use kanon_tests::{ADMIN, ANALYST, Federation, SiteSpec};
 
 const WARDS: &str =
@@ -46,10 +46,6 @@ async fn said(client: &Client, sql: &str) -> Vec<String> {
         Ok(answer) => answer.lines(),
         Err(error) => vec![error.code],
     }
-}
-
-async fn run(client: &Client, sql: &str) {
-    client.ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
 }
 
 const NAMES: &str = "SELECT name FROM wards ORDER BY name";

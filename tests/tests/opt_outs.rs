@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(missing_docs, reason = "tests")]
 
-use kanon_tests::client::{Client, ServerError};
+use kanon_tests::client::{Client, lines, refused};
 use kanon_tests::{ADMIN, ANALYST, Federation, SiteSpec};
 
 /// 40 people, of whom 1 to 20 are in ward a; three visits each; and the people once more as an open table, and as one without a kind of its own.
@@ -32,17 +32,6 @@ fn spec(id: &'static str) -> SiteSpec {
 }
 
 const TABLES: [&str; 5] = ["people", "visits", "secret", "bare", "public_people"];
-
-async fn lines(client: &Client, sql: &str) -> Vec<String> {
-    client.ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}")).lines()
-}
-
-async fn refused(client: &Client, sql: &str) -> ServerError {
-    match client.ask(sql).await {
-        Ok(answer) => panic!("{sql} was answered: {answer:?}"),
-        Err(error) => error,
-    }
-}
 
 /// A count with noise that is far less than one.
 async fn counted(client: &Client, sql: &str) -> i64 {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use kanon_engine::federation::identity;
 use kanon_engine::federation::invite::{self, Invite};
 use kanon_engine::federation::pin::Pin;
-use kanon_tests::client::{Client, ServerError};
+use kanon_tests::client::{Client, code, lines, refused, run};
 use kanon_tests::peer::Peer;
 use kanon_tests::{ADMIN, ANALYST, Federation, Site, SiteSpec, free_port, kanon, signal};
 
@@ -35,27 +35,8 @@ fn spec(id: &'static str) -> SiteSpec {
     SiteSpec { id, setup: setup.map(str::to_owned).to_vec(), files }
 }
 
-async fn run(client: &Client, sql: &str) {
-    client.ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
-}
-
-async fn lines(client: &Client, sql: &str) -> Vec<String> {
-    client.ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}")).lines()
-}
-
 async fn one(client: &Client, sql: &str) -> String {
     lines(client, sql).await.remove(0)
-}
-
-async fn refused(client: &Client, sql: &str) -> ServerError {
-    match client.ask(sql).await {
-        Ok(answer) => panic!("{sql} was answered: {answer:?}"),
-        Err(error) => error,
-    }
-}
-
-async fn code(client: &Client, sql: &str) -> String {
-    refused(client, sql).await.code
 }
 
 /// Asks again until the answer is this one, for as long as a change may take.

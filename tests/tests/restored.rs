@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use kanon_tests::client::{Client, ServerError};
+use kanon_tests::client::{Client, lines, refused};
 use kanon_tests::{ANALYST, Federation, SiteSpec};
 
 const STEWARD: (&str, &str) = ("stella", "stella's password");
@@ -51,17 +51,6 @@ async fn start() -> Federation {
         admin.ask(&sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
     }
     federation
-}
-
-async fn lines(client: &Client, sql: &str) -> Vec<String> {
-    client.ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}")).lines()
-}
-
-async fn refused(client: &Client, sql: &str) -> ServerError {
-    match client.ask(sql).await {
-        Ok(answer) => panic!("{sql} was answered: {answer:?}"),
-        Err(error) => error,
-    }
 }
 
 fn older(age: u32) -> String {

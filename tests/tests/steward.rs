@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(missing_docs, reason = "tests")]
 
-use kanon_tests::client::Client;
+use kanon_tests::client::{Client, lines};
 use kanon_tests::{ADMIN, Federation, Site, SiteSpec};
 
 const STEWARD: (&str, &str) = ("stella", "stella's password");
@@ -27,10 +27,6 @@ async fn clinic() -> Federation {
 async fn run(client: &Client, site: &Site, sql: &str) {
     let sql = sql.replace("{dir}", &site.dir.to_string_lossy());
     client.ask(&sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
-}
-
-async fn lines(client: &Client, sql: &str) -> Vec<String> {
-    client.ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}")).lines()
 }
 
 async fn code(client: &Client, sql: &str) -> String {

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use kanon_tests::client::Client;
+use kanon_tests::client::{Client, lines, run};
 use kanon_tests::wire::{Wire, messages, query};
 use kanon_tests::{ADMIN, ANALYST, Federation, SiteSpec};
 use tokio_postgres::types::Type;
@@ -43,14 +43,6 @@ async fn clinic() -> Federation {
     let federation = Federation::start(vec![SiteSpec { id: "clinic", setup, files }]).await;
     federation.grant_all(&["patients", "cohorts", "wards", "ages"]).await;
     federation
-}
-
-async fn lines(client: &Client, sql: &str) -> Vec<String> {
-    client.ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}")).lines()
-}
-
-async fn run(client: &Client, sql: &str) {
-    client.ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
 }
 
 async fn refused(client: &Client, sql: &str) -> String {

@@ -66,6 +66,9 @@ use crate::ledger::Also;
 use crate::principal::Principal;
 use crate::store::{Store, Subject, Welcomed};
 
+/// Whether the log's newest entry about it says that changes need four eyes.
+const FOUR_EYES_KEY: &str = "audited_four_eyes";
+
 /// The audit log of a node. Cheap to clone.
 #[derive(Clone)]
 pub struct AuditLog {
@@ -252,6 +255,23 @@ impl AuditLog {
         let who = Who { principal: "operator".to_owned(), home_node: self.chain.node_id.clone(), peer: None };
         let said = Some(Said::text(text));
         self.write(Draft { objects, said, ..Draft::new(who, action, Decision::Allowed) }).await
+    }
+
+    /// Whether changes need four eyes from now on, where that is another than the log knows.
+    ///
+    /// # Errors
+    /// As [`AuditLog::write`].
+    pub(crate) async fn four_eyes(&self, store: &Store, on: bool) -> Result<()> {
+        let now: &[u8] = if on { b"on" } else { b"off" };
+        let known = store.setting(FOUR_EYES_KEY).await?;
+        if known.as_deref().unwrap_or(b"off") == now {
+            return Ok(());
+        }
+        let who = Who { principal: String::new(), home_node: self.chain.node_id.clone(), peer: None };
+        let rule = Some(if on { "changes need four eyes" } else { "changes need no four eyes any more" }.to_owned());
+        let objects = vec![format!("node {}", self.chain.node_id)];
+        self.write(Draft { objects, rule, ..Draft::new(who, Action::Policy, Decision::Allowed) }).await?;
+        store.set_setting(FOUR_EYES_KEY, now).await
     }
 
     /// Something about a peer.

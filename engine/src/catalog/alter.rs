@@ -8,7 +8,7 @@ use super::options::boolean;
 use super::policy::undefined_column;
 use super::{Catalog, ColumnSettings, DEFAULT_UNIT_KIND, Policy, TABLE_OPTIONS, read};
 use crate::audit::shown_location;
-use crate::difference::{Difference, both};
+use crate::difference::{Difference, alone, both, shortened};
 use crate::error::{Error, Result, Sqlstate};
 use crate::store::TableRecord;
 
@@ -117,18 +117,23 @@ impl Catalog {
         }
         for option in TABLE_OPTIONS {
             let (was, is) = (before.policy.shown(option), after.policy.shown(option));
-            if was != is || begins && is.is_some() {
-                difference.add(both(option, was, is), begins || is_guarded && loosens_option(option));
+            match (was == is, is) {
+                (true, Some(is)) if begins => difference.add(alone(option, is), true),
+                (true, _) => {}
+                (false, is) => difference.add(both(option, was, is), begins || is_guarded && loosens_option(option)),
             }
         }
         let none = ColumnSettings::default();
         for (name, is) in &after.columns {
             let was = before.columns.get(name).unwrap_or(&none);
-            if was != is || begins && *is != none {
+            let what = format!("column {name:?}");
+            if was != is {
                 let tells_more =
                     freedom(is.role) > freedom(was.role) || ColumnSettings { role: is.role, ..was.clone() } != *is;
-                let what = format!("column {name:?}");
-                difference.add(both(&what, Some(was.shown()), Some(is.shown())), begins || is_guarded && tells_more);
+                let line = format!("{what}: {} → {}", shortened(was.shown()), shortened(is.shown()));
+                difference.add(line, begins || is_guarded && tells_more);
+            } else if begins && *is != none {
+                difference.add(format!("{what}: {}", shortened(is.shown())), true);
             }
         }
         difference

@@ -20,7 +20,7 @@ use super::settings;
 use super::stream::Stop;
 use super::told::{Told, arrow_of_parameter};
 use super::transaction::Begun;
-use super::{Answer, MAX_PREPARED, MAX_PREPARED_MIB, Notice, Prepared, Rows, Session, no_prepared};
+use super::{Answer, MAX_PREPARED, MAX_PREPARED_MIB, Notice, Prepared, Rows, Session, TransactionStatus, no_prepared};
 use crate::error::{Error, Result, Sqlstate};
 use crate::pg_catalog::datetimes;
 use crate::pg_catalog::types::PgType;
@@ -215,7 +215,7 @@ impl Session {
             Statement::Discard(what) => self.run_discard(tag, *what),
             // Nobody notifies, so there is nothing to remember.
             Statement::Listen | Statement::Unlisten => Ok(Answer::done(tag)),
-            Statement::Act(act) => self.act(act, parameters.values(), stop).await,
+            Statement::Act(act) => Ok(self.says_that_it_stays(self.act(act, parameters.values(), stop).await?)),
             Statement::Call(function) => {
                 Err(Error::new(Sqlstate::UndefinedFunction, format!("procedure {} does not exist", function.name)))
             }
@@ -230,7 +230,7 @@ impl Session {
                     stop.trail.waits();
                 }
                 self.goes_on_with_its_password(statement);
-                Ok(Answer { notices: done.notices, ..Answer::done(tag) })
+                Ok(self.says_that_it_stays(Answer { notices: done.notices, ..Answer::done(tag) }))
             }
         }
     }
@@ -325,6 +325,17 @@ impl Session {
         Ok(Answer::rows("EXPLAIN", self.explain(&explain.query, parameters, explain.privacy).await?))
     }
 
+    /// Changes of the node are made at once: no transaction takes them back.
+    fn says_that_it_stays(&self, answer: Answer) -> Answer {
+        match self.transaction_status() {
+            TransactionStatus::Idle => answer,
+            _ => answer.warning(
+                Sqlstate::ActiveTransaction,
+                "this was made at once: it stays, whatever becomes of the transaction",
+            ),
+        }
+    }
+
     /// A session that sets its role's password does not end with the old one.
     fn goes_on_with_its_password(&self, statement: &StewardStatement) {
         if let StewardStatement::AlterRole { name, password: Some(_), .. } = statement
@@ -401,7 +412,7 @@ impl Session {
             }
             Transaction::Commit { chain } | Transaction::Rollback { chain } => {
                 let commit = matches!(transaction, Transaction::Commit { .. });
-                if *chain && state.transaction.status() == super::TransactionStatus::Idle {
+                if *chain && state.transaction.status() == TransactionStatus::Idle {
                     let message = format!("{tag} AND CHAIN can only be used in transaction blocks");
                     return Err(Error::new(Sqlstate::NoActiveTransaction, message));
                 }
@@ -455,7 +466,7 @@ impl Session {
             }
             Transaction::Set { modes, session: false } => {
                 state.set_modes(modes)?;
-                if state.transaction.status() == super::TransactionStatus::Idle {
+                if state.transaction.status() == TransactionStatus::Idle {
                     let message = "SET TRANSACTION can only be used in transaction blocks";
                     return Ok(answer.warning(Sqlstate::NoActiveTransaction, message));
                 }

@@ -158,9 +158,12 @@ impl RoleDirectory {
         let present = self.present.read().unwrap_or_else(PoisonError::into_inner);
         let info = present.roles.get(role);
         let password = info.filter(|info| info.has_password).map(|info| {
-            let at = chrono::DateTime::from_timestamp_millis(info.password_set_at).unwrap_or_default();
+            let at = chrono::DateTime::from_timestamp_millis(info.password_set_at);
+            let at =
+                at.filter(|_| info.password_set_at > 0).map(|at| at.format("at %Y-%m-%d %H:%M:%S UTC").to_string());
+            let at = at.unwrap_or_else(|| "before that was kept".to_owned());
             let by = info.password_set_by.as_deref().map_or("whoever made the role".to_owned(), |by| format!("{by:?}"));
-            format!("a password that {by} set at {}", at.format("%Y-%m-%d %H:%M:%S UTC"))
+            format!("a password that {by} set {at}")
         });
         let certificates = present.certificates.iter().filter(|(_, of)| *of == role);
         let identities = present.identities.iter().filter(|(_, identity)| identity.role == role);

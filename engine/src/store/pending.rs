@@ -42,6 +42,14 @@ impl Store {
     /// # Errors
     /// 55000 if too many wait already.
     pub(crate) async fn add_pending_change(&self, change: &PendingChange) -> Result<i64> {
+        let known = self.directory().pending_changes();
+        let is_same = |known: &&PendingChange| {
+            PendingChange { id: known.id, proposed_at: known.proposed_at, ..change.clone() } == **known
+                && change.proposed_at < known.expires_at()
+        };
+        if let Some(known) = known.iter().find(is_same) {
+            return Ok(known.id);
+        }
         let mut transaction = self.begin_change().await?;
         sqlx::query("DELETE FROM pending_changes WHERE proposed_at <= ? OR (statement = ? AND proposed_by = ?)")
             .bind(change.proposed_at - WAITS_SECONDS)

@@ -28,7 +28,7 @@ impl Walk<'_> {
         }
         let facts = self.facts.of(scan);
         if let Some(why) = facts.closed {
-            return Err(Refusal::forbidden(why));
+            return Err(Refusal::forbidden(format!("table \"{}\" {why}", facts.name)));
         }
         let Some(protection) = facts.protection else {
             let remote = match &facts.placement {

@@ -88,7 +88,7 @@ impl Facts for World {
                     Some(Protection { access: Access::Private, ..protection("pid", "patient", unique, 10) });
                 facts.private = Some(private(unique));
             }
-            "closed" => facts.closed = Some("table \"closed\" has no policy and answers nothing".into()),
+            "closed" => facts.closed = Some("has no policy and answers nothing".into()),
             "fed_secret" => {
                 facts.protection =
                     Some(Protection { access: Access::Private, ..protection("pid", "patient", true, 10) });
@@ -101,7 +101,7 @@ impl Facts for World {
             }
             "fed_open" => facts.placement = sites("fed_open"),
             "regions" | "days" | "generate_series()" => {}
-            _ => facts.closed = Some(format!("table \"{name}\" is unknown")),
+            _ => facts.closed = Some("is unknown".to_owned()),
         }
         facts
     }

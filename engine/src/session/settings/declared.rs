@@ -144,6 +144,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("lock_timeout", Duration, "0", false, "Accepted for clients that set it; there are no locks."),
     setting("max_identifier_length", Fixed, "63", false, "The longest identifier, in bytes."),
     setting("max_index_keys", Fixed, "32", false, "As in PostgreSQL."),
+    setting("password_encryption", Fixed, "scram-sha-256", false, "How passwords are kept."),
     setting("row_security", Bool, "on", false, "Accepted for clients that set it; policies always apply."),
     setting(
         "search_path",

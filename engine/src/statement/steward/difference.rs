@@ -71,6 +71,7 @@ impl Caller<'_> {
             }
             StewardStatement::AlterRole { name, login, password } => {
                 self.may_alter_role(name, *login)?;
+                self.stands_on_role(&mut difference, name);
                 let directory = node.store.directory();
                 let known = directory.all();
                 if let (Some(is), Some(info)) = (login, known.get(name))
@@ -121,6 +122,7 @@ impl Caller<'_> {
                 match principal {
                     None => budget_difference(&mut difference, &what, *was, change.of(*was)?),
                     Some(principal) => {
+                        self.stands_on_role(&mut difference, principal);
                         let own = node.store.principal_budget(kind, principal).await?;
                         let what = format!("{what} for {principal:?}");
                         budget_difference(&mut difference, &what, was.of(own), was.of(change.of_principal(own)?));
@@ -194,6 +196,7 @@ impl Caller<'_> {
                     .iter()
                     .any(|names| self.reads_everything(names, tables) && !self.reads_everything(names, &[])));
         tables.iter().for_each(|table| difference.stands_on(table.oid));
+        self.stands_on_role(difference, grantee);
         let differs = |table: &&Arc<Table>| {
             let may_column =
                 |column: &String| table.column_readers.get(column).is_some_and(|readers| readers.contains(grantee));
@@ -228,6 +231,11 @@ impl Caller<'_> {
         protected.len() > 1 && protected.into_iter().all(may)
     }
 
+    /// A role that was dropped and made again is another one.
+    fn stands_on_role(&self, difference: &mut Difference, name: &str) {
+        difference.stands_on(self.node.store.directory().all().get(name).map_or("-", |role| &role.created_at));
+    }
+
     /// That something is suspended tells nothing; that it is no longer may, unless whoever suspended it takes that back.
     fn suspended_difference(
         &self,
@@ -252,8 +260,8 @@ impl Caller<'_> {
         self.node.store.check_grantable(role)?;
         self.node.store.check_role(member)?;
         let what = if grant { "becomes" } else { "is no longer" };
-        // A role that was dropped and made again is another one.
-        difference.stands_on(directory.all().get(member).map_or("", |member| &member.created_at));
+        self.stands_on_role(difference, member);
+        self.stands_on_role(difference, role);
         let (gives, has) = (directory.decides(role), directory.decides(member));
         let decides = grant && !gives.is_subset(&has);
         let gains_everything = |of: &String| {
@@ -279,7 +287,7 @@ impl Caller<'_> {
     async fn role_setting_difference(&self, name: &str, setting: &str, value: Option<&str>) -> Result<Difference> {
         let mut difference = Difference::default();
         let directory = self.node.store.directory();
-        difference.stands_on(directory.all().get(name).map_or("", |role| &role.created_at));
+        self.stands_on_role(&mut difference, name);
         let what = |what: &str| format!("{what} of {name:?}");
         match setting {
             "kanon.budget_epsilon" | "kanon.budget_delta" => {

@@ -41,6 +41,34 @@ impl Caller<'_> {
             StewardStatement::AlterRole { name, password: Some(_), .. } if name != own => {
                 refuse_for_another(self.node, name, "set the password")
             }
+            StewardStatement::AlterRole { name, login: Some(false), .. } if decides(self.node, name) => {
+                let able = |directory: &RoleDirectory| {
+                    let all = directory.all();
+                    let has_login = |name: &String| all.get(name).is_some_and(|info| info.has_login);
+                    directory.stewards().into_iter().filter(has_login).count()
+                };
+                let after = directory.with(|all| {
+                    if let Some(info) = all.get_mut(name) {
+                        info.has_login = false;
+                    }
+                });
+                keep_two(able(directory), able(&after))
+            }
+            // The first makes the second alone, and is not to be it too.
+            StewardStatement::Membership { grant: true, roles, members } if self.is_first(statement) => {
+                let decides = roles.iter().any(|role| !directory.decides(role).is_empty());
+                let all = directory.all();
+                let people = members.iter().flat_map(|member| directory.people_of(member));
+                let mut strangers = people.filter(|name| {
+                    all.get(name).is_some_and(|info| info.has_password && info.password_set_by.as_ref() != Some(name))
+                });
+                match strangers.find(|name| name != own).filter(|_| decides) {
+                    None => Ok(()),
+                    Some(name) => Err(alone(format!("somebody else set the password of \"{name}\"")).hint(format!(
+                        "Let \"{name}\" set a password of its own first: \\password in psql, or ALTER ROLE \"{name}\" PASSWORD '…'."
+                    ))),
+                }
+            }
             StewardStatement::CreateRole { name, member_of, .. } => {
                 match member_of.iter().find(|role| !directory.decides(role).is_empty()) {
                     None => Ok(()),
@@ -49,7 +77,7 @@ impl Caller<'_> {
                     ))),
                 }
             }
-            StewardStatement::Membership { grant: false, roles, members } => self.keep_two(&directory.with(|all| {
+            StewardStatement::Membership { grant: false, roles, members } => self.keep_two_of(&directory.with(|all| {
                 for member in members {
                     if let Some(info) = all.get_mut(member) {
                         info.member_of.retain(|role| !roles.contains(role));
@@ -57,21 +85,14 @@ impl Caller<'_> {
                 }
             })),
             StewardStatement::DropRole { names, .. } => {
-                self.keep_two(&directory.with(|all| all.retain(|name, _| !names.contains(name))))
+                self.keep_two_of(&directory.with(|all| all.retain(|name, _| !names.contains(name))))
             }
             _ => Ok(()),
         }
     }
 
-    fn keep_two(&self, after: &RoleDirectory) -> Result<()> {
-        let (before, after) = (self.node.store.directory().stewards().len(), after.stewards().len());
-        if after >= LEAST_STEWARDS.min(before) {
-            return Ok(());
-        }
-        let message = format!("at least {LEAST_STEWARDS} people stay steward or admin where changes need four eyes");
-        Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, message).hint(
-            "Grant it to somebody else first. ALTER ROLE … SET kanon.suspended = true keeps somebody out at once.",
-        ))
+    fn keep_two_of(&self, after: &RoleDirectory) -> Result<()> {
+        keep_two(self.node.store.directory().stewards().len(), after.stewards().len())
     }
 
     /// Whether a change waits for nobody, because there is nobody else: the first steward of a node makes the second.
@@ -230,6 +251,7 @@ impl Caller<'_> {
             Ok(change) if is_own(&change) => {}
             _ => self.be_steward("reject changes")?,
         }
+        self.principal.be_in_person("rejects no changes")?;
         self.node.store.remove_pending_change(pending(self.node, id)?.id).await?;
         Ok(())
     }
@@ -246,6 +268,19 @@ pub(crate) fn refuse_for_another(node: &Node, role: &str, what: &str) -> Result<
     Err(alone(format!("nobody but \"{role}\" can {what} of this role, which is a steward's or an admin's")).hint(
         "Revoke steward and admin from it first. Granting them again needs another steward's approval.".to_owned(),
     ))
+}
+
+/// Whether enough stewards and admins stay.
+///
+/// # Errors
+/// 55000 if not.
+fn keep_two(before: usize, after: usize) -> Result<()> {
+    if after >= LEAST_STEWARDS.min(before) {
+        return Ok(());
+    }
+    let message = format!("at least {LEAST_STEWARDS} people stay steward or admin where changes need four eyes");
+    Err(Error::new(Sqlstate::ObjectNotInPrerequisiteState, message)
+        .hint("Grant it to somebody else first. ALTER ROLE … SET kanon.suspended = true keeps somebody out at once."))
 }
 
 fn decides(node: &Node, role: &str) -> bool {

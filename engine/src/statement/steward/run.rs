@@ -251,7 +251,7 @@ impl Caller<'_> {
             return Ok(());
         }
         Err(Error::new(Sqlstate::InsufficientPrivilege, format!("permission denied to {what}"))
-            .hint("Stewards of this node set its budgets."))
+            .hint("Ask a steward of this node."))
     }
 
     /// An admin changes roles; everybody its own password.

@@ -388,7 +388,9 @@ async fn what_cannot_spill_takes_the_same_memory_whoever_is_there() {
             assert_eq!(exact.keys[0].len(), groups.len() + 1);
             peaks.push(peak.most.load(Ordering::SeqCst));
         }
-        assert!(peaks[0] > 0 && peaks.iter().all(|peak| *peak == peaks[0]), "{norm:?}: {peaks:?}");
+        // Whether the smallest pieces of two readers are there at the same moment is chance; a few bytes of each group would be more.
+        let is_same = |peak: &usize| peak.abs_diff(peaks[0]) <= 256;
+        assert!(peaks[0] > 0 && peaks.iter().all(is_same), "{norm:?}: {peaks:?}");
     }
 }
 
