@@ -138,8 +138,8 @@ impl Trail {
     }
 
     /// What is different after it, in words.
-    pub(crate) fn changes(&self, difference: Option<String>) {
-        self.noted().difference = difference;
+    pub(crate) fn changes(&self, difference: String) {
+        self.noted().difference = Some(difference);
     }
 
     /// It changes nothing yet: another steward has to approve it.

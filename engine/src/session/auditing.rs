@@ -74,10 +74,13 @@ impl Session {
             Some(Statement::Steward(statement)) => {
                 steward::told_difference(&self.node, &self.principal(), statement).await
             }
-            Some(Statement::Act(act)) => self.difference_of(act, stop.trail.values()),
+            // Who sees no change that waits is not to read of it in its own entries.
+            Some(Statement::Act(act)) if sees_others(&self.principal()) => self.difference_of(act, stop.trail.values()),
             _ => None,
         };
-        stop.trail.changes(difference);
+        if let Some(difference) = difference {
+            stop.trail.changes(difference);
+        }
         match self.change(stop) {
             Some(draft) => self.node.audit.write(Draft { decision: Decision::Asked, ..draft }).await,
             None => Ok(()),

@@ -55,14 +55,13 @@ impl Caller<'_> {
                 keep_two(able(directory), able(&after))
             }
             // The first makes the second alone, and is not to be it too.
-            StewardStatement::Membership { grant: true, roles, members } if self.is_first(statement) => {
-                let decides = roles.iter().any(|role| !directory.decides(role).is_empty());
+            StewardStatement::Membership { grant: true, members, .. } if self.is_first(statement) => {
                 let all = directory.all();
                 let people = members.iter().flat_map(|member| directory.people_of(member));
                 let mut strangers = people.filter(|name| {
                     all.get(name).is_some_and(|info| info.has_password && info.password_set_by.as_ref() != Some(name))
                 });
-                match strangers.find(|name| name != own).filter(|_| decides) {
+                match strangers.find(|name| name != own) {
                     None => Ok(()),
                     Some(name) => Err(alone(format!("somebody else set the password of \"{name}\"")).hint(format!(
                         "Let \"{name}\" set a password of its own first: \\password in psql, or ALTER ROLE \"{name}\" PASSWORD '…'."
@@ -97,8 +96,9 @@ impl Caller<'_> {
 
     /// Whether a change waits for nobody, because there is nobody else: the first steward of a node makes the second.
     pub(super) fn is_first(&self, statement: &StewardStatement) -> bool {
-        let makes_stewards = matches!(statement, StewardStatement::Membership { grant: true, .. });
-        makes_stewards && self.node.store.directory().stewards().len() < LEAST_STEWARDS
+        let StewardStatement::Membership { grant: true, roles, .. } = statement else { return false };
+        roles.iter().all(|role| decides(self.node, role))
+            && self.node.store.directory().stewards().len() < LEAST_STEWARDS
     }
 
     /// Keys and tokens of a role from before it decided over anything end: whoever knew its first password may have made them, in its name too.
