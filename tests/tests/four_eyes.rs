@@ -82,6 +82,10 @@ async fn what_loosens_a_rule_waits_for_another_steward() {
         assert_eq!(code(who, &format!("SELECT kanon.approve_change('{change}')")).await, state);
     }
     assert_eq!(code(&ana, &format!("SELECT kanon.reject_change('{change}')")).await, "42501");
+    let own = "SELECT count(*) FROM kanon.audit_log WHERE statement LIKE '%approve_change%'";
+    let told = format!("{own} AND statement LIKE '%min_cohort%'");
+    assert_ne!(lines(&ana, own).await, ["0"]);
+    assert_eq!(lines(&ana, &told).await, ["0"], "her own entries tell nobody what waits");
     assert_eq!(code(&vera, "SELECT kanon.approve_change('47110815')").await, "42704");
     assert_eq!(code(&vera, "SELECT kanon.approve_change(NULL)").await, "22023");
     approve(&vera, &change).await;
@@ -177,6 +181,12 @@ async fn what_loosens_a_rule_waits_for_another_steward() {
     ] {
         waits(&root, sql).await;
     }
+    // With a kind go the limits of those who may spend less of it.
+    approve(&vera, &waits(&root, "CREATE PRIVACY UNIT household WITH (budget_epsilon = 3)").await).await;
+    done(&root, "ALTER PRIVACY UNIT household FOR ana SET (budget_epsilon = 1)").await;
+    let gone = waits(&root, "DROP PRIVACY UNIT household").await;
+    let told = lines(&vera, &format!("SELECT difference FROM kanon.pending_changes WHERE change = {gone}")).await;
+    assert!(told[0].contains("for \"ana\": epsilon 1 → not set"), "{told:?}");
     // Operators stop a node, and who stopped it lets it go on; of others another steward does.
     done(&root, "CREATE ROLE op LOGIN PASSWORD 'x'").await;
     done(&root, "GRANT operator TO op").await;
@@ -271,6 +281,24 @@ async fn nobody_is_two_people() {
     assert_eq!(error.code, "55000", "whoever proposed it could not make it any more: {error:?}");
     done(&root, "DROP ROLE eva").await;
     assert_eq!(code(&vera, &format!("SELECT kanon.approve_change('{change}')")).await, "42704", "gone with her");
+}
+
+/// Who comes by an invite of one asks nothing before another has said so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_one_brings_waits_too() {
+    let other = SiteSpec { id: "praxis", setup: Vec::new(), files: Vec::new() };
+    let mut federation = Federation::strangers(vec![spec(), other]).await;
+    let site = &mut federation.sites[0];
+    site.environment.push(("KANON_FOUR_EYES".to_owned(), "true".to_owned()));
+    site.terminate().await;
+    site.spawn();
+    let (root, there) = (site.wait().await, federation.sites[1].connect(ADMIN).await.unwrap());
+    let invite = lines(&root, "SELECT kanon.invite_node()").await.remove(0);
+    run(&there, &format!("SELECT kanon.accept_invite('{invite}')")).await;
+    let may_query = "SELECT may_query FROM kanon.peers";
+    assert_eq!((lines(&root, may_query).await, lines(&there, may_query).await), (vec!["f".into()], vec!["t".into()]));
+    waits(&root, "ALTER SERVER praxis OPTIONS (SET may_query 'true')").await;
+    assert_eq!(lines(&root, may_query).await, ["f"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
